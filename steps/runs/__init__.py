@@ -1,0 +1,1 @@
+"""What we do to runs: knows MLflow, never imports scikit-learn or `tabular`."""

@@ -1,0 +1,117 @@
+"""The digest of all that decides a step's result: sources, packages, parameters and inputs."""
+
+import hashlib
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import metadata
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+# A package stands in the fingerprint with all that it requires, because a new scipy can change what
+# scikit-learn computes. MLflow stands alone: its web server and database layer cannot change a number.
+ALONE = {"mlflow"}
+
+
+@cache
+def imports(script: Path) -> tuple[dict[str, Path], frozenset[str]]:
+    """The project files that `script` imports, however deep, by relative path; and the other packages.
+
+    Found by reading the code, not by running it: a reused step must not pay for its imports. A file that
+    shares a module's name (`report.html` beside `report.py`) belongs to the module.
+    """
+    root = script.resolve().parent
+    finder = ModuleFinder(path=[str(root)])
+    finder.run_script(str(script.resolve()))
+    modules = [Path(module.__file__) for module in finder.modules.values() if module.__file__]
+    files = {
+        file.relative_to(root).as_posix(): file
+        for module in modules
+        for file in module.parent.glob(f"{module.stem}.*")
+        if root in file.parents
+    }
+    outside = {name.partition(".")[0] for name in finder.badmodules} - set(sys.stdlib_module_names)
+    return files, frozenset(outside)
+
+
+def sources(script: Path) -> dict[str, str]:
+    """SHA-256 of each project file that `script` imports, by path relative to the scripts' folder."""
+    files, _ = imports(script)
+    return {name: file_digest(file) for name, file in sorted(files.items())}
+
+
+def packages(script: Path) -> dict[str, str]:
+    """Exact versions of the distributions that `script` imports, with all that these require."""
+    _, names = imports(script)
+    found: dict[str, str] = {}
+    queue = [distribution_of(name) for name in names]
+    while queue:
+        name = queue.pop()
+        if name in found:
+            continue
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # an optional requirement that is not installed
+            continue
+        if name not in ALONE:
+            queue += requirements_of(name)
+    return dict(sorted(found.items()))
+
+
+@cache
+def distribution_of(module: str) -> str:
+    """The distribution that provides an importable name: `sklearn` → `scikit-learn`."""
+    try:
+        return normalised(metadata.distribution(module).name)
+    except metadata.PackageNotFoundError:
+        return normalised(providers().get(module, [module])[0])
+
+
+@cache
+def providers() -> Mapping[str, list[str]]:
+    """The distributions that provide each importable name; reading them all takes a moment, so once."""
+    return metadata.packages_distributions()
+
+
+@cache
+def requirements_of(distribution: str) -> tuple[str, ...]:
+    """Names of what a distribution requires, its extras left out."""
+    lines = metadata.requires(distribution) or []
+    return tuple(normalised(re.match(r"[\w.-]+", line)[0]) for line in lines if "extra ==" not in line)
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PEP 503 spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(parts: Mapping | Iterable) -> str:
+    """SHA-256 of the canonical JSON of `parts`."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint(step: str, script: Path, parameters: Mapping, inputs: Mapping) -> str:
+    """Digest of all that decides the result of `step`.
+
+    `inputs` holds the digests of the data the step reads: of files, or its upstream run's fingerprint.
+    """
+    return digest(
+        {
+            "step": step,
+            "parameters": dict(parameters),
+            "inputs": dict(inputs),
+            "sources": sources(script),
+            "packages": packages(script),
+            "python": platform.python_version(),
+        }
+    )

@@ -1,0 +1,135 @@
+"""The parameters of an entry point: what they are called, what text they take, and what is wrong with a text."""
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: `convert` makes its value of the command line's text, or raises ValueError."""
+
+    name: str
+    default: str
+    help: str
+    convert: Callable[[str], Any] = str
+    # A path decides nothing by itself (the content of its file does), nor does a run id (its fingerprint does).
+    decides: bool = True
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are UserErrors, so that they end in the run like any other."""
+
+    def error(self, message: str) -> None:
+        """Raise `message` instead of printing the usage and leaving."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parse(description: str, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """What the command line gives of `parameters`, converted; those left out are absent.
+
+    Raises UserError for an unknown parameter and for a value that does not convert.
+    """
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    for parameter in parameters:
+        parser.add_argument(
+            f"--{parameter.name}",
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{parameter.help} (default: {parameter.default})".replace("%", "%%"),
+        )
+    known, unknown = parser.parse_known_args()
+    if unknown:
+        raise UserError(unknown_parameter(unknown[0], [p.name for p in parameters]))
+    return {p.name: convert(p, getattr(known, p.name)) for p in parameters if hasattr(known, p.name)}
+
+
+def unknown_parameter(argument: str, names: Sequence[str]) -> str:
+    """One line about a parameter that does not exist, with the nearest that does."""
+    name = argument.lstrip("-").partition("=")[0]
+    return f"unknown parameter {name}: {nearest(name, names)}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to write instead of a name that does not exist."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+
+
+def convert(parameter: Parameter, text: str) -> Any:
+    """The value of a parameter's text; UserError names the parameter and the reason."""
+    try:
+        return parameter.convert(text)
+    except ValueError as error:
+        raise UserError(f"{parameter.name}={text}: {error}") from error
+
+
+def one_of(options: Iterable[str]) -> Callable[[str], str]:
+    """A converter that takes one of `options`."""
+
+    def choose(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"no such choice; {nearest(text, options)}")
+        return text
+
+    return choose
+
+
+def several_of(options: Iterable[str]) -> Callable[[str], list[str]]:
+    """A converter that takes a comma-separated list of `options`, each at most once."""
+
+    def choose(text: str) -> list[str]:
+        chosen = [one_of(options)(name.strip()) for name in text.split(",") if name.strip()]
+        if not chosen:
+            raise ValueError(f"name at least one of {', '.join(options)}")
+        return list(dict.fromkeys(chosen))
+
+    return choose
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A converter to a whole number from `least` to 2³² − 1, the largest seed that numpy takes."""
+
+    def number(text: str) -> int:
+        if not text.strip().lstrip("-").isdecimal() or not least <= int(text) < 2**32:
+            raise ValueError(f"must be a whole number from {least} to {2**32 - 1}")
+        return int(text)
+
+    return number
+
+
+def share(text: str) -> float:
+    """A number between 0 and 1, both excluded."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise ValueError("must be a number between 0 and 1")
+    return number
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """A YAML or JSON mapping; `null` is the empty one."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML or JSON: {' '.join(str(error).split())}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ValueError("must be a mapping of names to values, like '{n_estimators: 300}'")
+    return value

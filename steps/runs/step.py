@@ -1,0 +1,110 @@
+"""The command line of an entry point: parse, open the run, call, and turn a user's mistake into one line."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from rich.markup import escape
+from rich.progress import track
+
+from errors import UserError
+from runs.lineage import AUTO, Step, close_abandoned, console, obtain, opened, record
+from runs.parameters import Parameter, parse
+
+HELP = {"-h", "--help"}
+
+
+def command(description: str, parameters: Sequence[Parameter], work: Callable[[dict[str, Any]], None]) -> None:
+    """Parse the command line and call `work` with what it gives, inside the run that `mlflow run` opened or a new one.
+
+    Exit code 2 and one line on stderr for a user's mistake, 130 for Ctrl-C, a traceback for a fault of ours.
+    """
+    if HELP.intersection(sys.argv):
+        parse(description, parameters)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with opened(tracked_run_id()) as run:
+            close_abandoned(run.info.experiment_id)
+            work(parse(description, parameters))
+    except UserError as error:
+        console.print(f"[bold red]error:[/bold red] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        sys.exit(130)
+
+
+def run(step: Step, description: str) -> None:
+    """The whole script of a step that stands alone: its upstream runs are found or made first."""
+    links = step.chain()
+    run_ids = [
+        Parameter(link.run_id_parameter, AUTO, f"run of {link.name} to build on; auto finds or makes one")
+        for link in links[1:]
+    ]
+    own_first = {p.name: p for link in reversed(links) for p in link.parameters}
+
+    def work(given: dict[str, Any]) -> None:
+        upstream = obtain(step.upstream, given) if step.upstream else None
+        record(step, step.resolve(given, upstream), upstream)
+        print_links({step.name: mlflow.active_run()})
+
+    command(description, [*run_ids, *own_first.values()], work)
+
+
+def tracked_run_id() -> str | None:
+    """The id of the run that `mlflow run` opened, if any, once the tracking store is known to answer.
+
+    Raises UserError if the store is out of reach. A relative store is one when the project was started from
+    another folder: `mlflow run` starts its command in the project's own.
+    """
+    uri = mlflow.get_tracking_uri()
+    run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # or the next start_run would take it for a child
+    path = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else uri
+    relative = "://" not in path and not Path(path).is_absolute()
+    advice = f"set MLFLOW_TRACKING_URI to an absolute one, e.g. {uri.replace(path, f'$PWD/{path}')}"
+    if relative and run_id and not Path(path).exists():
+        raise UserError(f"tracking store {uri}: a relative path means another place in {Path.cwd()}; {advice}")
+    try:
+        if run_id:
+            mlflow.get_run(run_id)
+        else:
+            mlflow.MlflowClient().search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        remedy = advice if relative else "check MLFLOW_TRACKING_URI and that the server runs"
+        raise UserError(f"tracking store {uri}: {reason}; {remedy}") from error
+    return run_id
+
+
+def tracker(description: str) -> Callable[[Iterable, int], Iterable]:
+    """A progress bar on stderr for an iterable of a known length; none where stderr is no terminal."""
+    return lambda items, total: track(
+        items, description, total, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def link(run: Run) -> str:
+    """Where the run shows in the MLflow UI, in the view for model training."""
+    server = mlflow.get_tracking_uri()
+    if not server.startswith("http"):
+        server = "http://127.0.0.1:5000"
+    info = run.info
+    return f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}?workflowType=machine_learning"
+
+
+def print_links(runs: Mapping[str, Run]) -> None:
+    """Say where to look: the command that starts the UI on a local store, and a link for each named run."""
+    uri = mlflow.get_tracking_uri()
+    if not uri.startswith("http"):
+        console.print(f"Look at it: [bold]mlflow ui --backend-store-uri {shlex.quote(uri)}[/bold]")
+    width = max(map(len, runs))
+    for name, shown in runs.items():
+        console.print(f"  {name:<{width}}  {link(shown)}")

@@ -1,0 +1,1 @@
+"""What we do to data: knows DataFrames and estimators, never imports mlflow or `runs`."""

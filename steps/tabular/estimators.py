@@ -1,0 +1,176 @@
+"""The models: one scikit-learn estimator each, from the raw columns of a row to its price."""
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+from pydoc import locate
+from typing import TYPE_CHECKING, Any
+
+from errors import UserError
+from tabular.contract import NUMERIC, Contract
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+    from pandas import DataFrame, Series
+    from sklearn.base import BaseEstimator
+    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+
+ENCODERS = ("target", "onehot", "ordinal")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold."""
+
+    path: str
+    explainer: str | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+
+
+# Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
+MODELS = {
+    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices.
+    "linear": Model("sklearn.linear_model.Ridge", "linear"),
+    "knn": Model(
+        "sklearn.neighbors.KNeighborsRegressor",
+        trusted=(
+            "scipy.sparse._csr.csr_matrix",
+            "sklearn.metrics._dist_metrics.EuclideanDistance64",
+            "sklearn.metrics._dist_metrics.ManhattanDistance64",
+            "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+            "sklearn.neighbors._ball_tree.BallTree",
+            "sklearn.neighbors._kd_tree.KDTree",
+        ),
+    ),
+    "rf": Model("sklearn.ensemble.RandomForestRegressor", "tree", {"n_jobs": 1}, ("sklearn.tree._tree.Tree",)),
+    "extra_trees": Model(
+        "sklearn.ensemble.ExtraTreesRegressor",
+        "tree",
+        {"n_jobs": 1, "min_samples_split": 4},
+        ("sklearn.tree._tree.Tree",),
+    ),
+    "dummy": Model("sklearn.dummy.DummyRegressor"),
+}
+TRUSTED = (
+    "numpy.dtype",
+    "sklearn.model_selection._split.KFold",
+)  # in the file of every model: parts of its encoders
+
+
+def build(
+    model: str, contract: Contract, encoder: str, log_target: bool, seed: int, model_params: dict[str, Any]
+) -> "TransformedTargetRegressor":
+    """An unfitted estimator from the features of `contract` to its target.
+
+    `regressor` is a pipeline of two steps, `encode` and `regress`; it learns log(target) if `log_target`.
+    Raises UserError for a parameter that the model does not have.
+    """
+    import numpy as np
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+
+    steps = [("encode", encoding(contract, encoder, seed)), ("regress", regressor(model, seed, model_params))]
+    functions = {"func": np.log, "inverse_func": np.exp} if log_target else {}
+    return TransformedTargetRegressor(Pipeline(steps), **functions)
+
+
+def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstimator":
+    """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both."""
+    kind = locate(MODELS[model].path)
+    names = kind().get_params()
+    for name in model_params:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
+            raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
+    seeded = {"random_state": seed} if "random_state" in names else {}
+    return kind(**seeded | MODELS[model].defaults | model_params)
+
+
+def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer":
+    """The features as numbers: one transformer per column, called like it, so that its output can be told apart."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def transformer(column: str) -> "Pipeline":
+        if contract.columns[column].kind == NUMERIC:
+            return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+        return categories(encoder, seed)
+
+    return ColumnTransformer([(column, transformer(column), [column]) for column in contract.features])
+
+
+def categories(encoder: str, seed: int) -> "BaseEstimator":
+    """The transformer of one categorical column. Categories never seen in training are no error."""
+    from sklearn import preprocessing
+    from sklearn.model_selection import KFold
+    from sklearn.pipeline import make_pipeline
+
+    if encoder == "onehot":
+        return preprocessing.OneHotEncoder(handle_unknown="ignore")
+    if encoder == "ordinal":
+        ordinal = preprocessing.OrdinalEncoder(
+            handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
+        )
+        return make_pipeline(ordinal, preprocessing.StandardScaler())
+    cv = KFold(5, shuffle=True, random_state=seed)
+    return make_pipeline(preprocessing.TargetEncoder(target_type="continuous", cv=cv), preprocessing.StandardScaler())
+
+
+def fit(
+    estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series"
+) -> "TransformedTargetRegressor":
+    """`estimator`, fitted in place in one BLAS thread, whose number would change the last bits.
+
+    Args:
+        estimator: as `build` gives it.
+        features: (rows, features).
+        target: (rows,).
+
+    Raises UserError for a value that a parameter of the model cannot take, and for log(target) of 0 or less.
+    """
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    from tabular.threads import one_thread
+
+    if estimator.func is not None and (target <= 0).any():
+        raise UserError(
+            f"log_target=true needs {target.name} above 0, but the lowest is {target.min():g};"
+            " pass -P log_target=false, or set the column's range in the contract"
+        )
+    try:
+        with one_thread():
+            return estimator.fit(features, target)
+    except InvalidParameterError as error:
+        raise UserError(f"model_params: {' '.join(str(error).split())}") from error
+
+
+def predict(estimator: "TransformedTargetRegressor", features: "DataFrame") -> "ndarray":
+    """Predicted target of each row, in one BLAS thread: (rows,)."""
+    from tabular.threads import one_thread
+
+    with one_thread():
+        return estimator.predict(features)
+
+
+def load(path: Path, model: str) -> "TransformedTargetRegressor":
+    """The estimator in a skops file. Types beyond those that `model` is made of are refused, and no code runs.
+
+    The list is ours, not the file's: MLflow would trust the types that the logged model itself names.
+    """
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.io.load(path, trusted=trusted(model))
+    except UntrustedTypesFoundException as error:
+        raise UserError(f"the model file of {model} holds types it should not: {error}; train again") from error
+
+
+def trusted(model: str) -> list[str]:
+    """The types that the file of `model` may hold beyond those that skops trusts by itself."""
+    return [*TRUSTED, *MODELS[model].trusted]

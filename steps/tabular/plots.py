@@ -1,0 +1,148 @@
+"""The pictures: figures that never touch pyplot, which costs half a second and keeps state."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
+COLD_TO_WARM = LinearSegmentedColormap.from_list("cold_to_warm", ["#3b6fb6", "#b9a6b8", "#c02942"])
+
+
+def blank(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches in the project's style."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> bytes:
+    """Write the figure as a PNG file; the same figure is the same file. Returns its bytes."""
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path.read_bytes()
+
+
+def plain_log_axis(axis) -> None:
+    """Log scale with ticks that read 10, 100, 1,000."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(lambda value, _: "")
+
+
+def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
+    """Predicted against true values of the test part, on log axes where all are positive. Arrays of (rows,)."""
+    figure, axes = blank(6, 6)
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    axes.plot([low, high], [low, high], color=INK, linewidth=1, label="perfect")
+    if low > 0:
+        plain_log_axis(axes.xaxis)
+        plain_log_axis(axes.yaxis)
+        axes.fill_between([low, high], [low / 2, high / 2], [low * 2, high * 2], color=SOFT, alpha=0.35, lw=0,
+                          label="within a factor of 2")  # fmt: skip
+    axes.scatter(true, predicted, s=14, alpha=0.55, color=ACCENT, linewidths=0)
+    axes.set(xlabel=f"true {target}", ylabel=f"predicted {target}", title=title, aspect="equal")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
+def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
+    """Error (predicted − true) against the prediction, with its median in ten equal groups. Arrays of (rows,)."""
+    figure, axes = blank()
+    error = predicted - true
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.scatter(predicted, error, s=14, alpha=0.5, color=ACCENT, linewidths=0)
+    groups = pd.DataFrame({"predicted": predicted, "error": error}).groupby(
+        pd.qcut(predicted, 10, duplicates="drop"), observed=True
+    )
+    medians = groups.median()
+    axes.plot(medians["predicted"], medians["error"], "o-", color=WARM, linewidth=1.5, label="median of a tenth")
+    if predicted.min() > 0:
+        plain_log_axis(axes.xaxis)
+    axes.set_yscale("symlog", linthresh=max(float(np.median(np.abs(error))), 1e-9))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.set(xlabel=f"predicted {target}", ylabel=f"predicted − true {target}", title=title)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def importance(values: pd.DataFrame, target: str, title: str) -> Figure:
+    """How much each raw column moves a prediction on average: mean |Shapley value|. `values` is (rows, columns)."""
+    sizes = values.abs().mean().sort_values()
+    figure, axes = blank(7, 1.2 + 0.34 * len(sizes))
+    bars = axes.barh(sizes.index, sizes, color=ACCENT, height=0.7)
+    axes.bar_label(bars, [f"{size:,.3g}" for size in sizes], padding=3, fontsize=9, color=INK)
+    axes.set(xlabel=f"mean |SHAP value|: average move of the predicted {target}", title=title)
+    axes.margins(x=0.12)
+    return figure
+
+
+def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: str) -> Figure:
+    """Every explained row as a dot per column: position is its Shapley value, colour the column's value.
+
+    Args:
+        values: (rows, columns) of Shapley values.
+        features: (rows, columns) of numbers; missing ones are grey.
+        target: name and unit of what is predicted.
+        title: of the picture.
+    """
+    order = values.abs().mean().sort_values().index
+    figure, axes = blank(7.5, 1.4 + 0.42 * len(order))
+    axes.axvline(0, color=INK, linewidth=1)
+    for height, column in enumerate(order):
+        ranks = features[column].rank(pct=True)
+        dots = {
+            "x": values[column],
+            "y": height + spread(values[column].to_numpy()),
+            "s": 14,
+            "linewidths": 0,
+        }
+        axes.scatter(**dots, c=SOFT, alpha=0.8)
+        axes.scatter(**dots, c=ranks, cmap=COLD_TO_WARM, vmin=0, vmax=1, alpha=0.8, plotnonfinite=False)
+    axes.set_yticks(range(len(order)), order)
+    axes.set_xscale("symlog", linthresh=max(float(values.abs().stack().quantile(0.5)), 1e-9))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.set(xlabel=f"SHAP value: move of the predicted {target}", title=title)
+    colours = figure.colorbar(axes.collections[-1], ax=axes, ticks=[0, 1], aspect=40, pad=0.01)
+    colours.ax.set_yticklabels(["low", "high"], fontsize=9)
+    colours.set_label("value of the column (a category: its mean target)", fontsize=9, labelpad=-18)
+    colours.outline.set_visible(False)
+    return figure
+
+
+def spread(positions: np.ndarray, bins: int = 60, height: float = 0.36) -> np.ndarray:
+    """Vertical offsets that keep dots at close positions apart, within ±`height`: (rows,)."""
+    edges = np.linspace(positions.min(), positions.max() + 1e-12, bins)
+    bin_of = np.digitize(positions, edges)
+    offsets = np.zeros(len(positions))
+    for number in np.unique(bin_of):
+        (members,) = np.nonzero(bin_of == number)
+        ladder = np.arange(len(members)) - (len(members) - 1) / 2
+        offsets[members] = np.clip(ladder * 0.09, -height, height)
+    return offsets
+
+
+def leaderboard(table: pd.DataFrame, target: str) -> Figure:
+    """Cross-validated and test R² of each model with their intervals.
+
+    `table` has the columns `model`, `cv_r2_score`, `cv_r2_score_std`, `r2_score`, `r2_score_low` and
+    `r2_score_high`, best model first.
+    """
+    figure, axes = blank(7.5, 1.6 + 0.75 * len(table))
+    places = np.arange(len(table))[::-1]
+    axes.barh(places + 0.19, table["cv_r2_score"], 0.34, xerr=table["cv_r2_score_std"], color=ACCENT, ecolor=INK,
+              capsize=3, label="cross-validated on the training part, ± spread over folds")  # fmt: skip
+    reach = [table["r2_score"] - table["r2_score_low"], table["r2_score_high"] - table["r2_score"]]
+    axes.barh(places - 0.19, table["r2_score"], 0.34, xerr=reach, color=SOFT, ecolor=INK, capsize=3,
+              label="test part, 95 % interval")  # fmt: skip
+    axes.set_yticks(places, table["model"])
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_xlim(min(-0.05, *table["cv_r2_score"] - 0.05), 1)
+    axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Which model is best?")
+    figure.legend(loc="outside lower left", frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,46 @@
+"""Pages that a person would rather read than the numbers: one self-contained HTML file each."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it; pictures are the bytes of PNG files."""
+
+    title: str
+    text: str = ""
+    table: pd.DataFrame | None = None
+    pictures: tuple[bytes, ...] = ()
+    code: str = ""
+
+
+def page(title: str, lead: str, sections: list[Section], warning: str = "") -> str:
+    """The HTML of a page. All text is escaped; nothing is loaded from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["base64"] = lambda picture: base64.b64encode(picture).decode()
+    environment.filters["table"] = html_table
+    return environment.get_template("report.html").render(title=title, lead=lead, sections=sections, warning=warning)
+
+
+def html_table(table: pd.DataFrame) -> Markup:
+    """A table with its texts escaped and its numbers as a person writes them."""
+    html = table.to_html(index=False, border=0, float_format=number, na_rep="–", escape=True)
+    return Markup(html)
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands apart: 1,230 / 45.6 / 0.789."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,139 @@
+"""Scores: of a prediction with its intervals, over cross-validation folds, and by price segment."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+from sklearn.base import BaseEstimator, clone
+
+from tabular import estimators
+from tabular.threads import Track, in_threads
+
+RESAMPLES = 2000
+
+
+# The metrics are those of sklearn.metrics, by their names there. We write them out because they score along an
+# axis: the bootstrap has thousands of resamples, and scikit-learn would take them one at a time.
+def r2_score(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Share of the variance of `true` that is explained; 0 where `true` does not vary."""
+    residual = ((true - predicted) ** 2).sum(axis)
+    total = ((true - true.mean(axis, keepdims=True)) ** 2).sum(axis)
+    return np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), 0.0)
+
+
+def mean_absolute_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of |true − predicted|, in units of the target."""
+    return np.abs(true - predicted).mean(axis)
+
+
+def mean_squared_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of (true − predicted)², in squared units of the target."""
+    return ((true - predicted) ** 2).mean(axis)
+
+
+def root_mean_squared_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Square root of the mean squared error, in units of the target."""
+    return np.sqrt(mean_squared_error(true, predicted, axis))
+
+
+def median_absolute_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Median of |true − predicted|, in units of the target."""
+    return np.median(np.abs(true - predicted), axis)
+
+
+def mean_absolute_percentage_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of |true − predicted| / |true|, as a share: 0.3 is 30 %."""
+    return (np.abs(true - predicted) / np.maximum(np.abs(true), np.finfo(float).eps)).mean(axis)
+
+
+TRAINING = (mean_absolute_error, mean_squared_error, root_mean_squared_error, r2_score)
+CROSS_VALIDATED = (r2_score, mean_absolute_error, root_mean_squared_error)
+TEST = (
+    r2_score,
+    mean_absolute_error,
+    root_mean_squared_error,
+    median_absolute_error,
+    mean_absolute_percentage_error,
+)
+
+
+def scores(metrics: Iterable[Callable], true: np.ndarray, predicted: np.ndarray, prefix: str = "") -> dict[str, float]:
+    """The value of each metric for one prediction: arrays of (rows,)."""
+    return {prefix + metric.__name__: float(metric(true, predicted)) for metric in metrics}
+
+
+def scores_with_intervals(true: np.ndarray, predicted: np.ndarray, seed: int, prefix: str = "") -> dict[str, float]:
+    """Each test metric with its 95 % percentile bootstrap interval (`…_low`, `…_high`): Efron and Tibshirani 1993.
+
+    Args:
+        true: (rows,) of the target.
+        predicted: (rows,).
+        seed: of the resampling of rows.
+        prefix: of the metrics' names.
+    """
+    found = scores(TEST, true, predicted, prefix)
+    for metric in TEST:
+        low, high = bootstrap(
+            (true, predicted),
+            metric,
+            paired=True,
+            vectorized=True,
+            method="percentile",
+            n_resamples=RESAMPLES,
+            batch=max(1, 10**7 // len(true)),
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+        found |= {
+            f"{prefix}{metric.__name__}_low": float(low),
+            f"{prefix}{metric.__name__}_high": float(high),
+        }
+    return found
+
+
+def cross_validate(
+    estimator: BaseEstimator,
+    features: pd.DataFrame,
+    target: pd.Series,
+    folds: list[tuple],
+    track: Track,
+) -> dict[str, float]:
+    """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
+
+    Args:
+        estimator: unfitted; each fold fits a clone.
+        features: (rows, features).
+        target: (rows,).
+        folds: (train, test) row numbers of each.
+        track: shows progress over an iterable of a known length.
+    """
+
+    def score_fold(fold: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        train, test = fold
+        fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
+        predicted = estimators.predict(fitted, features.iloc[test])
+        return scores(CROSS_VALIDATED, target.iloc[test].to_numpy(), predicted, "cv_")
+
+    table = pd.DataFrame(in_threads(score_fold, folds, track))
+    return table.mean().to_dict() | table.std(ddof=0).add_suffix("_std").to_dict()
+
+
+def segments(true: pd.Series, predicted: np.ndarray, count: int = 4) -> pd.DataFrame:
+    """How the error differs from cheap to expensive: a row per quantile segment of the true value.
+
+    Columns: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error`, and `bias`, the mean of
+    predicted − true.
+    """
+    rows = []
+    edges = pd.qcut(true, count, duplicates="drop")
+    for _, positions in true.reset_index(drop=True).groupby(edges.to_numpy(), observed=True).groups.items():
+        t, p = true.to_numpy()[positions], predicted[positions]
+        errors = scores((mean_absolute_error, mean_absolute_percentage_error), t, p)
+        rows.append({"from": t.min(), "to": t.max(), "rows": len(t), **errors, "bias": float((p - t).mean())})
+    return pd.DataFrame(rows).sort_values("from", ignore_index=True)
+
+
+def worst(test: pd.DataFrame, target: str, predicted: np.ndarray, count: int = 10) -> pd.DataFrame:
+    """The `count` rows of `test` with the largest absolute error, with columns `predicted` and `error` added."""
+    shown = test.assign(predicted=predicted, error=predicted - test[target])
+    return shown.sort_values("error", key=np.abs, ascending=False, kind="stable").head(count)

@@ -1,0 +1,130 @@
+"""Shapley values of the raw columns: how much each moved a prediction away from the mean, in units of the target."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from sklearn.base import RegressorMixin
+from sklearn.compose import TransformedTargetRegressor
+
+from tabular.estimators import predict
+from tabular.threads import Track, in_threads
+
+BACKGROUND = 100  # training rows that stand for "unknown"
+PERMUTATIONS = 2  # per background row, each walked in both directions
+
+
+def explain(
+    estimator: TransformedTargetRegressor,
+    rows: pd.DataFrame,
+    background: pd.DataFrame,
+    explainer: str | None,
+    seed: int,
+    track: Track,
+) -> tuple[pd.DataFrame, float]:
+    """Shapley values of `rows`, and the mean prediction on `background` from which they start.
+
+    For every row, the values add up to its prediction minus that mean (for shap's trees, in single precision).
+
+    A model of the price itself gets shap's exact explainer of its kind. A model of log(price) does not: the exact
+    explainers stop at log(price), and such values scaled to EUR are not those of the price (for forests they correlate
+    at 0.9: benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows.
+
+    Args:
+        estimator: fitted, as `estimators.build` makes it.
+        rows: (rows, features) to explain.
+        background: (background rows, features) of training data.
+        explainer: the exact explainer of the model's kind, `tree` or `linear`, if it has one.
+        seed: of the permutations.
+        track: shows progress over an iterable of a known length.
+
+    Returns:
+        A frame like `rows` of Shapley values, and the mean prediction.
+    """
+    encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
+    encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
+    slices = encode[-1].output_indices_
+    members = np.zeros((rows.shape[1], encoded.shape[1]), dtype=bool)  # which encoded columns a raw one became
+    for number, column in enumerate(rows.columns):
+        members[number, slices[column]] = True
+    if explainer and estimator.func is None:
+        values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
+    else:
+        inverse = estimator.inverse_func or (lambda prediction: prediction)
+        values = permutation_values(
+            lambda matrix: inverse(regress.predict(matrix)), encoded, encoded_background, members, seed, track
+        )
+    return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
+
+
+def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.DataFrame:
+    """Numbers that tell the values of each raw column apart: a category is what the model encodes it as.
+
+    Missing numbers, and categories that became several columns, are missing: (rows, features).
+    """
+    encode = estimator.regressor_[:-1]
+    encoded, slices = dense(encode.transform(rows)), encode[-1].output_indices_
+
+    def colour(column: str) -> np.ndarray:
+        if pd.api.types.is_numeric_dtype(rows[column]):
+            return rows[column].to_numpy()
+        outputs = encoded[:, slices[column]]
+        return outputs[:, 0] if outputs.shape[1] == 1 else np.full(len(rows), np.nan)
+
+    return pd.DataFrame({column: colour(column) for column in rows}, index=rows.index)
+
+
+def dense(matrix) -> np.ndarray:
+    """An array of what may be a sparse matrix."""
+    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
+
+
+def exact_values(explainer: str, regress: RegressorMixin, rows: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The values by shap's exact explainer for `linear` models or `tree`s: (rows, encoded columns)."""
+    import shap
+
+    if explainer == "linear":
+        return shap.LinearExplainer(regress, background).shap_values(rows)
+    return shap.TreeExplainer(regress, background).shap_values(rows, check_additivity=False)
+
+
+def permutation_values(
+    output: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    background: np.ndarray,
+    members: np.ndarray,
+    seed: int,
+    track: Track,
+) -> np.ndarray:
+    """Shapley values by antithetic permutation sampling.
+
+    Walking a random order of the columns from a background row to the explained row, a column's value is how much
+    the prediction moves when it is switched; each order is walked in reverse too. Every background row has orders of
+    its own, so that few orders each are enough. Štrumbelj and Kononenko 2014 (sampling), Mitchell et al. 2022
+    (antithetic permutations).
+
+    Args:
+        output: of (n, encoded columns) to (n,).
+        rows: (rows, encoded columns).
+        background: (background rows, encoded columns).
+        members: (raw columns, encoded columns) of bool; columns of one raw column are switched together.
+        seed: each row draws its orders from `(seed, its number)`, so that threads do not matter.
+        track: shows progress.
+
+    Returns:
+        (rows, raw columns).
+    """
+    columns = len(members)
+    starts = np.repeat(background, 2 * PERMUTATIONS, axis=0)
+
+    def explain_row(number: int) -> np.ndarray:
+        random = np.random.default_rng((seed, number))
+        forward = random.permuted(np.tile(np.arange(columns), (len(starts) // 2, 1)), axis=1)
+        orders = np.concatenate([forward[:, None], forward[:, None, ::-1]], axis=1).reshape(-1, columns)
+        rank = np.argsort(orders, axis=1)
+        switched = (rank[:, None, :] < np.arange(columns + 1)[None, :, None]) @ members
+        mixed = np.where(switched, rows[number], starts[:, None, :])
+        walks = output(mixed.reshape(-1, rows.shape[1])).reshape(len(starts), columns + 1)
+        return np.take_along_axis(np.diff(walks, axis=1), rank, axis=1).mean(axis=0)
+
+    return np.array(in_threads(explain_row, range(len(rows)), track))

@@ -1,0 +1,63 @@
+"""Fit one model on the training part of a preprocess run, cross-validate it there, and log it.
+
+    mlflow run . -e train -P model=rf
+    mlflow run . -e train -P model=knn -P model_params='{n_neighbors: 7}' -P preprocess_run_id=<id>
+
+Takes the parameters of preprocess too: without a preprocess_run_id, they say which run to find or make.
+"""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+import preprocess
+from runs import fingerprint, lineage, step
+from runs.parameters import Parameter, boolean, mapping, one_of
+from tabular.estimators import ENCODERS, MODELS
+
+PARAMETERS = (
+    Parameter("model", "rf", f"one of {', '.join(MODELS)}", one_of(MODELS)),
+    Parameter("model_params", "null", "the estimator's own parameters, a YAML or JSON mapping", mapping),
+    Parameter("encoder", "target", f"of categorical columns: {', '.join(ENCODERS)}", one_of(ENCODERS)),
+    Parameter("log_target", "true", "learn the logarithm of the target: true or false", boolean),
+)
+
+
+def train(parameters: dict, upstream: Run | None) -> None:
+    """Log the fitted model with its training and cross-validated scores."""
+    from tabular import estimators, scoring, split
+
+    rows, _, terms = preprocess.parts(upstream)
+    features, target = rows[terms.features], rows[terms.target]
+    estimator = estimators.build(
+        parameters["model"],
+        terms,
+        parameters["encoder"],
+        parameters["log_target"],
+        parameters["seed"],
+        parameters["model_params"],
+    )
+    folds = split.folds(rows, parameters["seed"], terms.group if parameters["split"] == "group" else None)
+    track = step.tracker(f"cross-validating {parameters['model']}")
+    scores = scoring.cross_validate(estimator, features, target, folds, track)
+    estimators.fit(estimator, features, target)
+    predicted = estimators.predict(estimator, features)
+    scores |= scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_")
+    mlflow.log_metrics(scores)
+    lineage.log_dataset(rows, terms.target, parameters["data"], "training")
+    mlflow.sklearn.log_model(
+        estimator,
+        name="model",
+        serialization_format="skops",
+        skops_trusted_types=estimators.trusted(parameters["model"]),
+        signature=mlflow.models.infer_signature(features, predicted),
+        input_example=features.head(5),
+        pip_requirements=[f"{name}=={version}" for name, version in fingerprint.packages(STEP.script).items()],
+    )
+
+
+STEP = lineage.Step("train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP)
+
+if __name__ == "__main__":
+    step.run(STEP, __doc__)
