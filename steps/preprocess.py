@@ -92,12 +92,16 @@ def parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
     """The training part, the test part and the contract that a preprocess run left."""
     import pandas as pd
 
+    with lineage.downloaded(run, "train.parquet") as train, lineage.downloaded(run, "test.parquet") as test:
+        return pd.read_parquet(train), pd.read_parquet(test), contract_of(run)
+
+
+def contract_of(run: Run) -> "Contract":
+    """The contract that a preprocess run kept to."""
     from tabular.contract import read_contract
 
-    with lineage.downloaded(run, "train.parquet") as train, lineage.downloaded(run, "test.parquet") as test:
-        frames = pd.read_parquet(train), pd.read_parquet(test)
     with lineage.downloaded(run, "contract.yaml") as terms:
-        return *frames, read_contract(terms)
+        return read_contract(terms)
 
 
 STEP = lineage.Step("preprocess", Path(__file__), PARAMETERS, preprocess, inputs=inputs)

@@ -14,6 +14,8 @@ from pathlib import Path
 # A package stands in the fingerprint with all that it requires, because a new scipy can change what
 # scikit-learn computes. MLflow stands alone: its web server and database layer cannot change a number.
 ALONE = {"mlflow"}
+PROVIDERS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}  # to look it up takes a third of a second
+NAME = re.compile(r"[\w.-]+")
 
 
 @cache
@@ -47,44 +49,35 @@ def packages(script: Path) -> dict[str, str]:
     """Exact versions of the distributions that `script` imports, with all that these require."""
     _, names = imports(script)
     found: dict[str, str] = {}
-    queue = [distribution_of(name) for name in names]
+    queue = [provider(name) for name in names]
     while queue:
         name = queue.pop()
-        if name in found:
-            continue
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # an optional requirement that is not installed
-            continue
-        if name not in ALONE:
-            queue += requirements_of(name)
+        if name not in found and (described := description(name)):
+            found[name], requirements = described
+            queue += () if name in ALONE else requirements
     return dict(sorted(found.items()))
 
 
-@cache
-def distribution_of(module: str) -> str:
+def provider(module: str) -> str:
     """The distribution that provides an importable name: `sklearn` → `scikit-learn`."""
+    if known := PROVIDERS.get(module) or (description(module) and module):
+        return known
+    return normalised(metadata.packages_distributions().get(module, [module])[0])
+
+
+@cache
+def description(distribution: str) -> tuple[str, tuple[str, ...]] | None:
+    """Version of an installed distribution, and names of what it requires, extras left out; None if not installed."""
     try:
-        return normalised(metadata.distribution(module).name)
+        found = metadata.metadata(distribution)
     except metadata.PackageNotFoundError:
-        return normalised(providers().get(module, [module])[0])
-
-
-@cache
-def providers() -> Mapping[str, list[str]]:
-    """The distributions that provide each importable name; reading them all takes a moment, so once."""
-    return metadata.packages_distributions()
-
-
-@cache
-def requirements_of(distribution: str) -> tuple[str, ...]:
-    """Names of what a distribution requires, its extras left out."""
-    lines = metadata.requires(distribution) or []
-    return tuple(normalised(re.match(r"[\w.-]+", line)[0]) for line in lines if "extra ==" not in line)
+        return None
+    lines = found.get_all("Requires-Dist") or []
+    return found["Version"], tuple(normalised(NAME.match(line)[0]) for line in lines if "extra ==" not in line)
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 spells it."""
+    """The name of a distribution as PEP 503 spells it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
