@@ -41,7 +41,8 @@ SECOND = ["Alba", "Brezo", "Carrizo", "Duende", "Encina", "Fresno", "Grajo", "Hi
           "Narciso", "Otero", "Pizarra", "Quema", "Ribazo", "Salvia", "Tomillo", "Uvero", "Valle", "Zorzal",
           "Abedul", "Bancal", "Cierzo", "Darro", "Espliego", "Falla"]  # fmt: skip
 LABELS = ["Reserva", "Gran Reserva", "Crianza", "Seleccion", "Vendimia Tardia", "Vinas Viejas", "Blanco", "Tinto",
-          "Roble", "Coleccion", "El Alto", "La Solana", "Cuvee", "Clasico", "Parcela", "Brut", "Dulce", "Barrica"]  # fmt: skip
+          "Roble", "Coleccion", "El Alto", "La Solana", "Cuvee", "Clasico", "Parcela", "Brut", "Dulce",
+          "Barrica"]  # fmt: skip
 
 
 def make_wineries(random: np.random.Generator) -> pd.DataFrame:

@@ -91,6 +91,11 @@ def tracker(description: str) -> Callable[[Iterable, int], Iterable]:
     )
 
 
+def warn(message: str) -> None:
+    """Show something that the user should know and that stops nothing."""
+    console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
+
+
 def link(run: Run) -> str:
     """Where the run shows in the MLflow UI, in the view for model training."""
     server = mlflow.get_tracking_uri()
