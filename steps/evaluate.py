@@ -7,6 +7,7 @@ Takes the parameters of train and preprocess too: without a train_run_id, they s
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import Run
@@ -17,6 +18,13 @@ from errors import UserError
 from runs import lineage, step
 from runs.parameters import Parameter, whole
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from sklearn.compose import TransformedTargetRegressor
+
+    from tabular.contract import Contract
+
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
 
 
@@ -24,7 +32,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
-    from tabular import estimators, plots, scoring, shapley, split
+    from tabular import estimators, plots, scoring
     from tabular.model_report import model_report
 
     model, seed = parameters["model"], parameters["seed"]
@@ -35,51 +43,77 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     baseline = estimators.build("dummy", terms, parameters["encoder"], parameters["log_target"], seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
-    metrics, leak = {}, ""
-    seen = split.seen(training, test)
-    if seen.all():
-        raise UserError("every test row is in the training part too, so no score would be honest; drop duplicates")
-    if seen.any():
-        everything = estimators.predict(estimator, test[terms.features])
-        metrics = scoring.scores(scoring.TEST, test[terms.target].to_numpy(), everything, "leaked_")
-        leak = (
-            f"{seen.sum():,} of {len(test):,} test rows were seen in training, so the scores leave them out;"
-            f" with them, R² would read {metrics['leaked_r2_score']:.2f}."
-        )
-        mlflow.set_tag("workflow.leak", leak)
-        step.warn(f"{model}: {leak}")
-    test = test[~seen].reset_index(drop=True)
+    test, metrics, leak = without_leak(estimator, training, test, terms)
     features, true = test[terms.features], test[terms.target].to_numpy()
     predicted = estimators.predict(estimator, features)
     metrics |= scoring.scores_with_intervals(true, predicted, seed)
     metrics |= scoring.scores_with_intervals(true, estimators.predict(baseline, features), seed, "baseline_")
-
-    explained = features.sample(min(parameters["shap_samples"], len(test)), random_state=seed)
-    background = training[terms.features].sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
-    explainer = estimators.MODELS[model].explainer
-    track = step.tracker(f"explaining {model}")
-    values, base = shapley.explain(estimator, explained, background, explainer, seed, track)
-    figures = {
-        "preds.png": plots.predictions(true, predicted, terms.target_label, model),
-        "residuals.png": plots.residuals(true, predicted, terms.target_label, model),
-        "shap.png": plots.importance(values, terms.target_label, model),
-        "shap_beeswarm.png": plots.beeswarm(values, shapley.colours(estimator, explained), terms.target_label, model),
-    }
     tables = {
         "segments.csv": scoring.segments(test[terms.target], predicted),
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
     }
+    values, figures = explain(estimator, training[terms.features], features, terms, parameters)
+    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, model)
+    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, model)
     with lineage.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
             table.to_csv(folder / name, index=False)
-        values.assign(base=base).to_parquet(folder / "shap_values.parquet")
+        values.to_parquet(folder / "shap_values.parquet")
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
         again = lineage.instruction(STEP, parameters)
         page = model_report(parameters, terms, metrics, tables, pictures, leak, again)
         (folder / "report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(metrics)
     lineage.log_dataset(test, terms.target, parameters["data"], "testing")
+
+
+def without_leak(
+    estimator: "TransformedTargetRegressor", training: "DataFrame", test: "DataFrame", terms: "Contract"
+) -> "tuple[DataFrame, dict[str, float], str]":
+    """The test rows that were not seen in training; what a score with the others would read (`leaked_…`); a warning.
+
+    Raises UserError if every test row was seen.
+    """
+    from tabular import estimators, scoring, split
+
+    seen = split.seen(training, test)
+    if seen.all():
+        raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
+    if not seen.any():
+        return test, {}, ""
+    everything = estimators.predict(estimator, test[terms.features])
+    leaked = scoring.scores(scoring.TEST, test[terms.target].to_numpy(), everything, "leaked_")
+    leak = (
+        f"{seen.sum():,} of {len(test):,} test rows were seen in training, so the scores leave them out;"
+        f" with them, R² would read {leaked['leaked_r2_score']:.2f}."
+    )
+    mlflow.set_tag("workflow.leak", leak)
+    step.warn(leak)
+    return test[~seen].reset_index(drop=True), leaked, leak
+
+
+def explain(
+    estimator: "TransformedTargetRegressor",
+    training: "DataFrame",
+    features: "DataFrame",
+    terms: "Contract",
+    parameters: dict,
+) -> "tuple[DataFrame, dict[str, Figure]]":
+    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
+    from tabular import estimators, plots, shapley
+
+    model, seed = parameters["model"], parameters["seed"]
+    sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
+    background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
+    explainer = estimators.MODELS[model].explainer
+    values, base = shapley.explain(estimator, sample, background, explainer, seed, step.tracker(f"explaining {model}"))
+    colours = shapley.colours(estimator, sample)
+    figures = {
+        "shap.png": plots.importance(values, terms.target_label, model),
+        "shap_beeswarm.png": plots.beeswarm(values, colours, terms.target_label, model),
+    }
+    return values.assign(base=base), figures
 
 
 STEP = lineage.Step("evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP)

@@ -57,7 +57,11 @@ def model_report(
             pictures=(pictures["shap.png"], pictures["shap_beeswarm.png"]),
         ),
         Section("Where it errs", pictures=(pictures["residuals.png"],)),
-        Section(f"From low to high {terms.target}", "Bias is predicted − true.", tables["segments.csv"]),
+        Section(
+            f"From low to high {terms.target}",
+            "Bias is predicted − true.",
+            tables["segments.csv"].rename(columns=METRIC_NAMES),
+        ),
         Section("The worst predictions", table=tables["worst_predictions.csv"]),
         Section("What was run", table=pd.DataFrame(parameters.items(), columns=["parameter", "value"])),
         Section("Make it again", code=instruction),

@@ -143,6 +143,6 @@ def leaderboard(table: pd.DataFrame, target: str) -> Figure:
     axes.set_yticks(places, table["model"])
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlim(min(-0.05, *table["cv_r2_score"] - 0.05), 1)
-    axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Which model is best?")
+    axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
     return figure

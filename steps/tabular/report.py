@@ -40,7 +40,7 @@ def html_table(table: pd.DataFrame) -> Markup:
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands apart: 1,230 / 45.6 / 0.789."""
+    """Three significant digits, and large numbers whole: 12,300 / 1998 / 45.6 / 0.789."""
     if abs(value) >= 1000:
-        return f"{value:,.0f}"
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
     return f"{value:.3g}"

@@ -134,6 +134,8 @@ def segments(true: pd.Series, predicted: np.ndarray, count: int = 4) -> pd.DataF
 
 
 def worst(test: pd.DataFrame, target: str, predicted: np.ndarray, count: int = 10) -> pd.DataFrame:
-    """The `count` rows of `test` with the largest absolute error, with columns `predicted` and `error` added."""
+    """The `count` rows of `test` with the largest absolute error; `target`, `predicted` and `error` come first."""
     shown = test.assign(predicted=predicted, error=predicted - test[target])
+    first = [target, "predicted", "error"]
+    shown = shown[[*first, *(name for name in shown if name not in first)]]
     return shown.sort_values("error", key=np.abs, ascending=False, kind="stable").head(count)

@@ -1,0 +1,91 @@
+"""What the tests share: a small data file, a tracking store, and `mlflow run` as a user types it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Result:
+    """How a command ended."""
+
+    code: int
+    output: str
+
+    @property
+    def error(self) -> str:
+        """The one line that tells a user's mistake."""
+        lines = [line for line in self.output.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.output
+        return lines[0].removeprefix("error: ")
+
+
+class Workflow:
+    """A project folder with a tracking store of its own."""
+
+    def __init__(self, folder: Path, project: Path | str = PROJECT, data: Path | None = None):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.project, self.data = folder, project, data
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self.environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri}
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+    def run(self, entry_point: str, *arguments: str, **parameters: str) -> Result:
+        """`mlflow run` of an entry point, from the workflow's own folder."""
+        if self.data and "data" not in parameters and "preprocess_run_id" not in parameters:
+            parameters["data"] = str(self.data)
+        words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
+        for name, value in parameters.items():
+            words += ["-P", f"{name}={value}"]
+        return self.execute([*words, *arguments])
+
+    def execute(self, words: list[str]) -> Result:
+        done = subprocess.run(
+            words, env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        return Result(done.returncode, done.stdout)
+
+    def runs(self, step: str | None = None) -> list[Run]:
+        """All runs, or those of a step, the newest first."""
+        query = f"tags.`workflow.step` = '{step}'" if step else ""
+        return list(self.client.search_runs(["0"], query))
+
+    def last(self) -> Run:
+        """The newest run that `mlflow run` opened."""
+        return next(run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags)
+
+    def artifacts(self, run: Run, path: str = "") -> Path:
+        """A local copy of a run's artifacts."""
+        folder = self.folder / "artifacts" / run.info.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(self.client.download_artifacts(run.info.run_id, path, str(folder)))
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> Path:
+    """The first 900 rows of the bundled file, duplicates and all."""
+    path = tmp_path_factory.mktemp("data") / "small.csv"
+    pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def workflow(tmp_path_factory, small_data) -> Workflow:
+    """A workflow in which `main` ran once on the small file; for tests that only look, or add runs of their own."""
+    workflow = Workflow(tmp_path_factory.mktemp("workflow"), data=small_data)
+    result = workflow.run("main")
+    assert result.code == 0, result.output
+    workflow.first_output = result.output
+    return workflow
