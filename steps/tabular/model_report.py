@@ -48,6 +48,7 @@ def model_report(
         f" {number(metrics['mean_absolute_error_low'])} to {number(metrics['mean_absolute_error_high'])});"
         f" always answering the typical {terms.target} misses by {number(typical)}{unit}."
     )
+    segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
     sections = [
         Section("Scores", "With 95 % bootstrap intervals; the baseline always answers the same.", scores(metrics)),
         Section(f"Predicted against true {terms.target}", pictures=(pictures["preds.png"],)),
@@ -57,11 +58,7 @@ def model_report(
             pictures=(pictures["shap.png"], pictures["shap_beeswarm.png"]),
         ),
         Section("Where it errs", pictures=(pictures["residuals.png"],)),
-        Section(
-            f"From low to high {terms.target}",
-            "Bias is predicted − true.",
-            tables["segments.csv"].rename(columns=METRIC_NAMES),
-        ),
+        Section(f"From low to high {terms.target}", "Bias is predicted − true.", segments),
         Section("The worst predictions", table=tables["worst_predictions.csv"]),
         Section("What was run", table=pd.DataFrame(parameters.items(), columns=["parameter", "value"])),
         Section("Make it again", code=instruction),

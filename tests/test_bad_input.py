@@ -1,0 +1,146 @@
+"""A user's mistake ends in one line that helps, an exit code, and a FAILED run that carries the reason."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import Workflow
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, small_data):
+    """Files that something is wrong with, by name."""
+    folder = tmp_path_factory.mktemp("bad")
+    lines = small_data.read_text().splitlines()
+    content = {
+        "empty.csv": b"",
+        "header.csv": lines[0].encode(),
+        "no_target.csv": "\n".join(line.rpartition(",")[0] for line in lines).encode(),
+        "no_feature.csv": "\n".join(line.partition(",")[2] for line in lines).encode(),
+        "text_target.csv": "\n".join([lines[0], *(line.rpartition(",")[0] + ",cheap" for line in lines[1:])]).encode(),
+        "few.csv": "\n".join(lines[:12]).encode(),
+        "binary.csv": gzip.compress(lines[0].encode()),
+        "broken.yaml": b"columns: [",
+        "kind.yaml": b"target: price\ncolumns: {price: {kind: money}}",
+    }
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "parameters", "words"),
+    [
+        ("train", {"model": "forest"}, "model=forest: no such choice"),
+        ("train", {"modle": "rf"}, "unknown parameter modle: did you mean model?"),
+        ("train", {"model_params": "{n_estimators: "}, "not YAML or JSON"),
+        ("train", {"model_params": "[1, 2]"}, "must be a mapping"),
+        ("train", {"model_params": "{n_estimator: 5}"}, "no parameter n_estimator; did you mean n_estimators?"),
+        ("train", {"model_params": "{n_estimators: -5}"}, "'n_estimators' parameter of RandomForestRegressor must be"),
+        ("train", {"encoder": "one hot"}, "encoder=one hot: no such choice"),
+        ("train", {"log_target": "yes"}, "must be true or false"),
+        ("preprocess", {"test_size": "1.5"}, "test_size=1.5: must be a number between 0 and 1"),
+        ("preprocess", {"test_size": "0.001"}, "too few rows"),
+        ("preprocess", {"seed": "-1"}, "must be a whole number"),
+        ("preprocess", {"data": "/nowhere/wines.csv"}, "data=/nowhere/wines.csv: no such file"),
+        ("preprocess", {"data": "mine.csv"}, 'for a file of yours: -P data="$PWD/mine.csv"'),
+        ("preprocess", {"data": "{files}"}, "not a file"),
+        ("preprocess", {"data": "{files}/empty.csv"}, "No columns to parse"),
+        ("preprocess", {"data": "{files}/header.csv"}, "a header and no rows"),
+        ("preprocess", {"data": "{files}/no_target.csv"}, "no column price"),
+        ("preprocess", {"data": "{files}/no_feature.csv"}, "no column winery"),
+        ("preprocess", {"data": "{files}/text_target.csv"}, "column price is not a number (first: 'cheap' in line 2)"),
+        ("preprocess", {"data": "{files}/few.csv"}, "too few rows"),
+        ("preprocess", {"data": "{files}/binary.csv"}, "can't decode"),
+        ("preprocess", {"contract": "{files}/broken.yaml"}, "while parsing"),
+        ("preprocess", {"contract": "{files}/kind.yaml"}, "column price is money; kinds are numeric and categorical"),
+        ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
+        ("main", {"models": "rf,svm"}, "no such choice"),
+        ("main", {"model_params": "{svm: {}}"}, "not among the models"),
+        ("evaluate", {"shap_samples": "0"}, "must be a whole number"),
+    ],
+)
+def test_mistake(workflow, files, entry_point, parameters, words):
+    given = {name: value.replace("{files}", str(files)) for name, value in parameters.items()}
+    result = workflow.run(entry_point, **given)
+    assert result.code != 0
+    assert words in result.error
+    assert "Traceback" not in result.output
+    run = workflow.last()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["workflow.error"] == result.error
+    assert "workflow.fingerprint" not in run.data.tags
+
+
+def test_run_of_another_step(workflow):
+    run = workflow.runs("train")[0]
+    assert "a run of train, not of preprocess" in workflow.run("train", preprocess_run_id=run.info.run_id).error
+
+
+def test_run_that_did_not_finish(workflow):
+    run = workflow.client.create_run("0", tags={"workflow.step": "preprocess"})
+    assert "RUNNING, not FINISHED" in workflow.run("train", preprocess_run_id=run.info.run_id).error
+    workflow.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def test_unreachable_store(workflow, monkeypatch):
+    monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setitem(workflow.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    result = workflow.execute([sys.executable, str(workflow.project / "steps/preprocess.py")])
+    assert result.code == 2
+    assert "tracking store http://127.0.0.1:9" in result.error
+    assert "Traceback" not in result.output
+
+
+def test_unwritable_store(workflow, monkeypatch, tmp_path):
+    monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/folder/mlflow.db")
+    result = workflow.execute([sys.executable, str(workflow.project / "steps/preprocess.py")])
+    assert result.code == 2
+    assert "Traceback" not in result.output
+    assert "tracking store" in result.error
+
+
+def start(workflow: Workflow) -> subprocess.Popen:
+    """A train script that is at work: it waits for enough trees to take a while."""
+    script = workflow.project / "steps/train.py"
+    words = [sys.executable, str(script), "--data", str(workflow.data), "--model_params", "{n_estimators: 3000}"]
+    process = subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if (run := workflow.last()).info.status == "RUNNING" and run.data.tags.get("workflow.step") == "train":
+            time.sleep(1)
+            return process
+        time.sleep(0.1)
+    raise AssertionError(process.communicate())
+
+
+def test_interrupting_leaves_a_killed_run(workflow):
+    process = start(workflow)
+    process.send_signal(signal.SIGINT)
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output.splitlines()[-1] == "interrupted"
+    assert workflow.last().info.status == "KILLED"
+
+
+def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):
+    process = start(workflow)
+    abandoned = workflow.last().info.run_id
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert workflow.client.get_run(abandoned).info.status == "RUNNING"
+    workflow.run("preprocess", data="/nowhere.csv")
+    run = workflow.client.get_run(abandoned)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["workflow.error"] == "its process ended without closing the run"
+
+
+def test_two_at_once(workflow):
+    words = [sys.executable, str(workflow.project / "steps/train.py"), "--data", str(workflow.data), "--model", "dummy"]
+    twins = [subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder) for _ in range(2)]
+    assert [twin.wait() for twin in twins] == [0, 0]

@@ -1,0 +1,194 @@
+"""The workflow as a user runs it: real `mlflow run` subprocesses on a small file."""
+
+import re
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import PROJECT, Workflow
+from sklearn import metrics
+
+import evaluate
+import main
+import preprocess
+import train
+
+pytestmark = pytest.mark.slow
+MODELS = ["linear", "knn", "rf"]
+
+
+def test_main_leaves_a_run_per_step_under_one_parent(workflow):
+    parent = workflow.runs("main")[-1]
+    names = ["preprocess", *(f"{step} {model}" for model in MODELS for step in ("train", "evaluate"))]
+    children = [run for run in workflow.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in children) == sorted(names)
+    assert {run.info.status for run in children} == {"FINISHED"}
+    assert parent.info.run_name == "main linear,knn,rf"
+
+
+def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workflow):
+    places = [re.match(r"\s+(linear|knn|rf)\b.*\d±?", line) for line in workflow.first_output.splitlines()]
+    assert sum(place is not None for place in places) >= 3
+    links = re.findall(r"#/experiments/0/runs/[0-9a-f]{32}\?workflowType=machine_learning", workflow.first_output)
+    assert len(links) == 4
+
+
+def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
+    parent = workflow.runs("main")[-1]
+    table = pd.read_csv(workflow.artifacts(parent, "leaderboard.csv"))
+    assert list(table["cv_r2_score"]) == sorted(table["cv_r2_score"], reverse=True)
+    assert parent.data.tags["workflow.winner"] == table["model"][0]
+    winner = workflow.client.get_run(table["train_run_id"][0])
+    assert winner.data.tags["workflow.winner_of"] == parent.info.run_id
+    assert winner.data.metrics["cv_r2_score"] == table["cv_r2_score"][0]
+
+
+def test_every_run_logs_its_resolved_parameters(workflow):
+    run = workflow.runs("evaluate")[0]
+    expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "True", "shap_samples": "50"}
+    assert expected.items() <= run.data.params.items()
+
+
+def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
+    run = workflow.runs("evaluate")[0]
+    predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
+    for name in ("r2_score", "mean_absolute_error", "root_mean_squared_error", "median_absolute_error"):
+        expected = getattr(metrics, name)(predictions["true"], predictions["predicted"])
+        assert run.data.metrics[name] == pytest.approx(expected)
+        assert run.data.metrics[f"{name}_low"] <= run.data.metrics[name] <= run.data.metrics[f"{name}_high"]
+        assert f"baseline_{name}" in run.data.metrics
+
+
+def test_no_test_row_was_seen_in_training(workflow):
+    run = workflow.runs("preprocess")[0]
+    train_part = pd.read_parquet(workflow.artifacts(run, "train.parquet"))
+    test_part = pd.read_parquet(workflow.artifacts(run, "test.parquet"))
+    assert len(train_part.merge(test_part, how="inner")) == 0
+    assert run.data.metrics["rows_overlap"] == 0
+    assert run.data.metrics["rows_in"] == 900
+    assert run.data.metrics["rows_train"] + run.data.metrics["rows_test"] + run.data.metrics["rows_duplicate"] == 900
+
+
+def test_each_step_logs_its_datasets(workflow):
+    contexts = {
+        step: {tag.value for use in workflow.runs(step)[0].inputs.dataset_inputs for tag in use.tags}
+        for step in ("preprocess", "train", "evaluate")
+    }
+    assert contexts == {"preprocess": {"training", "testing"}, "train": {"training"}, "evaluate": {"testing"}}
+
+
+def test_logged_model_predicts_what_evaluate_predicted(workflow, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", workflow.uri)
+    mlflow.set_tracking_uri(workflow.uri)
+    for run in workflow.runs("evaluate"):
+        trained = workflow.client.get_run(run.data.tags["workflow.upstream"])
+        test_part = pd.read_parquet(
+            workflow.artifacts(workflow.client.get_run(trained.data.tags["workflow.upstream"]), "test.parquet")
+        )
+        model = mlflow.pyfunc.load_model(f"runs:/{trained.info.run_id}/model")
+        predicted = model.predict(test_part.drop(columns="price"))
+        logged = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))["predicted"]
+        np.testing.assert_array_equal(predicted, logged)
+        assert model.metadata.signature is not None
+        assert model.metadata.flavors["sklearn"]["serialization_format"] == "skops"
+
+
+def test_shap_values_add_up_to_the_prediction(workflow):
+    for run in workflow.runs("evaluate"):
+        values = pd.read_parquet(workflow.artifacts(run, "shap_values.parquet"))
+        predicted = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))["predicted"]
+        assert list(values.columns[:2]) == ["winery", "wine"]
+        np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-9)
+
+
+def test_second_main_fits_nothing_and_says_so(workflow):
+    children = len(workflow.runs("train"))
+    result = workflow.run("main")
+    assert result.code == 0, result.output
+    assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 7
+    assert len(workflow.runs("train")) == children
+    parent = workflow.last()
+    assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 3
+    assert workflow.artifacts(parent, "leaderboard.png").stat().st_size > 5000
+
+
+def test_train_alone_finds_the_preprocess_run(workflow):
+    result = workflow.run("train", model="dummy")
+    assert result.code == 0, result.output
+    assert "preprocess             reused" in result.output
+    run = workflow.last()
+    assert run.info.run_name == "train dummy"
+    assert run.data.tags["workflow.upstream"] == workflow.runs("preprocess")[-1].info.run_id
+    assert run.data.params["data"] == str(workflow.data)
+
+
+def test_a_named_run_is_used_and_may_not_be_contradicted(workflow):
+    trained = next(run for run in workflow.runs("train") if run.info.run_name == "train knn")
+    result = workflow.run("evaluate", train_run_id=trained.info.run_id, shap_samples="3", data=str(workflow.data))
+    assert result.code == 0, result.output
+    run = workflow.last()
+    assert run.data.tags["workflow.upstream"] == trained.info.run_id
+    assert run.data.params["model"] == "knn"
+    result = workflow.run("evaluate", train_run_id=trained.info.run_id, model="rf", data=str(workflow.data))
+    assert "model=rf contradicts train_run_id" in result.error
+
+
+def test_a_leaked_score_is_shown_but_never_published(workflow):
+    result = workflow.run("evaluate", duplicates="keep", model="knn", shap_samples="3")
+    assert result.code == 0, result.output
+    run = workflow.last()
+    assert "were seen in training" in run.data.tags["workflow.leak"]
+    assert "careful:" in result.output
+    assert run.data.metrics["leaked_mean_absolute_error"] < run.data.metrics["mean_absolute_error"]
+    predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
+    upstream = workflow.client.get_run(run.data.tags["workflow.upstream"]).data.tags["workflow.upstream"]
+    counts = workflow.client.get_run(upstream).data.metrics
+    assert len(predictions) == counts["rows_test"] - counts["rows_overlap"]
+    assert "Careful." in workflow.artifacts(run, "report.html").read_text()
+
+
+def test_other_parameters_and_groups(workflow):
+    result = workflow.run(
+        "evaluate", split="group", encoder="onehot", log_target="false", model="linear", shap_samples="3"
+    )
+    assert result.code == 0, result.output
+    preprocessed = workflow.client.get_run(
+        workflow.client.get_run(workflow.last().data.tags["workflow.upstream"]).data.tags["workflow.upstream"]
+    )
+    wineries = [
+        set(pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["winery"])
+        for part in ("train", "test")
+    ]
+    assert not wineries[0] & wineries[1]
+
+
+def test_mlproject_declares_what_the_scripts_take():
+    declared = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
+    for name, module in (("main", main), ("preprocess", preprocess), ("train", train), ("evaluate", evaluate)):
+        parameters = declared[name]["parameters"]
+        own = {p.name: p.default for p in module.PARAMETERS}
+        named = {key: str(terms["default"]) for key, terms in parameters.items() if not key.endswith("_run_id")}
+        assert named == own
+        for key in parameters:
+            assert f"--{key} {{{key}}}" in " ".join(declared[name]["command"].split())
+
+
+def test_both_environments_point_to_the_one_lock():
+    lock = "-r requirements.txt"
+    assert yaml.safe_load((PROJECT / "python_env.yaml").read_text())["dependencies"] == [lock]
+    assert yaml.safe_load((PROJECT / "conda.yaml").read_text())["dependencies"][-1] == {"pip": [lock]}
+    pins = re.findall(r"^([\w-]+)==", (PROJECT / "requirements.txt").read_text(), re.M)
+    wanted = re.findall(r"^([\w-]+)", (PROJECT / "requirements.in").read_text(), re.M)
+    assert set(wanted) <= set(pins)
+    development = (PROJECT / "requirements-dev.txt").read_text()
+    lines = re.findall(r"^[\w-]+==.*$", (PROJECT / "requirements.txt").read_text(), re.M)
+    assert all(line in development for line in lines)
+
+
+def test_the_bundled_file_comes_out_of_its_generator(tmp_path):
+    script = tmp_path / "make_wines.py"
+    script.write_bytes((PROJECT / "data/make_wines.py").read_bytes())
+    assert Workflow(tmp_path / "store").execute(["python", str(script)]).code == 0
+    assert (tmp_path / "wines.csv").read_bytes() == (PROJECT / "data/wines.csv").read_bytes()

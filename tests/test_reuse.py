@@ -1,0 +1,96 @@
+"""The stale-reuse matrix: what was edited decides which steps run again, and no other does."""
+
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import PROJECT, Workflow
+
+pytestmark = pytest.mark.slow
+ALL = {"preprocess", "train", "evaluate"}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory, small_data):
+    """A copy of the project that a test may edit, where everything has run once."""
+    folder = tmp_path_factory.mktemp("copy")
+    files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    for name in files.split():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, folder / name)
+    shutil.copy(small_data, folder / "data/wines.csv")
+    workflow = Workflow(tmp_path_factory.mktemp("store"), folder)
+    assert again(workflow) == ALL
+    return workflow
+
+
+def again(workflow: Workflow, *arguments: str) -> set[str]:
+    """The steps that ran, rather than being reused."""
+    before = {run.info.run_id for run in workflow.runs()}
+    script = workflow.project / "steps/main.py"
+    words = [sys.executable, str(script), "--models", "linear", "--shap_samples", "2", *arguments]
+    result = workflow.execute(words)
+    assert result.code == 0, result.output
+    made = {r.data.tags["workflow.step"] for r in workflow.runs() if r.info.run_id not in before}
+    reused = {line.split()[0] for line in result.output.splitlines() if " reused " in line}
+    assert made - {"main"} == ALL - reused
+    return made - {"main"}
+
+
+def test_nothing_changed(copy):
+    assert again(copy) == set()
+
+
+def test_a_row_of_the_data(copy):
+    path = copy.project / "data/wines.csv"
+    pd.read_csv(path, dtype=str, keep_default_na=False).iloc[:-1].to_csv(path, index=False)
+    assert again(copy) == ALL
+
+
+def test_the_contract(copy):
+    path = copy.project / "data/wines.yaml"
+    terms = yaml.safe_load(path.read_text())
+    terms["columns"].pop("acidity")
+    path.write_text(yaml.safe_dump(terms))
+    assert again(copy) == ALL
+
+
+def test_a_parameter(copy):
+    assert again(copy, "--encoder", "ordinal") == {"train", "evaluate"}
+    assert again(copy, "--encoder", "ordinal", "--shap_samples", "3") == {"evaluate"}
+    assert again(copy) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("steps/preprocess.py", ALL),
+        ("steps/train.py", {"train", "evaluate"}),
+        ("steps/evaluate.py", {"evaluate"}),
+        ("steps/main.py", set()),
+        ("steps/tabular/contract.py", ALL),
+        ("steps/tabular/scoring.py", {"train", "evaluate"}),
+        ("steps/tabular/shapley.py", {"evaluate"}),
+        ("steps/tabular/report.html", ALL),
+        ("README.md", set()),
+    ],
+)
+def test_a_source_file(copy, file, stale):
+    with open(copy.project / file, "a") as source:
+        source.write("\n# edited\n" if file.endswith(".py") else "\n<!-- edited -->\n")
+    assert again(copy) == stale
+
+
+@pytest.mark.parametrize(
+    ("package", "stale"),
+    [("pandera", ALL), ("skops", {"train", "evaluate"}), ("matplotlib", {"evaluate"}), ("ruff", set())],
+)
+def test_a_package(copy, package, stale, tmp_path, monkeypatch):
+    described = tmp_path / f"{package}-99.9.9.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.9.9\n")
+    monkeypatch.setitem(copy.environment, "PYTHONPATH", str(tmp_path))
+    assert again(copy) == stale
