@@ -99,7 +99,8 @@ def test_unreachable_store(workflow, monkeypatch):
 
 
 def test_unwritable_store(workflow, monkeypatch, tmp_path):
-    monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/folder/mlflow.db")
+    (tmp_path / "file").touch()
+    monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
     result = workflow.execute([sys.executable, str(workflow.project / "steps/preprocess.py")])
     assert result.code == 2
     assert "Traceback" not in result.output

@@ -92,11 +92,12 @@ def server(tmp_path_factory):
     words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(web_port)]
     web = subprocess.Popen([*words, "--artifacts-destination", folder / "artifacts"], start_new_session=True)
     address = f"http://127.0.0.1:{web_port}"
-    for _ in range(120):
+    for _ in range(240):
         try:
             urllib.request.urlopen(f"{address}/health").close()
             break
         except urllib.error.URLError:
+            assert web.poll() is None, "the server did not start"
             time.sleep(0.5)
     yield address
     os.killpg(web.pid, 15)
@@ -150,7 +151,7 @@ def test_report_renders_without_a_network(workflow, tmp_path):
 def test_pictures_show_something(workflow, name):
     pixels = np.asarray(Image.open(workflow.artifacts(workflow.runs("evaluate")[-1], name)).convert("L"))
     assert min(pixels.shape) > 300
-    assert 0.02 < (pixels < 200).mean() < 0.6
+    assert 0.02 < (pixels < 225).mean() < 0.6
 
 
 def test_runs_show_in_the_model_training_view(on_server, tmp_path):

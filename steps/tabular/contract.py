@@ -172,7 +172,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
         {
             "row": cases["index"].astype(int) + 2,
             "column": cases["column"],
-            "value": cases["failure_case"].astype(str),
+            "value": cases["failure_case"].astype(object).fillna("").astype(str),
             "reason": cases["check"].replace(REASONS),
         }
     )

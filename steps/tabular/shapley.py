@@ -83,9 +83,10 @@ def exact_values(explainer: str, regress: RegressorMixin, rows: np.ndarray, back
     """The values by shap's exact explainer for `linear` models or `tree`s: (rows, encoded columns)."""
     import shap
 
+    whole = shap.maskers.Independent(background, max_samples=len(background))  # shap would take 100 rows of it
     if explainer == "linear":
-        return shap.LinearExplainer(regress, background).shap_values(rows)
-    return shap.TreeExplainer(regress, background).shap_values(rows, check_additivity=False)
+        return shap.LinearExplainer(regress, whole).shap_values(rows)
+    return shap.TreeExplainer(regress, whole).shap_values(rows, check_additivity=False)
 
 
 def permutation_values(

@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from errors import UserError
+from tabular.split import FOLDS, folds, seen, split
+
+frames = st.lists(
+    st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 400)), min_size=60, max_size=120, unique=True
+).map(lambda rows: pd.DataFrame(sorted(rows), columns=["group", "value"]))
+sizes = st.sampled_from([0.2, 0.3, 0.5])
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames, sizes, st.integers(0, 2**32 - 1))
+def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
+    train, test = split(frame, test_size, seed)
+    assert not seen(train, test).any()
+    assert sorted([*train.itertuples(index=False), *test.itertuples(index=False)]) == sorted(
+        frame.itertuples(index=False)
+    )
+    assert len(test) == np.ceil(len(frame) * test_size)
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames, st.integers(0, 2**32 - 1))
+def test_groups_stay_together(frame, seed):
+    assume(frame["group"].value_counts().max() < 15)  # else a part may hold too few rows
+    train, test = split(frame, 0.5, seed, "group")
+    assert not set(train["group"]) & set(test["group"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames, st.integers(0, 2**32 - 1))
+def test_copies_of_a_row_share_a_fold(frame, seed):
+    doubled = pd.concat([frame, frame.head(30)], ignore_index=True)
+    parts = folds(doubled, seed)
+    assert len(parts) == FOLDS
+    for train, test in parts:
+        assert not seen(doubled.iloc[train], doubled.iloc[test]).any()
+    assert sorted(np.concatenate([test for _, test in parts])) == list(range(len(doubled)))
+
+
+def test_seen_marks_the_very_same_rows():
+    train = pd.DataFrame({"a": ["x", None], "b": [1.0, np.nan]})
+    test = pd.DataFrame({"a": ["x", "x", None], "b": [1.0, 2.0, np.nan]})
+    assert seen(train, test).tolist() == [True, False, True]
+
+
+def test_too_few_groups_for_the_folds():
+    with pytest.raises(UserError, match="too few distinct group"):
+        folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), 0, "group")
