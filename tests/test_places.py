@@ -123,6 +123,10 @@ def test_tracking_server_with_postgresql(on_server):
     assert not (on_server.folder / "mlruns").exists()
 
 
+def find_chromium() -> str:
+    return shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("Chromium is not installed")
+
+
 def browse(folder: Path, address: str, *flags: str) -> Path:
     """A screenshot of a page in headless Chromium."""
     if not (chromium := shutil.which("chromium")):
@@ -157,7 +161,7 @@ def test_pictures_show_something(workflow, name):
 def test_runs_show_in_the_model_training_view(on_server, tmp_path):
     run = on_server.runs("main")[0]
     address = f"{on_server.uri}/#/experiments/0/runs/{run.info.run_id}?workflowType=machine_learning"
-    chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
+    chromium = find_chromium()
     words = [
         chromium,
         "--headless",

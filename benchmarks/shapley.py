@@ -1,0 +1,101 @@
+"""How fast and how right the SHAP values are, against exact ones: all 2ⁿ coalitions on the same 100 background rows.
+
+    python benchmarks/shapley.py data/wines.csv
+
+For each model of log(price), 50 test rows: seconds, and correlation with the exact values, of
+- permutations: what evaluate does;
+- shap.Explainer with its defaults on `model.predict` and 100 background rows (k-NN only: it is what users type);
+- the exact explainer of log(price), its values scaled to EUR (what one might do instead, and should not).
+"""
+
+import sys
+import time
+from math import factorial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "steps"))
+
+from tabular import contract, estimators, shapley, split  # noqa: E402
+from tabular.threads import one_thread  # noqa: E402
+
+
+def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
+    """Shapley values by their definition, every coalition on every background row: (rows, features)."""
+    encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
+    encoded, base = encode.transform(rows), encode.transform(background)
+    count = rows.shape[1]
+    coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
+    members = np.zeros((count, encoded.shape[1]), dtype=bool)
+    for number, column in enumerate(rows.columns):
+        members[number, encode[-1].output_indices_[column]] = True
+    switched, sizes = coalitions @ members, coalitions.sum(axis=1)
+    values = np.zeros(rows.shape)
+    for row, point in enumerate(encoded):
+        mixed = np.where(switched[:, None, :], point, base).reshape(-1, encoded.shape[1])
+        worth = estimator.inverse_func(regress.predict(mixed)).reshape(len(coalitions), -1).mean(axis=1)
+        for column in range(count):
+            without = np.flatnonzero(~coalitions[:, column])
+            weights = [factorial(s) * factorial(count - s - 1) / factorial(count) for s in sizes[without]]
+            values[row, column] = weights @ (worth[without | (1 << column)] - worth[without])
+    return values
+
+
+def scaled_from_log(estimator, explainer: str, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
+    """Exact values of log(price), scaled in each row to add up in EUR: (rows, features)."""
+    encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
+    encoded, base = encode.transform(rows), encode.transform(background)
+    values = shapley.exact_values(explainer, regress, encoded, base)
+    slices = encode[-1].output_indices_
+    summed = np.column_stack([values[:, slices[column]].sum(axis=1) for column in rows.columns])
+    start = regress.predict(base).mean()
+    end = start + summed.sum(axis=1)
+    return summed * ((np.exp(end) - np.exp(start)) / (end - start))[:, None]
+
+
+def default_explainer(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
+    """shap.Explainer of the encoded model with its defaults: (rows, encoded columns)."""
+    import shap
+
+    encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
+    explainer = shap.Explainer(lambda x: np.exp(regress.predict(x)), encode.transform(background))
+    return explainer(encode.transform(rows), silent=True).values
+
+
+def main(data: str) -> None:
+    """Print a table."""
+    terms = contract.read_contract(PROJECT / "data/wines.yaml")
+    frame, _ = contract.enforce(contract.read_data(Path(data), terms), terms, True)
+    training, test = split.split(frame, 0.2, 0)
+    rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
+    print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
+    for model in ("linear", "knn", "rf", "extra_trees"):
+        estimator = estimators.build(model, terms, "target", True, 0, {})
+        estimators.fit(estimator, training[terms.features], training[terms.target])
+        explainer = estimators.MODELS[model].explainer
+        with one_thread():
+            truth, started = exact(estimator, rows, background), time.monotonic()
+            sampled, _ = shapley.explain(estimator, rows, background, explainer, 0, lambda items, total: items)
+            report(model, "permutations", started, sampled.to_numpy(), truth)
+            if model == "knn":
+                started = time.monotonic()
+                default_explainer(estimator, rows, background)
+                report(model, "shap.Explainer, defaults", started)
+            if explainer:
+                started = time.monotonic()
+                scaled = scaled_from_log(estimator, explainer, rows, background)
+                report(model, "exact in log(price), then scaled", started, scaled, truth)
+
+
+def report(model: str, method: str, started: float, values: np.ndarray | None = None, truth=None) -> None:
+    """Print a row of the table."""
+    seconds = time.monotonic() - started
+    correlation = "" if values is None else f"{np.corrcoef(values.ravel(), truth.ravel())[0, 1]:.4f}"
+    print(f"{model:<13}{method:<34}{seconds:>8.1f}{correlation:>24}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
