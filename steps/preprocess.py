@@ -84,8 +84,8 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         page = data_report(counts, kept.rejected, kept.missing, kept.ignored)
         (folder / "data_report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts)
-    lineage.log_dataset(train, terms.target, str(data), "training")
-    lineage.log_dataset(test, terms.target, str(data), "testing")
+    lineage.log_dataset(train, terms.target, parameters["data"], "training")
+    lineage.log_dataset(test, terms.target, parameters["data"], "testing")
 
 
 def parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":

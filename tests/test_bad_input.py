@@ -85,7 +85,7 @@ def test_run_of_another_step(workflow):
 
 def test_run_that_did_not_finish(workflow):
     run = workflow.client.create_run("0", tags={"workflow.step": "preprocess"})
-    assert "RUNNING, not FINISHED" in workflow.run("train", preprocess_run_id=run.info.run_id).error
+    assert "not complete (RUNNING)" in workflow.run("train", preprocess_run_id=run.info.run_id).error
     workflow.client.set_terminated(run.info.run_id, "KILLED")
 
 

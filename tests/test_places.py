@@ -129,8 +129,7 @@ def find_chromium() -> str:
 
 def browse(folder: Path, address: str, *flags: str) -> Path:
     """A screenshot of a page in headless Chromium."""
-    if not (chromium := shutil.which("chromium")):
-        pytest.skip("Chromium is not installed")
+    chromium = find_chromium()
     picture = folder / "page.png"
     quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *quiet, *flags]

@@ -25,6 +25,7 @@ from runs.parameters import Parameter
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 AUTO = "auto"
+TAG_LENGTH = 5000  # the least that tracking stores hold
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
 
@@ -72,7 +73,7 @@ def parameters_of(run: Run) -> dict[str, Any]:
 
 
 def obtain(step: Step, given: Mapping[str, Any]) -> Run:
-    """The finished run of `step` for the parameters `given`: named by its id, or found, or made now.
+    """The finished run of `step` for the parameters `given`: named by its id, or found, or made under the active run.
 
     Raises UserError for a run id that cannot be used.
     """
@@ -86,19 +87,16 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
         console.print(f"{label:<22} reused   [dim]run {found.info.run_id}[/dim]")
         return found
     started = time.monotonic()
-    with opened(run_name=label, nested=mlflow.active_run() is not None) as run:
+    with opened(run_name=label, nested=True) as run:
         record(step, parameters, upstream)
     console.print(f"{label:<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
     return mlflow.get_run(run.info.run_id)
 
 
 def find(mark: str) -> Run | None:
-    """The newest complete run of the current experiment that carries the fingerprint `mark`."""
-    experiment = os.environ.get("MLFLOW_EXPERIMENT_ID")
-    if active := mlflow.active_run():
-        experiment = active.info.experiment_id
+    """The newest complete run with the fingerprint `mark` in the experiment of the active run."""
     runs = mlflow.MlflowClient().search_runs(
-        [experiment or "0"],
+        [mlflow.active_run().info.experiment_id],
         f"tags.`workflow.fingerprint` = '{mark}' and attributes.status = 'FINISHED'",
         max_results=1,
     )
@@ -116,7 +114,7 @@ def finished_run(run_id: str, step: Step, given: Mapping[str, Any]) -> Run:
     if made_by != step.name:
         raise UserError(f"{name}: that is a run of {made_by or 'another project'}, not of {step.name}")
     if run.info.status != "FINISHED" or "workflow.fingerprint" not in run.data.tags:
-        raise UserError(f"{name}: that run is {run.info.status}, not FINISHED; name a complete run or leave it out")
+        raise UserError(f"{name}: that run is not complete ({run.info.status}); name another or leave it out")
     recorded = parameters_of(run)
     names = {p.name for link in step.chain() for p in link.parameters if p.decides}
     for key in names & given.keys() & recorded.keys():
@@ -165,7 +163,7 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
         yield run
     except BaseException as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        mlflow.set_tag("workflow.error", reason.strip(": "))
+        mlflow.set_tag("workflow.error", reason.strip(": ")[:TAG_LENGTH])
         mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     mlflow.end_run()
