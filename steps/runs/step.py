@@ -29,6 +29,7 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
     if HELP.intersection(sys.argv):
         parse(description, parameters)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # our links open the right view
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with opened(tracked_run_id()) as run:
