@@ -53,8 +53,8 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
     }
     values, figures = explain(estimator, training[terms.features], features, terms, parameters)
-    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, model)
-    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, model)
+    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
+    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
     with lineage.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
@@ -110,8 +110,10 @@ def explain(
     values, base = shapley.explain(estimator, sample, background, explainer, seed, step.tracker(f"explaining {model}"))
     colours = shapley.colours(estimator, sample)
     figures = {
-        "shap.png": plots.importance(values, terms.target_label, model),
-        "shap_beeswarm.png": plots.beeswarm(values, colours, terms.target_label, model),
+        "shap.png": plots.importance(values, terms.target_label, f"{model}: what moves a prediction"),
+        "shap_beeswarm.png": plots.beeswarm(
+            values, colours, terms.target_label, f"{model}: what moves which prediction where"
+        ),
     }
     return values.assign(base=base), figures
 

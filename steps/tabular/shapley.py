@@ -27,8 +27,8 @@ def explain(
     For every row, the values add up to its prediction minus that mean (for shap's trees, in single precision).
 
     A model of the price itself gets shap's exact explainer of its kind. A model of log(price) does not: the exact
-    explainers stop at log(price), and such values scaled to EUR are not those of the price (for forests they correlate
-    at 0.9: benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows.
+    explainers stop at log(price), and such values scaled to EUR are not those of the price
+    (benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows.
 
     Args:
         estimator: fitted, as `estimators.build` makes it.
