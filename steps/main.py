@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 from mlflow.entities import Run
 from rich import box
 from rich.console import Console
@@ -27,7 +28,8 @@ from runs import fingerprint, lineage, step
 from runs.parameters import Parameter, mapping, nearest, several_of
 from tabular.estimators import MODELS
 
-MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters", mapping)
+MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
+EXAMPLE = "{rf: {n_estimators: 300}}"
 PARAMETERS = (
     Parameter("models", "linear,knn,rf", f"comma-separated, of {', '.join(MODELS)}", several_of(MODELS)),
     *preprocess.PARAMETERS,
@@ -35,6 +37,7 @@ PARAMETERS = (
     MODEL_PARAMS,
     *evaluate.PARAMETERS,
 )
+PICTURE = "leaderboard.png"
 LEADERBOARD = (
     "cv_r2_score",
     "cv_r2_score_std",
@@ -53,15 +56,17 @@ def main(given: dict) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
     parameters = {p.name: given.get(p.name, p.convert(p.default)) for p in PARAMETERS}
     models, model_params = parameters["models"], parameters["model_params"]
-    for model in model_params:
+    for model, own in model_params.items():
         if model not in models:
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
+        if not isinstance(own, dict):
+            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
     lineage.describe(f"main {','.join(models)}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
     evaluated = []
     for model in models:
-        chosen = parameters | {"model": model, "model_params": model_params.get(model) or {}}
+        chosen = parameters | {"model": model, "model_params": model_params.get(model, {})}
         chosen["preprocess_run_id"] = preprocessed.info.run_id
         trained = lineage.obtain(train.STEP, chosen)
         evaluated.append((trained, lineage.obtain(evaluate.STEP, chosen | {"train_run_id": trained.info.run_id})))
@@ -80,10 +85,14 @@ def publish(evaluated: list[tuple[Run, Run]], target: str) -> list[dict]:
     marks = {f"upstream {row['model']}": row["fingerprint"] for row in rows}
     mark = fingerprint.fingerprint("main", Path(__file__), {}, marks)
     with lineage.artifacts() as folder:
+        pd.DataFrame(rows).to_csv(folder / "leaderboard.csv", index=False)
         if same := lineage.find(mark):  # drawing takes a second, and nothing has changed
-            mlflow.artifacts.download_artifacts(f"runs:/{same.info.run_id}/", dst_path=str(folder))
+            with lineage.downloaded(same, PICTURE) as path:
+                (folder / PICTURE).write_bytes(path.read_bytes())
         else:
-            draw(rows, target, folder)
+            from tabular import plots
+
+            plots.save(plots.leaderboard(pd.DataFrame(rows), target), folder / PICTURE)
     mlflow.log_metrics({name: winner[name] for name in LEADERBOARD})
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", mlflow.active_run().info.run_id)
@@ -100,17 +109,6 @@ def leaderboard_row(trained: Run, evaluated: Run) -> dict:
         "fingerprint": evaluated.data.tags["workflow.fingerprint"],
     }
     return {"model": lineage.parameters_of(trained)["model"]} | {name: metrics[name] for name in LEADERBOARD} | origin
-
-
-def draw(rows: list[dict], target: str, folder: Path) -> None:
-    """Write `leaderboard.csv` and `leaderboard.png`."""
-    import pandas as pd
-
-    from tabular import plots
-
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "leaderboard.csv", index=False)
-    plots.save(plots.leaderboard(table, target), folder / "leaderboard.png")
 
 
 def show(rows: list[dict], unit: str) -> None:

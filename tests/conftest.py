@@ -62,6 +62,10 @@ class Workflow:
         query = f"tags.`workflow.step` = '{step}'" if step else ""
         return list(self.client.search_runs(["0"], query))
 
+    def first(self, step: str) -> Run:
+        """The oldest complete run of a step: one that the first `main` made."""
+        return [run for run in self.runs(step) if run.info.status == "FINISHED"][-1]
+
     def last(self) -> Run:
         """The newest run that `mlflow run` opened."""
         return next(run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags)

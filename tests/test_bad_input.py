@@ -63,6 +63,8 @@ def files(tmp_path_factory, small_data):
         ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
         ("main", {"models": "rf,svm"}, "no such choice"),
         ("main", {"model_params": "{svm: {}}"}, "not among the models"),
+        ("main", {"model_params": "{rf: 3}"}, "must map the model to its parameters"),
+        ("train", {"model_params": "{max_depth: 2020-01-01}"}, "date is not JSON serializable"),
         ("evaluate", {"shap_samples": "0"}, "must be a whole number"),
     ],
 )
@@ -79,7 +81,7 @@ def test_mistake(workflow, files, entry_point, parameters, words):
 
 
 def test_run_of_another_step(workflow):
-    run = workflow.runs("train")[0]
+    run = workflow.first("train")
     assert "a run of train, not of preprocess" in workflow.run("train", preprocess_run_id=run.info.run_id).error
 
 

@@ -51,10 +51,10 @@ def test_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
     result = workflow.run("main", models="linear", shap_samples="3")
     assert result.code == 0, result.output
-    run = workflow.runs("main")[0]
+    run = workflow.first("main")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
     assert run.data.tags["mlflow.source.git.commit"] == commit
-    report = workflow.artifacts(workflow.runs("evaluate")[0], "report.html").read_text()
+    report = workflow.artifacts(workflow.first("evaluate"), "report.html").read_text()
     assert f"mlflow run {git_url} -v {commit} -e evaluate" in report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
 
@@ -139,7 +139,7 @@ def browse(folder: Path, address: str, *flags: str) -> Path:
 
 
 def test_report_renders_without_a_network(workflow, tmp_path):
-    report = workflow.artifacts(workflow.runs("evaluate")[-1], "report.html")
+    report = workflow.artifacts(workflow.first("evaluate"), "report.html")
     html = report.read_text()
     assert html.count("data:image/png;base64,") == 4
     assert 'src="http' not in html
@@ -152,7 +152,7 @@ def test_report_renders_without_a_network(workflow, tmp_path):
 
 @pytest.mark.parametrize("name", ["preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"])
 def test_pictures_show_something(workflow, name):
-    pixels = np.asarray(Image.open(workflow.artifacts(workflow.runs("evaluate")[-1], name)).convert("L"))
+    pixels = np.asarray(Image.open(workflow.artifacts(workflow.first("evaluate"), name)).convert("L"))
     assert min(pixels.shape) > 300
     assert 0.02 < (pixels < 225).mean() < 0.6
 

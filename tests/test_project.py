@@ -20,7 +20,7 @@ MODELS = ["linear", "knn", "rf"]
 
 
 def test_main_leaves_a_run_per_step_under_one_parent(workflow):
-    parent = workflow.runs("main")[-1]
+    parent = workflow.first("main")
     names = ["preprocess", *(f"{step} {model}" for model in MODELS for step in ("train", "evaluate"))]
     children = [run for run in workflow.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.info.run_name for run in children) == sorted(names)
@@ -36,7 +36,7 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
 
 
 def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
-    parent = workflow.runs("main")[-1]
+    parent = workflow.first("main")
     table = pd.read_csv(workflow.artifacts(parent, "leaderboard.csv"))
     assert list(table["cv_r2_score"]) == sorted(table["cv_r2_score"], reverse=True)
     assert parent.data.tags["workflow.winner"] == table["model"][0]
@@ -46,13 +46,13 @@ def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
 
 
 def test_every_run_logs_its_resolved_parameters(workflow):
-    run = workflow.runs("evaluate")[0]
+    run = workflow.first("evaluate")
     expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "True", "shap_samples": "50"}
     assert expected.items() <= run.data.params.items()
 
 
 def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
-    run = workflow.runs("evaluate")[0]
+    run = workflow.first("evaluate")
     predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
     for name in ("r2_score", "mean_absolute_error", "root_mean_squared_error", "median_absolute_error"):
         expected = getattr(metrics, name)(predictions["true"], predictions["predicted"])
@@ -62,7 +62,7 @@ def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
 
 
 def test_no_test_row_was_seen_in_training(workflow):
-    run = workflow.runs("preprocess")[0]
+    run = workflow.first("preprocess")
     train_part = pd.read_parquet(workflow.artifacts(run, "train.parquet"))
     test_part = pd.read_parquet(workflow.artifacts(run, "test.parquet"))
     assert len(train_part.merge(test_part, how="inner")) == 0
@@ -120,7 +120,7 @@ def test_train_alone_finds_the_preprocess_run(workflow):
     assert "preprocess             reused" in result.output
     run = workflow.last()
     assert run.info.run_name == "train dummy"
-    assert run.data.tags["workflow.upstream"] == workflow.runs("preprocess")[-1].info.run_id
+    assert run.data.tags["workflow.upstream"] == workflow.first("preprocess").info.run_id
     assert run.data.params["data"] == str(workflow.data)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,10 @@ def mapping(text: str) -> dict[str, Any]:
         raise ValueError(f"not YAML or JSON: {' '.join(str(error).split())}") from error
     if value is None:
         return {}
+    try:
+        json.dumps(value)
+    except TypeError as error:
+        raise ValueError(f"{error}; put the value in quotes") from error  # a YAML date, for one
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ValueError("must be a mapping of names to values, like '{n_estimators: 300}'")
     return value
