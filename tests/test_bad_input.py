@@ -128,7 +128,8 @@ def test_interrupting_leaves_a_killed_run(workflow):
     _, output = process.communicate(timeout=60)
     assert process.returncode == 130
     assert output.splitlines()[-1] == "interrupted"
-    assert workflow.last().info.status == "KILLED"
+    run = workflow.last()
+    assert (run.info.status, run.data.tags["workflow.error"]) == ("KILLED", "interrupted")
 
 
 def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):

@@ -1,6 +1,7 @@
 """The workflow as a user runs it: real `mlflow run` subprocesses on a small file."""
 
 import re
+import sys
 
 import mlflow
 import numpy as np
@@ -14,6 +15,7 @@ import evaluate
 import main
 import preprocess
 import train
+from runs import fingerprint
 
 pytestmark = pytest.mark.slow
 MODELS = ["linear", "knn", "rf"]
@@ -162,6 +164,38 @@ def test_other_parameters_and_groups(workflow):
         for part in ("train", "test")
     ]
     assert not wineries[0] & wineries[1]
+
+
+def results(workflow: Workflow) -> dict[str, object]:
+    """Digests of the artifacts, and the metrics, of every step that `main` made."""
+    found = {}
+    for step in ("preprocess", "train", "evaluate"):
+        for run in workflow.runs(step):
+            if workflow.client.get_run(run.data.tags["mlflow.parentRunId"]).data.tags["workflow.step"] == "main":
+                folder = workflow.artifacts(run) if step != "train" else workflow.folder / "nothing"
+                found[run.info.run_name] = run.data.metrics
+                found |= {
+                    f"{run.info.run_name}/{path.name}": fingerprint.file_digest(path) for path in folder.glob("*.*")
+                }
+    return found
+
+
+def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_order(tmp_path, small_data):
+    surroundings = [
+        {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C"},
+        {"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"},
+    ]
+    found = []
+    for number, variables in enumerate(surroundings):
+        workflow = Workflow(tmp_path / str(number))
+        workflow.environment |= variables
+        models = ",".join(MODELS[:: 1 - 2 * number])
+        script = str(PROJECT / "steps/main.py")
+        result = workflow.execute([sys.executable, script, "--data", str(small_data), "--models", models])
+        assert result.code == 0, result.output
+        found.append(results(workflow))
+    assert len(found[0]) > 30
+    assert found[0] == found[1]
 
 
 def test_mlproject_declares_what_the_scripts_take():

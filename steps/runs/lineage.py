@@ -162,9 +162,10 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
         mlflow.set_tag("workflow.process", f"{socket.gethostname()}:{os.getpid()}")
         yield run
     except BaseException as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        mlflow.set_tag("workflow.error", reason.strip(": ")[:TAG_LENGTH])
-        mlflow.end_run("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        interrupted = isinstance(error, KeyboardInterrupt)
+        fault = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+        mlflow.set_tag("workflow.error", (str(error) if isinstance(error, UserError) else fault)[:TAG_LENGTH])
+        mlflow.end_run("KILLED" if interrupted else "FAILED")
         raise
     mlflow.end_run()
 
