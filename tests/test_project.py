@@ -75,7 +75,7 @@ def test_no_test_row_was_seen_in_training(workflow):
 
 def test_each_step_logs_its_datasets(workflow):
     contexts = {
-        step: {tag.value for use in workflow.runs(step)[0].inputs.dataset_inputs for tag in use.tags}
+        step: {tag.value for use in workflow.first(step).inputs.dataset_inputs for tag in use.tags}
         for step in ("preprocess", "train", "evaluate")
     }
     assert contexts == {"preprocess": {"training", "testing"}, "train": {"training"}, "evaluate": {"testing"}}

@@ -196,14 +196,15 @@ def is_alive(process: int) -> bool:
 def instruction(step: Step, parameters: Mapping[str, Any]) -> str:
     """The `mlflow run` command that makes this step's result again, at the recorded commit of the project."""
     tags = mlflow.get_run(mlflow.active_run().info.run_id).data.tags
-    commit = tags.get("mlflow.source.git.commit")
-    words = ["mlflow", "run", tags.get("mlflow.source.git.repoURL", "."), *(["-v", commit] if commit else [])]
-    words += ["-e", step.name]
+    url, commit = tags.get("mlflow.source.git.repoURL"), tags.get("mlflow.source.git.commit")
+    # `-v` on a folder would check the commit out in that very folder, over what the user is working on.
+    place, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")
+    words = ["mlflow", "run", *place, "-e", step.name]
     for parameter in (p for link in step.chain() for p in link.parameters):
         value = parameters[parameter.name]
         if value != parameter.convert(parameter.default):
             words += ["-P", f"{parameter.name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return shlex.join(words)
+    return remark + shlex.join(words)
 
 
 def log_dataset(frame: Any, target: str, data: str, context: str) -> None:
