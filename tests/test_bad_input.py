@@ -116,7 +116,6 @@ def start(workflow: Workflow) -> subprocess.Popen:
     process = subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder, stderr=subprocess.PIPE, text=True)
     for _ in range(300):
         if (run := workflow.last()).info.status == "RUNNING" and run.data.tags.get("workflow.step") == "train":
-            time.sleep(1)
             return process
         time.sleep(0.1)
     raise AssertionError(process.communicate())

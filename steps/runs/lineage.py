@@ -6,6 +6,7 @@ import re
 import shlex
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from runs.parameters import Parameter
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 AUTO = "auto"
+stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
 TAG_LENGTH = 5000  # the least that tracking stores hold
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
@@ -162,10 +164,9 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
         mlflow.set_tag("workflow.process", f"{socket.gethostname()}:{os.getpid()}")
         yield run
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        fault = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-        mlflow.set_tag("workflow.error", (str(error) if isinstance(error, UserError) else fault)[:TAG_LENGTH])
-        mlflow.end_run("KILLED" if interrupted else "FAILED")
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        mlflow.set_tag("workflow.error", "interrupted" if stopped.is_set() else reason[:TAG_LENGTH])
+        mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
         raise
     mlflow.end_run()
 

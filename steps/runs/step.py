@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from errors import UserError
-from runs.lineage import AUTO, Step, close_abandoned, console, obtain, opened, record
+from runs.lineage import AUTO, Step, close_abandoned, console, obtain, opened, record, stopped
 from runs.parameters import Parameter, parse
 
 HELP = {"-h", "--help"}
@@ -30,17 +30,26 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
         parse(description, parameters)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # our links open the right view
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         with opened(tracked_run_id()) as run:
             close_abandoned(run.info.experiment_id)
             work(parse(description, parameters))
-    except UserError as error:
+    except BaseException as error:
+        if stopped.is_set():
+            console.print("interrupted")
+            sys.exit(130)
+        if not isinstance(error, UserError):
+            raise
         console.print(f"[bold red]error:[/bold red] {escape(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        sys.exit(130)
+
+
+def stop(*_: Any) -> None:
+    """End the work; an extension module in the middle of its import may turn this into an error of its own."""
+    stopped.set()
+    raise KeyboardInterrupt
 
 
 def run(step: Step, description: str) -> None:
