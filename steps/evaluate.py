@@ -15,8 +15,9 @@ from mlflow.entities import Run
 import preprocess
 import train
 from errors import UserError
-from runs import lineage, step
+from runs import lineage, step, tracking
 from runs.parameters import Parameter, whole
+from tabular import digests
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
     training, test, terms = preprocess.parts(preprocessed)
-    with lineage.downloaded(upstream, "model/model.skops") as path:
+    with tracking.downloaded(upstream, "model/model.skops") as path:
         estimator = estimators.load(path, model)
     baseline = estimators.build("dummy", terms, parameters["encoder"], parameters["log_target"], seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
@@ -55,7 +56,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     values, figures = explain(estimator, training[terms.features], features, terms, parameters)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
-    with lineage.artifacts() as folder:
+    with tracking.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
             table.to_csv(folder / name, index=False)
@@ -65,7 +66,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
         page = model_report(parameters, terms, metrics, tables, pictures, leak, again)
         (folder / "report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(metrics)
-    lineage.log_dataset(test, terms.target, parameters["data"], "testing")
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing")
 
 
 def without_leak(
@@ -89,7 +90,7 @@ def without_leak(
         f" with them, R² would read {leaked['leaked_r2_score']:.2f}."
     )
     mlflow.set_tag("workflow.leak", leak)
-    step.warn(leak)
+    tracking.warn(leak)
     return test[~seen].reset_index(drop=True), leaked, leak
 
 
@@ -118,7 +119,8 @@ def explain(
     return values.assign(base=base), figures
 
 
-STEP = lineage.Step("evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP)
+PROOFS = {"predictions.parquet": digests.numbers, "shap_values.parquet": digests.numbers}
+STEP = lineage.Step("evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, proofs=PROOFS)
 
 if __name__ == "__main__":
     step.run(STEP, __doc__)

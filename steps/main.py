@@ -24,7 +24,7 @@ import evaluate
 import preprocess
 import train
 from errors import UserError
-from runs import fingerprint, lineage, step
+from runs import fingerprint, lineage, step, tracking
 from runs.parameters import Parameter, mapping, nearest, several_of
 from tabular.estimators import MODELS
 
@@ -61,7 +61,7 @@ def main(given: dict) -> None:
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
         if not isinstance(own, dict):
             raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
-    lineage.describe(f"main {','.join(models)}", parameters)
+    tracking.describe(f"main {','.join(models)}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
     evaluated = []
@@ -71,31 +71,35 @@ def main(given: dict) -> None:
         trained = lineage.obtain(train.STEP, chosen)
         evaluated.append((trained, lineage.obtain(evaluate.STEP, chosen | {"train_run_id": trained.info.run_id})))
     terms = preprocess.contract_of(preprocessed)
-    rows = publish(evaluated, terms.target_label)
+    rows = publish(evaluated, parameters, terms.target_label)
     show(rows, terms.unit)
 
 
-def publish(evaluated: list[tuple[Run, Run]], target: str) -> list[dict]:
+def publish(evaluated: list[tuple[Run, Run]], parameters: dict, target: str) -> list[dict]:
     """Log the leaderboard of (train run, evaluate run) pairs and tag the winner: best by cross-validated R².
 
-    Returns the rows of the leaderboard, best first.
+    The receipt says how to make all of them again. Returns the rows of the leaderboard, best first.
     """
     rows = sorted((leaderboard_row(*pair) for pair in evaluated), key=lambda row: -row["cv_r2_score"])
     winner = rows[0]
     marks = {f"upstream {row['model']}": row["fingerprint"] for row in rows}
     mark = fingerprint.fingerprint("main", Path(__file__), {}, marks)
-    with lineage.artifacts() as folder:
+    with tracking.artifacts() as folder:
         pd.DataFrame(rows).to_csv(folder / "leaderboard.csv", index=False)
         if same := lineage.find(mark):  # drawing takes a second, and nothing has changed
-            with lineage.downloaded(same, PICTURE) as path:
+            with tracking.downloaded(same, PICTURE) as path:
                 (folder / PICTURE).write_bytes(path.read_bytes())
         else:
             from tabular import plots
 
             plots.save(plots.leaderboard(pd.DataFrame(rows), target), folder / PICTURE)
-    mlflow.log_metrics({name: winner[name] for name in LEADERBOARD})
+    scores = {name: winner[name] for name in LEADERBOARD}
+    mlflow.log_metrics(scores)
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", mlflow.active_run().info.run_id)
+    receipts = [lineage.receipt_of(run) for _, run in evaluated]
+    outcome = {"metrics": scores, "artifacts": {}}
+    lineage.complete("main", "main", Path(__file__), parameters, {}, receipts, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
     return rows
 

@@ -11,8 +11,9 @@ import mlflow
 from mlflow.entities import Run
 
 from errors import UserError
-from runs import fingerprint, lineage, step
+from runs import lineage, step, tracking
 from runs.parameters import Parameter, one_of, share, whole
+from tabular import digests
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,9 +49,9 @@ def local_path(parameter: str, text: str) -> Path:
     raise UserError(f"{parameter}={text}: no such file{hint}")
 
 
-def inputs(parameters: dict) -> dict[str, str]:
-    """Digests of the files that preprocess reads."""
-    return {name: fingerprint.file_digest(local_path(name, parameters[name])) for name in ("data", "contract")}
+def inputs(parameters: dict) -> dict[str, Path]:
+    """The files that preprocess reads."""
+    return {name: local_path(name, parameters[name]) for name in ("data", "contract")}
 
 
 def preprocess(parameters: dict, upstream: Run | None) -> None:
@@ -74,7 +75,7 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         "rows_test": len(test),
         "rows_overlap": int(split.seen(train, test).sum()),
     }
-    with lineage.artifacts() as folder:
+    with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")
         test.to_parquet(folder / "test.parquet")
         (folder / "contract.yaml").write_bytes(terms_file.read_bytes())
@@ -84,15 +85,15 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         page = data_report(counts, kept.rejected, kept.missing, kept.ignored)
         (folder / "data_report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts)
-    lineage.log_dataset(train, terms.target, parameters["data"], "training")
-    lineage.log_dataset(test, terms.target, parameters["data"], "testing")
+    tracking.log_dataset(train, terms.target, parameters["data"], "training")
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing")
 
 
 def parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
     """The training part, the test part and the contract that a preprocess run left."""
     import pandas as pd
 
-    with lineage.downloaded(run, "train.parquet") as train, lineage.downloaded(run, "test.parquet") as test:
+    with tracking.downloaded(run, "train.parquet") as train, tracking.downloaded(run, "test.parquet") as test:
         return pd.read_parquet(train), pd.read_parquet(test), contract_of(run)
 
 
@@ -100,11 +101,12 @@ def contract_of(run: Run) -> "Contract":
     """The contract that a preprocess run kept to."""
     from tabular.contract import read_contract
 
-    with lineage.downloaded(run, "contract.yaml") as terms:
+    with tracking.downloaded(run, "contract.yaml") as terms:
         return read_contract(terms)
 
 
-STEP = lineage.Step("preprocess", Path(__file__), PARAMETERS, preprocess, inputs=inputs)
+PROOFS = {"train.parquet": digests.table, "test.parquet": digests.table}
+STEP = lineage.Step("preprocess", Path(__file__), PARAMETERS, preprocess, inputs=inputs, proofs=PROOFS)
 
 if __name__ == "__main__":
     step.run(STEP, __doc__)

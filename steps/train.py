@@ -12,8 +12,9 @@ import mlflow
 from mlflow.entities import Run
 
 import preprocess
-from runs import fingerprint, lineage, step
+from runs import fingerprint, lineage, step, tracking
 from runs.parameters import Parameter, boolean, mapping, one_of
+from tabular import digests
 from tabular.estimators import ENCODERS, MODELS
 
 PARAMETERS = (
@@ -45,7 +46,7 @@ def train(parameters: dict, upstream: Run | None) -> None:
     predicted = estimators.predict(estimator, features)
     scores |= scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_")
     mlflow.log_metrics(scores)
-    lineage.log_dataset(rows, terms.target, parameters["data"], "training")
+    tracking.log_dataset(rows, terms.target, parameters["data"], "training")
     mlflow.sklearn.log_model(
         estimator,
         name="model",
@@ -57,7 +58,8 @@ def train(parameters: dict, upstream: Run | None) -> None:
     )
 
 
-STEP = lineage.Step("train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP)
+PROOFS = {"model/model.skops": digests.model}
+STEP = lineage.Step("train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP, proofs=PROOFS)
 
 if __name__ == "__main__":
     step.run(STEP, __doc__)

@@ -48,13 +48,24 @@ def sources(script: Path) -> dict[str, str]:
 def packages(script: Path) -> dict[str, str]:
     """Exact versions of the distributions that `script` imports, with all that these require."""
     _, names = imports(script)
+    return with_requirements([provider(name) for name in names], ALONE)
+
+
+def supporting(script: Path) -> dict[str, str]:
+    """Exact versions of what else must be installed to run `script`, though no number rests on it."""
+    known = packages(script)
+    every = with_requirements(list(known), set())
+    return {name: version for name, version in every.items() if name not in known}
+
+
+def with_requirements(names: list[str], alone: set[str]) -> dict[str, str]:
+    """Versions of the distributions `names` and of what they require, except of what those in `alone` do."""
     found: dict[str, str] = {}
-    queue = [provider(name) for name in names]
-    while queue:
-        name = queue.pop()
+    while names:
+        name = names.pop()
         if name not in found and (described := description(name)):
             found[name], requirements = described
-            queue += () if name in ALONE else requirements
+            names += () if name in alone else requirements
     return dict(sorted(found.items()))
 
 

@@ -1,34 +1,24 @@
 """The chain evaluate → train → preprocess → data: find the run that a step needs, or make it."""
 
 import json
-import os
-import re
 import shlex
-import socket
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from rich.console import Console
 
 from errors import UserError
-from runs import fingerprint
-from runs.parameters import Parameter
+from runs import fingerprint, git, receipt
+from runs.parameters import Parameter, as_text
+from runs.tracking import artifacts, console, describe, downloaded, opened, warn
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
 AUTO = "auto"
-stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
-TAG_LENGTH = 5000  # the least that tracking stores hold
-MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
+INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,8 @@ class Step:
     parameters: tuple[Parameter, ...]
     work: Callable[[dict, Run | None], None]  # called inside the step's run with (parameters, upstream run)
     upstream: "Step | None" = None
-    inputs: Callable[[Mapping], dict[str, str]] = lambda parameters: {}  # digests of the files it reads
+    inputs: Callable[[Mapping], dict[str, Path]] = lambda parameters: {}  # the files it reads, by parameter
+    proofs: Mapping[str, Callable[[Path], dict]] = field(default_factory=dict)  # artifacts to compare → their digest
 
     @property
     def run_id_parameter(self) -> str:
@@ -62,7 +53,7 @@ class Step:
 
     def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None) -> str:
         """The fingerprint of this step with these parameters on this upstream run."""
-        inputs = self.inputs(parameters)
+        inputs = {name: fingerprint.file_digest(file) for name, file in self.inputs(parameters).items()}
         if upstream is not None:
             inputs = inputs | {"upstream": upstream.data.tags["workflow.fingerprint"]}
         deciding = {p.name: parameters[p.name] for p in self.parameters if p.decides}
@@ -137,61 +128,86 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
     mlflow.set_tag("workflow.step", step.name)
     if upstream:
         mlflow.set_tag("workflow.upstream", upstream.info.run_id)
+    earlier = [receipt_of(upstream)] if upstream else []
     step.work(parameters, upstream)
     if step.fingerprint(parameters, upstream) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
+    label = step.label(parameters)
+    outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
+    inputs = {name: logged_input(parameters[name], file) for name, file in step.inputs(parameters).items()}
+    complete(step.name, label, step.script, parameters, inputs, earlier, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
 
 
-def describe(label: str, parameters: Mapping[str, Any]) -> None:
-    """Name the active run and log its resolved parameters.
+def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[str, dict]:
+    """What a reproduction of the run must make again: its metrics, and the digests of artifacts that it holds.
 
-    A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed.
+    MLflow's own measurements of the machine are left out.
     """
-    run = mlflow.get_run(mlflow.active_run().info.run_id)
-    tags = {"workflow.parameters": json.dumps(parameters)}
-    if MADE_UP_NAME.fullmatch(run.info.run_name):
-        tags["mlflow.runName"] = label
-    mlflow.set_tags(tags)
-    mlflow.log_params({name: value for name, value in parameters.items() if name not in run.data.params})
+    digests = {}
+    for path, digest in proofs.items():
+        with downloaded(run, path) as copy:
+            digests[path] = digest(copy)
+    metrics = {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")}
+    return {"metrics": metrics, "artifacts": digests}
 
 
-@contextmanager
-def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
-    """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
-    run = mlflow.start_run(run_id, **arguments)
-    try:
-        mlflow.set_tag("workflow.process", f"{socket.gethostname()}:{os.getpid()}")
-        yield run
-    except BaseException as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        mlflow.set_tag("workflow.error", "interrupted" if stopped.is_set() else reason[:TAG_LENGTH])
-        mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
-        raise
-    mlflow.end_run()
+def logged_input(source: str, file: Path) -> dict[str, str]:
+    """How a receipt holds a file that the active run read: its content if that is short, else a logged copy."""
+    entry = {"source": source, "sha256": fingerprint.file_digest(file)}
+    if content := receipt.short_text(file):
+        return entry | {"content": content}
+    mlflow.log_artifact(str(file), INPUTS)
+    return entry | {"artifact": f"{INPUTS}/{file.name}"}
 
 
-def close_abandoned(experiment_id: str) -> None:
-    """Mark FAILED the runs that a killed process of this host left RUNNING."""
-    client = mlflow.MlflowClient()
-    host = socket.gethostname()
-    query = f"attributes.status = 'RUNNING' and tags.`workflow.process` LIKE '{host}:%'"
-    for run in client.search_runs([experiment_id], query):
-        process = int(run.data.tags["workflow.process"].rpartition(":")[2])
-        if not is_alive(process):
-            client.set_tag(run.info.run_id, "workflow.error", "its process ended without closing the run")
-            client.set_terminated(run.info.run_id, "FAILED")
+def complete(
+    step: str,
+    label: str,
+    script: Path,
+    parameters: Mapping[str, Any],
+    inputs: dict[str, dict],
+    earlier: Iterable[dict],
+    outcome: dict[str, dict],
+) -> None:
+    """Log the receipt of the active run, with those of `earlier` runs in it; and the uncommitted changes."""
+    sources = fingerprint.sources(script)
+    code, patch = git.state(script.parent.parent, [f"{script.parent.name}/{name}" for name in sources])
+    outcomes, runs = {}, {}
+    for document in earlier:
+        inputs = document["inputs"] | inputs
+        outcomes |= document["outcome"]
+        runs |= document["occasion"]["runs"]
+        warn_of_other_code(document, sources)
+    document = receipt.make(
+        step,
+        {name: value for name, value in parameters.items() if name not in inputs},
+        inputs,
+        code | {"files": sources},
+        receipt.environment(script),
+        outcomes | {label: outcome},
+        runs | {label: mlflow.active_run().info.run_id},
+    )
+    with artifacts() as folder:
+        (folder / receipt.FILE).write_text(receipt.text(document), encoding="utf-8")
+        if patch:
+            (folder / git.PATCH).write_bytes(patch)
 
 
-def is_alive(process: int) -> bool:
-    """Whether a process of this host is still there."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def warn_of_other_code(document: dict, sources: Mapping[str, str]) -> None:
+    """Say so if a run named by its id was made by code that is no longer here: no commit holds both."""
+    other = [name for name, digest in document["code"]["files"].items() if sources.get(name, digest) != digest]
+    if other:
+        warn(
+            f"the {document['step']} run was made with another version of {', '.join(other)}:"
+            " this receipt may not come out again"
+        )
+
+
+def receipt_of(run: Run) -> dict:
+    """The receipt that a run logged; UserError if it has none."""
+    with downloaded(run, receipt.FILE) as path:
+        return receipt.read(path.read_text(encoding="utf-8"), f"{receipt.FILE} of run {run.info.run_id}")
 
 
 def instruction(step: Step, parameters: Mapping[str, Any]) -> str:
@@ -204,31 +220,5 @@ def instruction(step: Step, parameters: Mapping[str, Any]) -> str:
     for parameter in (p for link in step.chain() for p in link.parameters):
         value = parameters[parameter.name]
         if value != parameter.convert(parameter.default):
-            words += ["-P", f"{parameter.name}={value if isinstance(value, str) else json.dumps(value)}"]
+            words += ["-P", f"{parameter.name}={as_text(value)}"]
     return remark + shlex.join(words)
-
-
-def log_dataset(frame: Any, target: str, data: str, context: str) -> None:
-    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`."""
-    source = LocalArtifactDatasetSource(data)
-    dataset = mlflow.data.from_pandas(frame, source=source, targets=target, name=f"{Path(data).stem}-{context}")
-    mlflow.log_input(dataset, context=context)
-
-
-@contextmanager
-def artifacts() -> Iterator[Path]:
-    """A temporary folder whose files become artifacts of the active run, all at once, when the block succeeds."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-        mlflow.log_artifacts(folder)
-
-
-@contextmanager
-def downloaded(run: Run, path: str) -> Iterator[Path]:
-    """A temporary local copy of an artifact of `run`; UserError if it cannot be had."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            copy = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{path}", dst_path=folder)
-        except (MlflowException, OSError) as error:
-            raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
-        yield Path(copy)

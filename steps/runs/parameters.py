@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,13 @@ def convert(parameter: Parameter, text: str) -> Any:
         raise UserError(f"{parameter.name}={text}: {error}") from error
 
 
+def as_text(value: Any) -> str:
+    """The command line's text for a converted value."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def one_of(options: Iterable[str]) -> Callable[[str], str]:
     """A converter that takes one of `options`."""
 
@@ -120,6 +128,17 @@ def share(text: str) -> float:
         number = 0.0
     if not 0 < number < 1:
         raise ValueError("must be a number between 0 and 1")
+    return number
+
+
+def at_least_zero(text: str) -> float:
+    """A finite number from 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError("must be a number from 0")
     return number
 
 

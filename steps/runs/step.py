@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.progress import track
 
 from errors import UserError
-from runs.lineage import AUTO, Step, close_abandoned, console, obtain, opened, record, stopped
+from runs.lineage import AUTO, Step, obtain, record
 from runs.parameters import Parameter, parse
+from runs.tracking import close_abandoned, console, opened, stopped
 
 HELP = {"-h", "--help"}
 
@@ -24,7 +25,8 @@ HELP = {"-h", "--help"}
 def command(description: str, parameters: Sequence[Parameter], work: Callable[[dict[str, Any]], None]) -> None:
     """Parse the command line and call `work` with what it gives, inside the run that `mlflow run` opened or a new one.
 
-    Exit code 2 and one line on stderr for a user's mistake, 130 for Ctrl-C, a traceback for a fault of ours.
+    Exit code 2 and one line on stderr for a user's mistake (1 for a result that differs), 130 for Ctrl-C, a traceback
+    for a fault of ours.
     """
     if HELP.intersection(sys.argv):
         parse(description, parameters)
@@ -42,8 +44,8 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
             sys.exit(130)
         if not isinstance(error, UserError):
             raise
-        console.print(f"[bold red]error:[/bold red] {escape(str(error))}")
-        sys.exit(2)
+        console.print(f"[bold red]{error.heading}:[/bold red] {escape(str(error))}")
+        sys.exit(error.exit_code)
 
 
 def stop(*_: Any) -> None:
@@ -99,11 +101,6 @@ def tracker(description: str) -> Callable[[Iterable, int], Iterable]:
     return lambda items, total: track(
         items, description, total, console=console, transient=True, disable=not console.is_terminal
     )
-
-
-def warn(message: str) -> None:
-    """Show something that the user should know and that stops nothing."""
-    console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
 
 
 def link(run: Run) -> str:

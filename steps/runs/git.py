@@ -1,0 +1,97 @@
+"""The project's code as git knows it: the state that a run was made with, and a checkout of such a state."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from errors import UserError
+
+PATCH = "uncommitted.patch"
+OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}  # set where git itself starts us
+REFUSED = subprocess.CalledProcessError
+
+
+def git(folder: Path, *words: str, **variables: str) -> bytes:
+    """What a git command prints. Raises CalledProcessError if it fails; never asks for a password."""
+    environment = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"} | variables
+    done = subprocess.run(["git", "-C", str(folder), *words], env=environment, capture_output=True, check=True)
+    return done.stdout
+
+
+def state(project: Path, sources: Iterable[str]) -> tuple[dict[str, str | None], bytes]:
+    """What a receipt says of the code in `project` (all None outside a repository), and its uncommitted changes.
+
+    They are a patch to the repository: what changed in the files that git knows, and those of `sources`, relative to
+    `project`, that it does not know.
+    """
+    try:
+        prefix, index, objects, commit = (
+            git(project, "rev-parse", "--show-prefix", "--git-path", "index", "--git-path", "objects", "HEAD")
+            .decode()
+            .splitlines()
+        )
+    except (REFUSED, OSError):
+        return dict.fromkeys(("commit", "folder", "remote", "patch")), b""
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy of the index, and a folder of its own for new objects: the user's repository stays as it is.
+        shutil.copy(project / index, f"{folder}/index")
+        aside = {
+            "GIT_INDEX_FILE": f"{folder}/index",
+            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((project / objects).resolve()),
+        }
+        git(project, "add", "--update", ".", **aside)
+        git(project, "add", "--force", "--", *sources, **aside)
+        patch = git(project, "diff-index", "--cached", "-p", "--binary", "--full-index", "HEAD", "--", ".", **aside)
+    digest = hashlib.sha256(patch).hexdigest() if patch else None
+    return {"commit": commit, "folder": prefix, "remote": remote(project), "patch": digest}, patch
+
+
+def remote(project: Path) -> str | None:
+    """Where the repository can be had from elsewhere, without the password that an URL may hold."""
+    try:
+        url = git(project, "remote", "get-url", "origin").decode().strip()
+    except REFUSED:
+        return None
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.password else url
+
+
+def checkout(code: Mapping[str, str], patch: bytes, places: Iterable[str], target: Path) -> Path:
+    """The project as a receipt's `code` says, checked out in the empty folder `target`; the first place that has it.
+
+    Raises UserError if no place has the commit, or if the patch does not fit.
+    """
+    commit = code["commit"]
+    git(target, "init", "--quiet")
+    reasons = []
+    for place in places:
+        try:
+            git(target, "fetch", "--quiet", "--no-tags", "--depth", "1", "--", place, commit)
+            break
+        except REFUSED as error:
+            reasons.append(f"{place} says: {last_line(error)}")
+    else:
+        raise UserError(
+            f"commit {commit} cannot be had; {'; '.join(reasons)}; run reproduce in a clone that has it, or push it"
+        )
+    git(target, "checkout", "--quiet", "FETCH_HEAD")
+    if patch:
+        file = target / ".git" / PATCH
+        file.write_bytes(patch)
+        try:
+            git(target, "apply", "--whitespace=nowarn", str(file))
+        except REFUSED as error:
+            raise UserError(f"{PATCH} does not fit commit {commit}: {last_line(error)}") from error
+    return target / code["folder"]
+
+
+def last_line(error: subprocess.CalledProcessError) -> str:
+    """The last line that git had to say."""
+    return (error.stderr.decode(errors="replace").strip() or str(error)).splitlines()[-1]

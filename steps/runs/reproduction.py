@@ -1,0 +1,232 @@
+"""A receipt's result made again, from what the receipt says and from nothing else."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from errors import UserError
+from runs import fingerprint, git, receipt
+from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
+from runs.lineage import Step, outcome_of, parameters_of
+from runs.parameters import as_text
+from runs.tracking import console, fetched
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+SAME, RECORDED = "same", "recorded"
+AS_LOGGED = "as logged"
+
+
+def find(name: str, project: Path) -> tuple[dict, bytes]:
+    """The receipt that a run id, a URI, or a path relative to `project` leads to, and the patch that belongs to it.
+
+    Raises UserError if there is none, or if the run has not finished.
+    """
+    uri = name
+    if RUN_ID.fullmatch(name):
+        uri = receipt_uri(name)
+    elif ":/" not in name:
+        uri = str(project / Path(name).expanduser())
+        if not Path(uri).is_file():
+            hint = "" if Path(name).is_absolute() else f'; for a file of yours: -P run="$PWD/{name}"'
+            raise UserError(f"run={name}: neither a run id nor a file in the project folder{hint}")
+    try:
+        content = fetched(uri).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"run={name}: not JSON ({error})") from error
+    document = receipt.read(content, f"run={name}")
+    if document["code"]["commit"] is None:
+        raise UserError(f"run={name}: it was made outside a git repository, so its code cannot be had again")
+    return document, patch_of(document, uri)
+
+
+def receipt_uri(run_id: str) -> str:
+    """Where the receipt of a finished run is; UserError if it cannot have one."""
+    try:
+        run = mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run={run_id}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
+    tags = run.data.tags
+    if "workflow.step" not in tags:
+        raise UserError(f"run={run_id}: not a run of this project's workflow")
+    if run.info.status != "FINISHED":
+        reason = tags.get("workflow.error", "it has not finished")
+        raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
+    if not any(file.path == receipt.FILE for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
+        raise UserError(
+            f"run={run_id}: it has no {receipt.FILE}: it is a run of {tags['workflow.step']} or of an older version"
+        )
+    return f"runs:/{run_id}/{receipt.FILE}"
+
+
+def patch_of(document: Mapping, uri: str) -> bytes:
+    """The uncommitted changes that a receipt speaks of: from beside it, or from its run; UserError if not to be had."""
+    digest = document["code"]["patch"]
+    if digest is None:
+        return b""
+    places = [f"{uri.rpartition('/')[0]}/{git.PATCH}", f"runs:/{own_run(document)}/{git.PATCH}"]
+    reasons = []
+    for place in places:
+        try:
+            patch = fetched(place)
+        except UserError as error:
+            reasons.append(str(error))
+            continue
+        if hashlib.sha256(patch).hexdigest() == digest:
+            return patch
+        reasons.append(f"{place} is another one")
+    raise UserError(f"{git.PATCH}, which this receipt needs, cannot be had: {'; '.join(reasons)}")
+
+
+def own_run(document: Mapping) -> str:
+    """The id of the run that the receipt is of."""
+    return list(document["occasion"]["runs"].values())[-1]
+
+
+def inputs_again(document: Mapping, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
+    """A file for each input of the receipt, with the very bytes that it recorded; and how its source is today.
+
+    Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
+    logged copy, into `folder`. Raises UserError if it cannot be had.
+    """
+    files, rows = {}, []
+    for name, entry in document["inputs"].items():
+        sources = [root / Path(entry["source"]).expanduser() for root in roots]
+        source = next((path for path in sources if path.is_file()), None)
+        today = fingerprint.file_digest(source) if source else ABSENT
+        if today == entry["sha256"]:
+            files[name] = source
+        else:
+            files[name] = folder / f"{name}{Path(entry['source']).suffix}"
+            files[name].write_bytes(copy_of(name, entry, document))
+        verdict = DIFFERS if source and today != entry["sha256"] else EQUAL
+        remark = "" if source else "it is gone; the recorded copy has the same digest"
+        rows.append(Row(name, entry["source"], entry["sha256"], remark or today, verdict))
+    return files, rows
+
+
+def copy_of(name: str, entry: Mapping, document: Mapping) -> bytes:
+    """The recorded bytes of an input whose source no longer has them; UserError if they cannot be had."""
+    if "content" in entry:
+        content, place = entry["content"].encode(), "the receipt"
+    else:
+        first = next(iter(document["occasion"]["runs"].values()))
+        place = f"runs:/{first}/{entry['artifact']}"
+        try:
+            content = fetched(place)
+        except UserError as error:
+            raise UserError(
+                f"{name}={entry['source']}: the file is gone or has changed, and there is no copy: {error}"
+            ) from error
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise UserError(f"{name}={entry['source']}: neither it nor the copy in {place} is what was recorded")
+    return content
+
+
+@contextmanager
+def started(
+    document: Mapping, project: Path, inputs: Mapping[str, Path], env: str, store: str
+) -> Iterator[subprocess.Popen]:
+    """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse."""
+    words = [*interpreter(document, env, project), f"steps/{document['step']}.py"]
+    for name, value in {**document["parameters"], **inputs}.items():
+        words += [f"--{name}", as_text(value) if name in document["parameters"] else str(value)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
+    process = subprocess.Popen(
+        words,
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def interpreter(document: Mapping, env: str, project: Path) -> list[str]:
+    """The command that starts Python: this one, or uv's with what the receipt recorded."""
+    if env == SAME:
+        return [sys.executable]
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if not uv:
+        raise UserError("env=recorded: builds the environment with uv, which is not installed; pip install uv")
+    recorded = document["environment"]
+    pins = recorded["packages"] | recorded["supporting"]
+    lock = project / ".git" / "recorded.txt"
+    lock.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
+    return [
+        uv,
+        "run",
+        "--no-project",
+        "--isolated",
+        "--python",
+        recorded["python"],
+        "--with-requirements",
+        str(lock),
+        "python",
+    ]
+
+
+def result(process: subprocess.Popen, document: Mapping, store: str) -> dict:
+    """The receipt that the process leaves in `store`, when it has ended; UserError with its last word if it fails."""
+    output = []
+    with console.status(f"reproducing {document['step']}") as status:
+        for line in process.stdout:
+            output.append(line)
+            status.update(f"reproducing {document['step']}: {line.strip()[:60]}")
+    if process.wait() != 0:
+        mlflow.log_text("".join(output), "output.txt")
+        reasons = [line.strip() for line in output if line.strip()]
+        said = [line for line in reasons if line.startswith("error: ")] or reasons or ["no output"]
+        raise UserError(f"{document['step']} at commit {document['code']['commit']} failed: {said[-1]}; see output.txt")
+    client = mlflow.MlflowClient(tracking_uri=store)
+    query = f"tags.`workflow.step` = '{document['step']}' and attributes.status = 'FINISHED'"
+    run = client.search_runs(["0"], query, max_results=1)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(client.download_artifacts(run.info.run_id, receipt.FILE, folder))
+        return receipt.read(path.read_text(encoding="utf-8"), "the reproduced receipt")
+
+
+def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
+    """Whether the recorded runs still hold what the receipt says: nobody edited a metric or swapped a model."""
+    seal = receipt.seal(document)
+    remark = "" if seal == document["sha256"] else " (edited after it was written)"
+    rows = exact("receipt", {"digest": document["sha256"]}, {"digest": seal + remark})
+    for label, run_id in document["occasion"]["runs"].items():
+        try:
+            run = mlflow.get_run(run_id)
+        except MlflowException:
+            rows.append(Row(AS_LOGGED, label, run_id, "no such run in this tracking store", UNSEEN))
+            continue
+        recorded = document["outcome"][label]
+        step = steps.get(label.partition(" ")[0])
+        proofs = {path: step.proofs[path] for path in recorded["artifacts"]} if step else {}
+        try:
+            found = outcomes({label: recorded}, {label: outcome_of(run, proofs)}, rtol=0)
+            rows += [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
+        except UserError as error:
+            rows.append(Row(AS_LOGGED, label, ", ".join(recorded["artifacts"]), str(error), DIFFERS))
+        if run_id == own_run(document):
+            logged = parameters_of(run)
+            given = document["parameters"]
+            rows += exact(AS_LOGGED, given, {name: logged.get(name, ABSENT) for name in given})
+    return rows

@@ -1,0 +1,117 @@
+"""One MLflow run: opened, described, given artifacts, closed whatever happens."""
+
+import json
+import os
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from rich.console import Console
+from rich.markup import escape
+
+from errors import UserError
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
+TAG_LENGTH = 5000  # the least that tracking stores hold
+MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
+
+
+def warn(message: str) -> None:
+    """Show something that the user should know and that stops nothing."""
+    console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
+
+
+@contextmanager
+def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
+    """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
+    run = mlflow.start_run(run_id, **arguments)
+    try:
+        mlflow.set_tag("workflow.process", f"{socket.gethostname()}:{os.getpid()}")
+        yield run
+    except BaseException as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        mlflow.set_tag("workflow.error", "interrupted" if stopped.is_set() else reason[:TAG_LENGTH])
+        mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
+        raise
+    mlflow.end_run()
+
+
+def describe(label: str, parameters: Mapping[str, Any]) -> None:
+    """Name the active run and log its resolved parameters.
+
+    A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed.
+    """
+    run = mlflow.get_run(mlflow.active_run().info.run_id)
+    tags = {"workflow.parameters": json.dumps(parameters)}
+    if MADE_UP_NAME.fullmatch(run.info.run_name):
+        tags["mlflow.runName"] = label
+    mlflow.set_tags(tags)
+    mlflow.log_params({name: value for name, value in parameters.items() if name not in run.data.params})
+
+
+def close_abandoned(experiment_id: str) -> None:
+    """Mark FAILED the runs that a killed process of this host left RUNNING."""
+    client = mlflow.MlflowClient()
+    host = socket.gethostname()
+    query = f"attributes.status = 'RUNNING' and tags.`workflow.process` LIKE '{host}:%'"
+    for run in client.search_runs([experiment_id], query):
+        process = int(run.data.tags["workflow.process"].rpartition(":")[2])
+        if not is_alive(process):
+            client.set_tag(run.info.run_id, "workflow.error", "its process ended without closing the run")
+            client.set_terminated(run.info.run_id, "FAILED")
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this host is still there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def log_dataset(frame: Any, target: str, data: str, context: str) -> None:
+    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`."""
+    source = LocalArtifactDatasetSource(data)
+    dataset = mlflow.data.from_pandas(frame, source=source, targets=target, name=f"{Path(data).stem}-{context}")
+    mlflow.log_input(dataset, context=context)
+
+
+@contextmanager
+def artifacts() -> Iterator[Path]:
+    """A temporary folder whose files become artifacts of the active run, all at once, when the block succeeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+        mlflow.log_artifacts(folder)
+
+
+@contextmanager
+def downloaded(run: Run, path: str) -> Iterator[Path]:
+    """A temporary local copy of an artifact of `run`; UserError if it cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            copy = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{path}", dst_path=folder)
+        except (MlflowException, OSError) as error:
+            raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
+        yield Path(copy)
+
+
+def fetched(uri: str) -> bytes:
+    """The content of a file at a local path or a URI that MLflow can read; UserError if it cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise UserError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error

@@ -1,0 +1,72 @@
+"""What a table or a model holds, as a digest that does not depend on when or by which writer its file was written."""
+
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errors import UserError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SAMPLE = 50
+SKOPS_ID = re.compile(r"\d{9,}")  # skops names objects by their address in memory
+
+
+def table(path: Path) -> dict[str, Any]:
+    """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
+    rows = read(path).to_csv(index=False, lineterminator="\n")
+    return {"sha256": hashlib.sha256(rows.encode()).hexdigest()}
+
+
+def numbers(path: Path) -> dict[str, Any]:
+    """As `table`, with a sample of the floating-point numbers, row by row, to compare within a tolerance."""
+    return table(path) | sampled([read(path).select_dtypes("float")])
+
+
+def read(path: Path) -> "DataFrame":
+    """The table in a parquet file; UserError if it is none."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path.name}: not a parquet file ({error})") from error
+
+
+def model(path: Path) -> dict[str, Any]:
+    """SHA-256 of what a skops file holds, with objects named by their order of appearance; and a sample of its floats.
+
+    A skops file itself holds time stamps and memory addresses. Raises UserError for another file.
+    """
+    import numpy as np
+
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path.name}: not a skops file")
+    with zipfile.ZipFile(path) as file:
+        order: dict[str, str] = {}
+
+        def renamed(text: str) -> str:
+            return SKOPS_ID.sub(lambda found: order.setdefault(found[0], str(len(order))), text)
+
+        content = hashlib.sha256(renamed(file.read("schema.json").decode()).encode())
+        arrays = []
+        for name in sorted(file.namelist(), key=lambda name: (len(renamed(name)), renamed(name))):
+            if name != "schema.json":
+                content.update(renamed(name).encode() + file.read(name))
+            if name.endswith(".npy"):
+                arrays.append(np.load(io.BytesIO(file.read(name)), allow_pickle=False))
+    return {"sha256": content.hexdigest()} | sampled(array for array in arrays if array.dtype.kind == "f")
+
+
+def sampled(arrays: Iterable[Any]) -> dict[str, Any]:
+    """How many numbers the `arrays` hold, and some of them, evenly spaced; a missing one is None."""
+    import numpy as np
+
+    flat = np.concatenate([np.ravel(array) for array in arrays] or [np.empty(0)])
+    places = np.unique(np.linspace(0, len(flat) - 1, min(SAMPLE, len(flat))).astype(int))
+    return {"count": len(flat), "sample": [float(x) if np.isfinite(x) else None for x in flat[places]]}
