@@ -42,6 +42,7 @@ PARAMETERS = (
     Parameter("rtol", "0", "relative tolerance of numbers; 0 is bit for bit", at_least_zero),
 )
 STEPS = {link.name: link for link in evaluate.STEP.chain()}
+MOST = 4  # rows of a group to show where they are not equal
 SHOWN = {"cv_r2_score", "r2_score", "mean_absolute_error"}  # in the terminal, even where all is equal
 
 
@@ -97,18 +98,20 @@ def publish(rows: list[Row], recorded: dict, reproduced: dict, conclusion: str) 
 
 
 def summary(rows: Sequence[Row], outcome: Collection[str]) -> pd.DataFrame:
-    """What people look at: of each group all that is not equal, the scores of `outcome`, and how much else is equal."""
+    """What people look at: of each group the first that are not equal, and how many are; the scores of `outcome`."""
     lines = []
     for group, members in groupby(rows, key=lambda row: row.group):
         members = list(members)
-        shown = SHOWN if group in outcome else {}
-        told = [row for row in members if row.verdict != EQUAL or row.item in shown or len(members) == 1]
-        rest = len(members) - len(told)
-        for row in told:
+        scores = SHOWN if group in outcome else set()
+        wrong = [row for row in members if row.verdict != EQUAL]
+        fine = [row for row in members if row.verdict == EQUAL and (row.item in scores or len(members) == 1)]
+        for row in wrong[:MOST] + fine:
             texts = [comparison.shortened(text) for text in (row.recorded, row.reproduced)]
             lines.append((f"{group}: {row.item}", *texts, row.verdict))
-        if rest:
-            lines.append((f"{group}: {rest}{' more' if told else ' items'}", "", "", EQUAL))
+        if len(wrong) > MOST:
+            lines.append((f"{group}: {len(wrong) - MOST} more", "", "see reproduction.html", "not equal"))
+        if rest := len(members) - len(wrong) - len(fine):
+            lines.append((f"{group}: {rest}{' more' if rest < len(members) else ''}", "", "", EQUAL))
     return pd.DataFrame(lines, columns=["item", "recorded", "reproduced", "verdict"])
 
 
@@ -116,7 +119,7 @@ def show(table: pd.DataFrame) -> None:
     """Print the summary."""
     shown = Table(box=box.SIMPLE_HEAD)
     for heading in table.columns:
-        shown.add_column(heading, overflow="fold")
+        shown.add_column(heading, overflow="fold", no_wrap=heading == "item")
     for line in table.itertuples(index=False):
         shown.add_row(*line, style=None if line.verdict == EQUAL else "bold")
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)

@@ -1,6 +1,7 @@
 """What the tests share: a small data file, a tracking store, and `mlflow run` as a user types it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Workflow:
 
     def run(self, entry_point: str, *arguments: str, **parameters: str) -> Result:
         """`mlflow run` of an entry point, from the workflow's own folder."""
-        if self.data and "data" not in parameters and "preprocess_run_id" not in parameters:
+        if self.data and not {"data", "preprocess_run_id", "run"} & parameters.keys():
             parameters["data"] = str(self.data)
         words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
         for name, value in parameters.items():
@@ -83,6 +84,23 @@ def small_data(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "small.csv"
     pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900).to_csv(path, index=False)
     return path
+
+
+def copy_project(folder: Path) -> Path:
+    """The project as it is now, uncommitted changes and all, in a folder that a test may edit."""
+    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
+    for name in filter(lambda name: (PROJECT / name).exists(), files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, folder / name)
+    return folder
+
+
+def git(folder: Path, *words: str) -> str:
+    """What a git command says, as an author of its own."""
+    author = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+    done = subprocess.run(["git", *author, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from sklearn import metrics
 import evaluate
 import main
 import preprocess
+import reproduce
 import train
 from runs import fingerprint
 
@@ -200,7 +201,9 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
 
 def test_mlproject_declares_what_the_scripts_take():
     declared = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
-    for name, module in (("main", main), ("preprocess", preprocess), ("train", train), ("evaluate", evaluate)):
+    modules = {"main": main, "preprocess": preprocess, "train": train, "evaluate": evaluate, "reproduce": reproduce}
+    assert list(declared) == ["preprocess", "train", "evaluate", "main", "reproduce"]
+    for name, module in modules.items():
         parameters = declared[name]["parameters"]
         own = {p.name: p.default for p in module.PARAMETERS}
         named = {key: str(terms["default"]) for key, terms in parameters.items() if not key.endswith("_run_id")}

@@ -1,13 +1,12 @@
 """The stale-reuse matrix: what was edited decides which steps run again, and no other does."""
 
 import shutil
-import subprocess
 import sys
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import PROJECT, Workflow
+from conftest import Workflow, copy_project
 
 pytestmark = pytest.mark.slow
 ALL = {"preprocess", "train", "evaluate"}
@@ -16,11 +15,7 @@ ALL = {"preprocess", "train", "evaluate"}
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory, small_data):
     """A copy of the project that a test may edit, where everything has run once."""
-    folder = tmp_path_factory.mktemp("copy")
-    files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    for name in files.split():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PROJECT / name, folder / name)
+    folder = copy_project(tmp_path_factory.mktemp("copy"))
     shutil.copy(small_data, folder / "data/wines.csv")
     workflow = Workflow(tmp_path_factory.mktemp("store"), folder)
     assert again(workflow) == ALL

@@ -172,7 +172,10 @@ def complete(
 ) -> None:
     """Log the receipt of the active run, with those of `earlier` runs in it; and the uncommitted changes."""
     sources = fingerprint.sources(script)
-    code, patch = git.state(script.parent.parent, [f"{script.parent.name}/{name}" for name in sources])
+    project = script.parent.parent
+    code, patch = git.state(project, [f"{script.parent.name}/{name}" for name in sources])
+    if code["commit"] is None:
+        warn(f"{project} is in no git repository with a commit: what runs now cannot be reproduced elsewhere")
     outcomes, runs = {}, {}
     for document in earlier:
         inputs = document["inputs"] | inputs

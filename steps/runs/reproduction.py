@@ -58,11 +58,11 @@ def receipt_uri(run_id: str) -> str:
     except MlflowException as error:
         raise UserError(f"run={run_id}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
     tags = run.data.tags
-    if "workflow.step" not in tags:
-        raise UserError(f"run={run_id}: not a run of this project's workflow")
     if run.info.status != "FINISHED":
         reason = tags.get("workflow.error", "it has not finished")
         raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
+    if "workflow.step" not in tags:
+        raise UserError(f"run={run_id}: not a run of this project's workflow")
     if not any(file.path == receipt.FILE for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
         raise UserError(
             f"run={run_id}: it has no {receipt.FILE}: it is a run of {tags['workflow.step']} or of an older version"
@@ -111,7 +111,7 @@ def inputs_again(document: Mapping, roots: tuple[Path, Path], folder: Path) -> t
             files[name] = folder / f"{name}{Path(entry['source']).suffix}"
             files[name].write_bytes(copy_of(name, entry, document))
         verdict = DIFFERS if source and today != entry["sha256"] else EQUAL
-        remark = "" if source else "it is gone; the recorded copy has the same digest"
+        remark = "" if source else "gone, but a copy is the same"
         rows.append(Row(name, entry["source"], entry["sha256"], remark or today, verdict))
     return files, rows
 
@@ -139,6 +139,9 @@ def started(
     document: Mapping, project: Path, inputs: Mapping[str, Path], env: str, store: str
 ) -> Iterator[subprocess.Popen]:
     """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse."""
+    code = document["code"]
+    changes = " with its uncommitted changes" if code["patch"] else ""
+    console.print(f"reproducing {document['step']} at commit {code['commit']}{changes}")
     words = [*interpreter(document, env, project), f"steps/{document['step']}.py"]
     for name, value in {**document["parameters"], **inputs}.items():
         words += [f"--{name}", as_text(value) if name in document["parameters"] else str(value)]

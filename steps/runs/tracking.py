@@ -6,8 +6,10 @@ import re
 import socket
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ TAG_LENGTH = 5000  # the least that tracking stores hold
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
 
+@cache
 def warn(message: str) -> None:
-    """Show something that the user should know and that stops nothing."""
+    """Show, once, something that the user should know and that stops nothing."""
     console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
 
 
@@ -109,9 +112,12 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
 
 
 def fetched(uri: str) -> bytes:
-    """The content of a file at a local path or a URI that MLflow can read; UserError if it cannot be had."""
+    """The content of a file at a local path, on the web, or at a URI of MLflow's; UserError if it cannot be had."""
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if uri.startswith(("http://", "https://")):
+                with urllib.request.urlopen(uri, timeout=60) as response:
+                    return response.read()
             return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)).read_bytes()
         except (MlflowException, OSError) as error:
             raise UserError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error
