@@ -119,7 +119,7 @@ def show(table: pd.DataFrame) -> None:
     """Print the summary."""
     shown = Table(box=box.SIMPLE_HEAD)
     for heading in table.columns:
-        shown.add_column(heading, overflow="fold", no_wrap=heading == "item")
+        shown.add_column(heading, overflow="fold", max_width=50)
     for line in table.itertuples(index=False):
         shown.add_row(*line, style=None if line.verdict == EQUAL else "bold")
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)

@@ -126,6 +126,7 @@ def test_data(recorded, change):
         (["environment", "packages", "scikit-learn"], "1.0.0", "packages: scikit-learn 1.0.0 →"),
         (["environment", "python"], "3.11.1", "packages: python 3.11.1 →"),
         (["outcome", "train linear", "metrics", "cv_r2_score"], 0.99, "train linear: cv_r2_score 0.99 →"),
+        (["outcome", "train linear"], {"metrics": {}, "artifacts": {}}, "train linear: cv_mean_absolute_error – →"),
         (
             ["outcome", "train linear", "artifacts", "model/model.skops", "sha256"],
             "0" * 64,

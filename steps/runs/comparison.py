@@ -52,32 +52,33 @@ def exact(
 
 
 def outcomes(recorded: Mapping[str, dict], reproduced: Mapping[str, dict], rtol: float) -> list[Row]:
-    """A row for each metric and each artifact of each recorded run."""
+    """A row for each metric and each artifact of each run, in either outcome."""
     nothing = {"metrics": {}, "artifacts": {}}
     rows = []
-    for label, outcome in recorded.items():
-        again = reproduced.get(label, nothing)
+    for label in {**recorded, **reproduced}:
+        one, other = recorded.get(label, nothing), reproduced.get(label, nothing)
         rows += [
-            metric(label, name, value, again["metrics"].get(name, ABSENT), rtol)
-            for name, value in outcome["metrics"].items()
+            metric(label, name, one["metrics"].get(name, ABSENT), other["metrics"].get(name, ABSENT), rtol)
+            for name in {**one["metrics"], **other["metrics"]}
         ]
         rows += [
-            artifact(label, name, terms, again["artifacts"].get(name), rtol)
-            for name, terms in outcome["artifacts"].items()
+            artifact(label, name, one["artifacts"].get(name), other["artifacts"].get(name), rtol)
+            for name in {**one["artifacts"], **other["artifacts"]}
         ]
     return rows
 
 
-def metric(label: str, name: str, recorded: float | None, reproduced: Any, rtol: float) -> Row:
+def metric(label: str, name: str, recorded: Any, reproduced: Any, rtol: float) -> Row:
     """The row of one metric; its deviation is relative."""
     deviation = largest_deviation([recorded], [reproduced])
     return Row(label, name, str(recorded), str(reproduced), judged(recorded == reproduced, deviation, rtol), deviation)
 
 
-def artifact(label: str, name: str, recorded: Mapping, reproduced: Mapping | None, rtol: float) -> Row:
+def artifact(label: str, name: str, recorded: Mapping | None, reproduced: Mapping | None, rtol: float) -> Row:
     """The row of one artifact. With a tolerance, a sample of its numbers decides where the digests differ."""
-    if reproduced is None:
-        return Row(label, name, recorded["sha256"], ABSENT, DIFFERS, math.inf)
+    if recorded is None or reproduced is None:
+        digests = [terms["sha256"] if terms else ABSENT for terms in (recorded, reproduced)]
+        return Row(label, name, *digests, DIFFERS, math.inf)
     same = recorded["sha256"] == reproduced["sha256"]
     comparable = "sample" in recorded and recorded["count"] == reproduced.get("count")
     deviation = math.inf

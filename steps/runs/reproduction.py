@@ -224,7 +224,9 @@ def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
         step = steps.get(label.partition(" ")[0])
         proofs = {path: step.proofs[path] for path in recorded["artifacts"]} if step else {}
         try:
-            found = outcomes({label: recorded}, {label: outcome_of(run, proofs)}, rtol=0)
+            now = outcome_of(run, proofs)
+            now["metrics"] = {name: now["metrics"].get(name, ABSENT) for name in recorded["metrics"]}  # more do no harm
+            found = outcomes({label: recorded}, {label: now}, rtol=0)
             rows += [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
         except UserError as error:
             rows.append(Row(AS_LOGGED, label, ", ".join(recorded["artifacts"]), str(error), DIFFERS))
