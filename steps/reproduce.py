@@ -60,8 +60,7 @@ def reproduce(given: dict) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "code").mkdir()
-        places = [str(PROJECT), *filter(None, [recorded["code"]["remote"]])]
-        project = git.checkout(recorded["code"], patch, places, folder / "code")
+        project = git.checkout(recorded["code"], patch, PROJECT, folder / "code")
         inputs, rows = reproduction.inputs_again(recorded, (project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
         with reproduction.started(recorded, project, inputs, parameters["env"], store) as process:

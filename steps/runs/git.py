@@ -63,24 +63,32 @@ def remote(project: Path) -> str | None:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.password else url
 
 
-def checkout(code: Mapping[str, str], patch: bytes, places: Iterable[str], target: Path) -> Path:
-    """The project as a receipt's `code` says, checked out in the empty folder `target`; the first place that has it.
+def repository(project: Path) -> str | None:
+    """The root of the repository that `project` is in, if any."""
+    try:
+        return git(project, "rev-parse", "--show-toplevel").decode().strip()
+    except REFUSED:
+        return None
 
-    Raises UserError if no place has the commit, or if the patch does not fit.
+
+def checkout(code: Mapping[str, str], patch: bytes, project: Path, target: Path) -> Path:
+    """The project as a receipt's `code` says, checked out in the empty folder `target`.
+
+    From the repository of `project` or, if that does not have the commit, from the recorded remote. Raises UserError if
+    neither has it, or if the patch does not fit.
     """
     commit = code["commit"]
     git(target, "init", "--quiet")
     reasons = []
-    for place in places:
+    for place in filter(None, (repository(project), code["remote"])):
         try:
             git(target, "fetch", "--quiet", "--no-tags", "--depth", "1", "--", place, commit)
             break
         except REFUSED as error:
             reasons.append(f"{place} says: {last_line(error)}")
     else:
-        raise UserError(
-            f"commit {commit} cannot be had; {'; '.join(reasons)}; run reproduce in a clone that has it, or push it"
-        )
+        reason = "; ".join(reasons) or "there is no repository here, and the receipt names no remote"
+        raise UserError(f"commit {commit} cannot be had: {reason}; run reproduce in a clone that has it, or push it")
     git(target, "checkout", "--quiet", "FETCH_HEAD")
     if patch:
         file = target / ".git" / PATCH

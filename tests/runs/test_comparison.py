@@ -1,0 +1,71 @@
+import math
+
+import pytest
+
+from runs.comparison import ANOTHER, DIFFERS, EQUAL, WITHIN, Row, artifact, conclusion, exact, metric, outcomes
+
+ONE, OTHER = "1" * 64, "2" * 64
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reproduced", "rtol", "verdict", "deviation"),
+    [
+        (1.0, 1.0, 0, EQUAL, 0),
+        (None, None, 0, EQUAL, 0),
+        (1.0, 1.0 + 1e-15, 0, DIFFERS, pytest.approx(1e-15, rel=0.2)),
+        (1.0, 1.0 + 1e-15, 1e-9, WITHIN, pytest.approx(1e-15, rel=0.2)),
+        (1.0, 1.1, 1e-9, DIFFERS, pytest.approx(0.1)),
+        (0.0, 1e-300, 0.5, DIFFERS, math.inf),
+        (1.0, None, 0.5, DIFFERS, math.inf),
+        (1.0, "–", 0.5, DIFFERS, math.inf),
+        (-2.0, -1.0, 0.5, WITHIN, 0.5),
+    ],
+)
+def test_metric(recorded, reproduced, rtol, verdict, deviation):
+    row = metric("train rf", "r2_score", recorded, reproduced, rtol)
+    assert (row.verdict, row.deviation) == (verdict, deviation)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reproduced", "rtol", "verdict"),
+    [
+        ({"sha256": ONE}, {"sha256": ONE}, 0, EQUAL),
+        ({"sha256": ONE}, {"sha256": OTHER}, 0.5, DIFFERS),  # nothing to measure by
+        ({"sha256": ONE}, None, 0.5, DIFFERS),
+        (None, {"sha256": ONE}, 0.5, DIFFERS),
+        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0, DIFFERS),
+        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0.1, WITHIN),
+        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 8, "sample": [4.0]}, 0.1, DIFFERS),
+    ],
+)
+def test_artifact(recorded, reproduced, rtol, verdict):
+    assert artifact("evaluate rf", "predictions.parquet", recorded, reproduced, rtol).verdict == verdict
+
+
+def test_what_only_one_has_differs():
+    one = {"train rf": {"metrics": {"a": 1.0}, "artifacts": {}}}
+    other = {"train knn": {"metrics": {}, "artifacts": {"model": {"sha256": ONE}}}}
+    assert [row.verdict for row in outcomes(one, other, 0)] == [DIFFERS, DIFFERS]
+    assert [row.verdict for row in exact("packages", {"numpy": "2"}, {"scipy": "1"})] == [DIFFERS, DIFFERS]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "all 1 metrics and artifacts came out again, bit for bit"),
+        ([Row("packages", "numpy", "1", "2", DIFFERS)], "bit for bit; what changed: packages: numpy 1 → 2"),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS, 1.0)],
+            "1 of 2 metrics and artifacts did not come out again, as rf: mae 1 → 2",
+        ),
+        ([Row("rf", "mae", "1", "2", DIFFERS, 1.0)], "the largest deviation is 1 (rf: mae); nothing that is recorded"),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS), Row("platform", "blas", "a", "b", ANOTHER)],
+            "perhaps because of platform",
+        ),
+        ([Row("rf", "mae", "1", "2", WITHIN, 1e-12)], "1 of them not bit for bit; the largest deviation is 1e-12"),
+        ([Row("code", str(n), "1", "2", DIFFERS) for n in range(5)], "code: 0 1 → 2, 1 1 → 2, 2 1 → 2 and 2 more"),
+    ],
+)
+def test_conclusion(rows, words):
+    assert words in conclusion([Row("rf", "r2", "1", "1", EQUAL), *rows], {"rf": {}})

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from errors import UserError
+from runs import receipt
+
+DOCUMENT = receipt.make(
+    "train",
+    {"model": "rf", "seed": 0},
+    {"data": {"source": "data/wines.csv", "sha256": "1" * 64, "artifact": "inputs/wines.csv"}},
+    {"commit": "a" * 40, "folder": "", "remote": None, "patch": None, "files": {"train.py": "2" * 64}},
+    {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "supporting": {}, "platform": {}, "threads": {}},
+    {"train rf": {"metrics": {"cv_r2_score": 0.1 + 0.2}, "artifacts": {}}},
+    {"train rf": "b" * 32},
+)
+
+
+def test_a_receipt_is_read_as_it_was_written():
+    assert receipt.read(receipt.text(DOCUMENT), "it") == DOCUMENT
+
+
+def test_the_seal_covers_all_but_the_occasion():
+    assert receipt.seal(DOCUMENT | {"occasion": {}}) == DOCUMENT["sha256"]
+    for part in DOCUMENT.keys() - {"sha256", "occasion"}:
+        assert receipt.seal(DOCUMENT | {part: "edited"}) != DOCUMENT["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("price: 3", "it: not JSON"),
+        ("[]", "it: not a receipt: the whole: [] is not of type 'object'"),
+        ("{}", "is a required property"),
+        ({"version": 2}, "a receipt of version 2, but this project reads up to 1"),
+        ({"version": "1"}, "version: 1 was expected"),
+        *(({part: None}, f"'{part}' is a required property") for part in DOCUMENT if part != "version"),
+        ({"outcome": {}}, "outcome: {} should be non-empty"),
+        ({"step": "../evil"}, "step: '../evil' does not match"),
+        ({"sha256": "abc"}, "sha256: 'abc' does not match"),
+        ({"code": DOCUMENT["code"] | {"commit": "--upload-pack=evil"}}, "code.commit: "),
+        ({"parameters": {"a b": 1}}, "parameters: 'a b' does not match"),
+        ({"surprise": 1}, "'surprise' was unexpected"),
+    ],
+)
+def test_what_is_no_receipt_is_refused_in_one_line(change, words):
+    if isinstance(change, dict):
+        changed = {name: part for name, part in (DOCUMENT | change).items() if part is not None}
+        change = json.dumps(changed)
+    with pytest.raises(UserError) as refusal:
+        receipt.read(change, "it")
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_only_a_short_text_stands_in_the_receipt(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes("vinícola".encode())
+    assert receipt.short_text(file) == "vinícola"
+    file.write_bytes("vinícola".encode("latin-1"))
+    assert receipt.short_text(file) is None
+    file.write_bytes(b"x" * (receipt.SHORT + 1))
+    assert receipt.short_text(file) is None

@@ -1,0 +1,46 @@
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.linear_model import Ridge
+
+from errors import UserError
+from tabular import digests
+
+
+def parquet(path, frame, **options):
+    frame.to_parquet(path, **options)
+    return path
+
+
+def test_a_table_is_what_its_rows_say_not_how_they_are_stored(tmp_path):
+    frame = pd.DataFrame({"winery": ["A", None], "price": [0.1 + 0.2, 5.0]})
+    one = digests.table(parquet(tmp_path / "one", frame, compression=None))
+    assert digests.table(parquet(tmp_path / "two", frame, compression="gzip")) == one
+    for other in (frame.iloc[::-1], frame.rename(columns={"price": "cost"}), frame.assign(price=[0.3, 5.0])):
+        assert digests.table(parquet(tmp_path / "other", other)) != one
+
+
+def test_numbers_are_sampled(tmp_path):
+    frame = pd.DataFrame({"a": [float(n) for n in range(1000)], "text": "x"})
+    found = digests.numbers(parquet(tmp_path / "it", frame))
+    assert found["count"] == 1000
+    assert len(found["sample"]) == digests.SAMPLE
+    assert (found["sample"][0], found["sample"][-1]) == (0.0, 999.0)
+    assert digests.numbers(parquet(tmp_path / "short", frame.head(2)))["sample"] == [0.0, 1.0]
+    assert digests.numbers(parquet(tmp_path / "none", frame[["text"]]))["sample"] == []
+
+
+def test_a_model_is_what_it_learned(tmp_path):
+    rows = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [0.0, 1.0, 0.0]})
+    for name, alpha in (("one", 1.0), ("same", 1.0), ("other", 2.0)):
+        skops.io.dump(Ridge(alpha=alpha).fit(rows, [1.0, 2.0, 3.0]), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() != (tmp_path / "same").read_bytes()
+    assert digests.model(tmp_path / "one") == digests.model(tmp_path / "same")
+    assert digests.model(tmp_path / "one")["sha256"] != digests.model(tmp_path / "other")["sha256"]
+
+
+@pytest.mark.parametrize("digest", [digests.table, digests.numbers, digests.model])
+def test_rubbish_is_refused(tmp_path, digest):
+    (tmp_path / "it").write_text("rubbish")
+    with pytest.raises(UserError, match="it: not a"):
+        digest(tmp_path / "it")
