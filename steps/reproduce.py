@@ -7,7 +7,6 @@ The exit code is 0 only if all is equal, 1 if something differs, 2 if it could n
 the receipt names: reproduce only what you trust.
 """
 
-import contextlib
 import dataclasses
 import os
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -81,10 +79,7 @@ def publish(rows: list[Row], recorded: dict, reproduced: dict, conclusion: str) 
         (folder / "reproduced.json").write_text(receipt.text(reproduced), encoding="utf-8")
     mlflow.log_metric("largest_deviation", table["deviation"].max())
     mlflow.set_tag("workflow.verdict", verdict)
-    with contextlib.suppress(MlflowException):  # a receipt from elsewhere: so is its run
-        client, original = mlflow.MlflowClient(), reproduction.own_run(recorded)
-        client.set_tag(original, "workflow.reproduced", verdict)
-        client.set_tag(original, "workflow.reproduced_by", mlflow.active_run().info.run_id)
+    reproduction.tag_original(recorded, verdict)
     short = summary(rows, recorded["outcome"])
     if page_of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(page_of_job, "a", encoding="utf-8") as file:

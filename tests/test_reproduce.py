@@ -138,6 +138,7 @@ def test_an_edited_receipt(recorded, tmp_path, keys, value, words):
     line = verdict(reproduce(recorded, edited(recorded, tmp_path / "receipt.json", *keys, value=value)))
     assert words in line
     assert "(edited after it was written)" in line
+    assert recorded.first("train").data.tags.get("workflow.reproduced_by") != recorded.last().info.run_id
 
 
 def test_an_edited_receipt_of_runs_that_are_elsewhere(recorded, tmp_path):
@@ -158,6 +159,7 @@ def test_a_hand_edited_metric(recorded):
         recorded.client.log_metric(run.info.run_id, "r2_score", run.data.metrics["r2_score"])
     assert "came out again, bit for bit; what changed: as logged: evaluate linear: r2_score" in line
     assert "→ 0.99" in line
+    assert recorded.client.get_run(run.info.run_id).data.tags["workflow.reproduced"] == "differs"
 
 
 @pytest.mark.parametrize("swapped", ["another model", "rubbish"])

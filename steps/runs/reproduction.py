@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from errors import UserError
 from runs import fingerprint, git, receipt
 from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
-from runs.lineage import Step, outcome_of, parameters_of
+from runs.lineage import Step, outcome_of, parameters_of, receipt_of
 from runs.parameters import as_text
 from runs.tracking import console, fetched
 
@@ -235,3 +235,15 @@ def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
             given = document["parameters"]
             rows += exact(AS_LOGGED, given, {name: logged.get(name, ABSENT) for name in given})
     return rows
+
+
+def tag_original(document: Mapping, verdict: str) -> None:
+    """Tag the run that the receipt is of with the outcome, if it is in this tracking store and this is its receipt."""
+    client, original = mlflow.MlflowClient(), own_run(document)
+    try:
+        logged = receipt_of(client.get_run(original))
+    except (MlflowException, UserError):
+        return  # the receipt came from elsewhere, and so did its run
+    if logged["sha256"] == receipt.seal(document):
+        client.set_tag(original, "workflow.reproduced", verdict)
+        client.set_tag(original, "workflow.reproduced_by", mlflow.active_run().info.run_id)
