@@ -7,6 +7,7 @@ threads, hash seed, locale and time zone. The ratio compares the first reproduct
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ def clone(folder: Path) -> Path:
 
 def main() -> None:
     """Print a line per reproduction, how many were equal, and the cost."""
-    same, count = 0, 0
+    same, count, ratios = 0, 0, []
     for model in MODELS:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -80,9 +81,11 @@ def main() -> None:
                 project = clone(folder / str(number))
                 took, said = run(project, folder, "reproduce", f"run={recorded.info.run_id}", **variables)
                 same, count = same + said.endswith("bit for bit"), count + 1
-                ratio = f", {took / original:.2f} × the original's {original:.1f} s" if not variables else ""
-                print(f"{model:<12} {took:5.1f} s{ratio}  {said}", flush=True)
-    print(f"{same} of {count} bit for bit")
+                print(f"{model:<12} {took:5.1f} s  {said}", flush=True)
+                if not variables:
+                    ratios.append(took / original)
+                    print(f"{'':<12} {ratios[-1]:.2f} times the {original:.1f} s of the run that it reproduces")
+    print(f"{same} of {count} bit for bit; cost {statistics.median(ratios):.2f} times the original (median of models)")
 
 
 if __name__ == "__main__":
