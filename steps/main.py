@@ -133,6 +133,7 @@ def show(rows: list[dict], unit: str) -> None:
     runs = {"leaderboard": mlflow.active_run()}
     runs |= {row["model"]: mlflow.get_run(row["evaluate_run_id"]) for row in rows}
     step.print_links(runs)
+    step.print_proof()
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def run(step: Step, description: str) -> None:
         upstream = obtain(step.upstream, given) if step.upstream else None
         record(step, step.resolve(given, upstream), upstream)
         print_links({step.name: mlflow.active_run()})
+        print_proof()
 
     command(description, [*run_ids, *own_first.values()], work)
 
@@ -120,3 +121,8 @@ def print_links(runs: Mapping[str, Run]) -> None:
     width = max(map(len, runs))
     for name, shown in runs.items():
         console.print(f"  {name:<{width}}  {link(shown)}")
+
+
+def print_proof() -> None:
+    """Say how to make the active run's result again."""
+    console.print(f"Prove it: [bold]mlflow run . -e reproduce -P run={mlflow.active_run().info.run_id}[/bold]")
