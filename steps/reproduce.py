@@ -40,6 +40,13 @@ PARAMETERS = (
     Parameter("rtol", "0", "relative tolerance of numbers; 0 is bit for bit", at_least_zero),
 )
 STEPS = {link.name: link for link in evaluate.STEP.chain()}
+COLUMNS = ["item", "recorded", "reproduced", "verdict"]
+EXPLAINED = {
+    "receipt": "Its own digest: an edit after it was written shows.",
+    reproduction.AS_LOGGED: "What the recorded runs hold today: an edited metric or a swapped model shows.",
+    "platform": "May differ, and may then change the last digits.",
+    "threads": "May differ, and should change nothing.",
+}
 MOST = 4  # rows of a group to show where they are not equal
 SHOWN = {"cv_r2_score", "r2_score", "mean_absolute_error"}  # in the terminal, even where all is equal
 
@@ -106,7 +113,7 @@ def summary(rows: Sequence[Row], outcome: Collection[str]) -> pd.DataFrame:
             lines.append((f"{group}: {len(wrong) - MOST} more", "", "see reproduction.html", "not equal"))
         if rest := len(members) - len(wrong) - len(fine):
             lines.append((f"{group}: {rest}{' more' if rest < len(members) else ''}", "", "", EQUAL))
-    return pd.DataFrame(lines, columns=["item", "recorded", "reproduced", "verdict"])
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def show(table: pd.DataFrame) -> None:
@@ -121,19 +128,18 @@ def show(table: pd.DataFrame) -> None:
 
 def html(rows: Sequence[Row], recorded: dict, verdict: str, conclusion: str) -> str:
     """The page about a reproduction: the conclusion, the summary, and every row."""
-    code = recorded["code"]
-    lead = f"{verdict.capitalize()}: {conclusion}."
-    made = f"Recorded {recorded['occasion']['time']} on {recorded['occasion']['host']}, at commit {code['commit']}"
-    made += " with uncommitted changes." if code["patch"] else "."
-    sections = [Section("In short", made, summary(rows, recorded["outcome"]))]
+    code, occasion = recorded["code"], recorded["occasion"]
+    lead = f"Recorded {occasion['time']} on {occasion['host']}, at commit {code['commit']}"
+    lead += " with uncommitted changes." if code["patch"] else "."
+    warning = conclusion
+    if verdict == EQUAL:
+        lead, warning = f"{conclusion[0].upper()}{conclusion[1:]}. {lead}", ""
+    sections = [Section("In short", table=summary(rows, recorded["outcome"]))]
     for group, members in groupby(rows, key=lambda row: row.group):
         lines = [(row.item, row.recorded, row.reproduced, row.verdict) for row in members]
-        sections.append(
-            Section(group, table=pd.DataFrame(lines, columns=["item", "recorded", "reproduced", "verdict"]))
-        )
-    return page(
-        f"Reproduction of {list(recorded['outcome'])[-1]}", lead, sections, conclusion if verdict == DIFFERS else ""
-    )
+        table = pd.DataFrame(lines, columns=COLUMNS).map(comparison.shortened)
+        sections.append(Section(group.capitalize(), EXPLAINED.get(group, ""), table))
+    return page(f"Reproduction of {list(recorded['outcome'])[-1]}: {verdict}", lead, sections, warning)
 
 
 if __name__ == "__main__":

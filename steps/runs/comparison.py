@@ -122,7 +122,7 @@ def conclusion(rows: Sequence[Row], outcome: Iterable[str]) -> str:
     changed = [row for row in rows if row.verdict == DIFFERS and row.group not in outcome]
     close = sum(row.verdict == WITHIN for row in results)
     if wrong:
-        line = f"{len(wrong)} of {len(results)} metrics and artifacts did not come out again, as {told(wrong[:1])}"
+        line = f"{len(wrong)} of {len(results)} metrics and artifacts did not come out again, e.g. {told(wrong[:1])}"
     elif close:
         line = f"all {len(results)} metrics and artifacts came out again, {close} of them not bit for bit"
     else:
@@ -156,7 +156,7 @@ def told(rows: Sequence[Row], most: int = 3) -> str:
 def guess(rows: Sequence[Row]) -> str:
     """Why numbers differ though all that should decide them is equal."""
     if excuses := [row for row in rows if row.verdict == ANOTHER]:
-        return f"perhaps because of {told(excuses)} (another processor: try -P rtol=1e-6)"
+        return f"perhaps because of {told(excuses)} (another processor: try -P rtol=1e-9)"
     return "nothing that is recorded explains it: something is random that should not be"
 
 

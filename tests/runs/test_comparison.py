@@ -56,7 +56,7 @@ def test_what_only_one_has_differs():
         ([Row("packages", "numpy", "1", "2", DIFFERS)], "bit for bit; what changed: packages: numpy 1 → 2"),
         (
             [Row("rf", "mae", "1", "2", DIFFERS, 1.0)],
-            "1 of 2 metrics and artifacts did not come out again, as rf: mae 1 → 2",
+            "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2",
         ),
         ([Row("rf", "mae", "1", "2", DIFFERS, 1.0)], "the largest deviation is 1 (rf: mae); nothing that is recorded"),
         (
