@@ -118,7 +118,8 @@ def leaderboard_row(trained: Run, evaluated: Run) -> dict:
 def show(rows: list[dict], unit: str) -> None:
     """Print the leaderboard, and a link for each run."""
     shown = Table(title="Leaderboard, by cross-validated R²", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("model", "CV R²", f"CV error {unit}", "test R² (95 %)", f"test error {unit} (95 %)"):
+    error = f"error {unit}".strip()
+    for heading in ("model", "CV R²", f"CV {error}", "test R² (95 %)", f"test {error} (95 %)"):
         shown.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for place, row in enumerate(rows):
         shown.add_row(

@@ -1,8 +1,12 @@
 """Check a data file against its contract, drop exact duplicates, split it into a training and a test part.
 
-mlflow run . -e preprocess -P data=/path/to/wines.csv -P split=group
+    mlflow run . -e preprocess -P data=/path/to/houses.csv -P target=price
+    mlflow run . -e preprocess -P data=/path/to/wines.csv -P contract=/path/to/wines.yaml -P split=group
+
+Without a contract, one is inferred and logged: save it, edit it, and pass it back.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +15,8 @@ import mlflow
 from mlflow.entities import Run
 
 from errors import UserError
-from runs import lineage, step, tracking
+from runs import lineage, sources, step, tracking
+from runs.lineage import Input
 from runs.parameters import Parameter, one_of, share, whole
 from tabular import digests
 
@@ -19,74 +24,140 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from tabular.contract import Contract
+    from tabular.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
+AUTO, CONTRACT = "auto", "contract.yaml"
+DATA = Parameter("data", "data/wines.csv", "CSV or Parquet: a path, or a URI (see the README)", decides=False)
+COLUMNS = (
+    Parameter("target", "", "the column to predict; default: the contract's"),
+    Parameter("group", "", "the column that split=group keeps together; default: the contract's"),
+    Parameter("time", "", "the column that split=time goes by; default: the contract's"),
+)
 PARAMETERS = (
-    Parameter("data", "data/wines.csv", "a CSV file: absolute path, or in the project folder", decides=False),
-    Parameter("contract", "data/wines.yaml", "what the columns mean: a YAML file", decides=False),
+    DATA,
+    Parameter(
+        "contract",
+        AUTO,
+        "what the columns mean: a YAML file; auto: <data>.yaml beside the data, else inferred",
+        decides=False,
+    ),
+    *COLUMNS,
     Parameter("duplicates", "drop", "exact duplicates of a row: drop or keep", one_of(("drop", "keep"))),
     Parameter(
         "split",
         "random",
-        "random rows, or every group of the contract in one part",
-        one_of(("random", "group")),
+        "random rows, every group in one part, or the latest in time",
+        one_of(("random", "group", "time")),
     ),
     Parameter("test_size", "0.2", "share of the rows (or groups) in the test part", share),
     Parameter("seed", "0", "seed of everything random in this and later steps", whole(0)),
 )
 
 
-def local_path(parameter: str, text: str) -> Path:
-    """The file that a parameter names, relative to the project folder; UserError if it is not there."""
-    path = PROJECT / Path(text).expanduser()
-    if path.is_file():
-        return path
-    if path.exists():
-        raise UserError(f"{parameter}={text}: not a file")
-    hint = (
-        "" if Path(text).is_absolute() else f' in the project folder; for a file of yours: -P {parameter}="$PWD/{text}"'
-    )
-    raise UserError(f"{parameter}={text}: no such file{hint}")
-
-
-def inputs(parameters: dict) -> dict[str, Path]:
-    """The files that preprocess reads."""
-    return {name: local_path(name, parameters[name]) for name in ("data", "contract")}
+def inputs(parameters: dict) -> dict[str, Input]:
+    """The files that preprocess reads: the data, and the contract if there is one."""
+    data = sources.located("data", parameters["data"], PROJECT)
+    found = {"data": Input(parameters["data"], data)}
+    if parameters["contract"] != AUTO:
+        found["contract"] = Input(parameters["contract"], sources.located("contract", parameters["contract"], PROJECT))
+    elif not sources.is_remote(parameters["data"]) and (beside := data.with_suffix(".yaml")).is_file():
+        found["contract"] = Input(str(Path(parameters["data"]).with_suffix(".yaml")), beside)
+    return found
 
 
 def preprocess(parameters: dict, upstream: Run | None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
-    from tabular import contract, split
+    from tabular import contract, leak, split
     from tabular.data_report import data_report
 
-    data, terms_file = local_path("data", parameters["data"]), local_path("contract", parameters["contract"])
-    terms = contract.read_contract(terms_file)
-    if parameters["split"] == "group" and not terms.group:
-        raise UserError("split=group: the contract names no group column; add `group: <column>` to it")
-    found = contract.read_data(data, terms)
-    rows, kept = contract.enforce(found, terms, parameters["duplicates"] == "drop")
-    group = terms.group if parameters["split"] == "group" else None
-    train, test = split.split(rows, parameters["test_size"], parameters["seed"], group)
+    found, lost, terms, notes = understood(parameters)
+    rows, kept = contract.enforce(found, terms, parameters["duplicates"] == "drop", lost)
+    del found
+    way, by = parameters["split"], split_column(parameters["split"], terms)
+    train, test = split.split(rows, parameters["test_size"], parameters["seed"], way, by)
     counts = {
-        "rows_in": len(found),
+        "rows_in": kept.rows_in,
         "rows_rejected": kept.rejected["row"].nunique(),
         "rows_duplicate": kept.rows_duplicate,
         "rows_train": len(train),
         "rows_test": len(test),
         "rows_overlap": int(split.seen(train, test).sum()),
     }
+    scores = leak.scores_with_and_without_copies(rows, kept.copies, terms, parameters["seed"])
+    warnings = [*suspicious(rows, terms), *copies_told(counts, scores)]
     with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")
         test.to_parquet(folder / "test.parquet")
-        (folder / "contract.yaml").write_bytes(terms_file.read_bytes())
+        (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
-        facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored}
-        (folder / "data_report.json").write_text(json.dumps(facts, indent=2))
-        page = data_report(counts, kept.rejected, kept.missing, kept.ignored)
+        facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
+        (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
+        page = data_report(rows, terms, notes, kept, counts, split.question(way, by), warnings)
         (folder / "data_report.html").write_text(page, encoding="utf-8")
-    mlflow.log_metrics(counts)
+    mlflow.log_metrics(counts | scores)
     tracking.log_dataset(train, terms.target, parameters["data"], "training")
     tracking.log_dataset(test, terms.target, parameters["data"], "testing")
+
+
+def understood(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
+    """The rows of the data, its lines that are no rows, and its contract, given or inferred, with notes on columns."""
+    from tabular import contract, tables
+
+    files = {name: given.file for name, given in inputs(parameters).items()}
+    rows, lost = tables.read_table(files["data"])
+    if "contract" not in files:
+        found = inferred(rows, parameters)
+        return rows, lost, found.contract, found.notes
+    terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen_columns(parameters))
+    return rows, lost, contract.checked(terms, f"contract {files['contract']}"), {}
+
+
+def inferred(rows: "DataFrame", parameters: dict) -> "Inferred":
+    """The contract of rows that have none; UserError if they cannot have one, or if no target is named."""
+    from tabular.inference import infer
+
+    chosen = chosen_columns(parameters)
+    if "target" not in chosen:
+        columns = ", ".join(map(str, rows.columns[:20]))
+        raise UserError(f"target: which column is to be predicted? -P target=<column>; the data has {columns}")
+    return infer(rows, **chosen)
+
+
+def chosen_columns(parameters: dict) -> dict[str, str]:
+    """The columns that parameters name, over what a contract says."""
+    return {column.name: parameters[column.name] for column in COLUMNS if parameters[column.name]}
+
+
+def split_column(way: str, terms: "Contract") -> str | None:
+    """The column that a split goes by; UserError if it needs one and the contract names none."""
+    column = {"group": terms.group, "time": terms.time}.get(way)
+    if way != "random" and not column:
+        raise UserError(f"split={way}: by which column? -P {way}=<column>, or `{way}: <column>` in the contract")
+    return column
+
+
+def suspicious(rows: "DataFrame", terms: "Contract") -> list[str]:
+    """Warnings about columns that give the target away; they are shown, too."""
+    from tabular.leak import giveaways
+
+    found = [f"column {name} {how}" for name, how in giveaways(rows, terms).items()]
+    for warning in found:
+        tracking.warn(f"{warning}: leave it out unless it is known before the {terms.target} is")
+    if found:
+        mlflow.set_tag("workflow.leak", "; ".join(found))
+    return found
+
+
+def copies_told(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
+    """A sentence about what copies of rows would have done to a score, if there are any."""
+    if not scores:
+        return []
+    kept, dropped = scores["r2_score_with_copies"], scores["r2_score_without_copies"]
+    return [
+        f"{counts['rows_duplicate']:,} rows are exact copies of another; with copies in both parts, a"
+        f" nearest-neighbours model would read R² {kept:.2f}, and without them it reads {dropped:.2f}"
+    ]
 
 
 def parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
@@ -101,7 +172,7 @@ def contract_of(run: Run) -> "Contract":
     """The contract that a preprocess run kept to."""
     from tabular.contract import read_contract
 
-    with tracking.downloaded(run, "contract.yaml") as terms:
+    with tracking.downloaded(run, CONTRACT) as terms:
         return read_contract(terms)
 
 

@@ -39,7 +39,8 @@ def train(parameters: dict, upstream: Run | None) -> None:
         parameters["seed"],
         parameters["model_params"],
     )
-    folds = split.folds(rows, parameters["seed"], terms.group if parameters["split"] == "group" else None)
+    way = parameters["split"]
+    folds = split.folds(rows, parameters["seed"], way, preprocess.split_column(way, terms))
     track = step.tracker(f"cross-validating {parameters['model']}")
     scores = scoring.cross_validate(estimator, features, target, folds, track)
     estimators.fit(estimator, features, target)

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,11 +80,27 @@ class Workflow:
         return Path(self.client.download_artifacts(run.info.run_id, path, str(folder)))
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory) -> Path:
-    """The first 900 rows of the bundled file, duplicates and all."""
+    """The first 900 rows of the bundled file, duplicates and all, with the contract beside it."""
     path = tmp_path_factory.mktemp("data") / "small.csv"
     pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900).to_csv(path, index=False)
+    shutil.copy(PROJECT / "data/wines.yaml", path.with_suffix(".yaml"))
     return path
 
 

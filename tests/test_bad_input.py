@@ -50,16 +50,29 @@ def files(tmp_path_factory, small_data):
         ("preprocess", {"seed": "-1"}, "must be a whole number"),
         ("preprocess", {"data": "/nowhere/wines.csv"}, "data=/nowhere/wines.csv: no such file"),
         ("preprocess", {"data": "mine.csv"}, 'for a file of yours: -P data="$PWD/mine.csv"'),
-        ("preprocess", {"data": "{files}"}, "not a file"),
-        ("preprocess", {"data": "{files}/empty.csv"}, "No columns to parse"),
-        ("preprocess", {"data": "{files}/header.csv"}, "a header and no rows"),
+        ("preprocess", {"data": "{files}"}, "binary.csv: a header, winery"),
+        ("preprocess", {"data": "{files}/empty.csv"}, "an empty file"),
+        ("preprocess", {"data": "{files}/header.csv"}, "and no rows"),
         ("preprocess", {"data": "{files}/no_target.csv"}, "no column price"),
         ("preprocess", {"data": "{files}/no_feature.csv"}, "no column winery"),
         ("preprocess", {"data": "{files}/text_target.csv"}, "column price is not a number (first: 'cheap' in line 2)"),
         ("preprocess", {"data": "{files}/few.csv"}, "too few rows"),
-        ("preprocess", {"data": "{files}/binary.csv"}, "can't decode"),
+        ("preprocess", {"data": "ftps://x.csv"}, "no such kind of source"),
+        (
+            "preprocess",
+            {"contract": "auto", "data": "{files}/few.csv"},
+            "-P target=<column>; the data has winery, wine",
+        ),
+        ("preprocess", {"target": "region"}, "target region must be one of the columns, and numeric"),
+        ("preprocess", {"split": "time"}, "split=time: by which column? -P time=<column>"),
+        ("preprocess", {"split": "time", "time": "region"}, "time region must be one of the columns, and a date"),
+        ("contract", {"data": "{files}/few.csv"}, "target: which column is to be predicted?"),
         ("preprocess", {"contract": "{files}/broken.yaml"}, "while parsing"),
-        ("preprocess", {"contract": "{files}/kind.yaml"}, "column price is money; kinds are numeric and categorical"),
+        (
+            "preprocess",
+            {"contract": "{files}/kind.yaml"},
+            "column price is money; kinds are numeric, categorical, boolean, date",
+        ),
         ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
         ("main", {"models": "rf,svm"}, "no such choice"),
         ("main", {"model_params": "{svm: {}}"}, "not among the models"),
@@ -70,6 +83,8 @@ def files(tmp_path_factory, small_data):
 )
 def test_mistake(workflow, files, entry_point, parameters, words):
     given = {name: value.replace("{files}", str(files)) for name, value in parameters.items()}
+    if "data" in given and entry_point != "contract":
+        given.setdefault("contract", "data/wines.yaml")
     result = workflow.run(entry_point, **given)
     assert result.code != 0
     assert words in result.error

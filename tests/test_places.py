@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,25 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PROJECT, Workflow
+from conftest import PROJECT, Workflow, free_port, wait_for
 from PIL import Image
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +41,9 @@ def test_git_url(git_url, tmp_path, small_data):
     report = workflow.artifacts(workflow.first("evaluate"), "report.html").read_text()
     assert f"mlflow run {git_url} -v {commit} -e evaluate" in report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
+    again = workflow.run("reproduce", run=workflow.first("evaluate").info.run_id)
+    assert again.code == 0, again.output
+    assert "came out again, bit for bit" in again.output
 
 
 def test_git_url_at_a_commit_with_a_relative_store(git_url, tmp_path, small_data):
@@ -121,6 +108,8 @@ def test_tracking_server_with_postgresql(on_server):
     assert again.output.count(" reused ") == 3
     assert f"{on_server.uri}/#/experiments/0/runs/" in again.output
     assert not (on_server.folder / "mlruns").exists()
+    proof = on_server.run("reproduce", run=on_server.runs("train")[0].info.run_id)
+    assert proof.code == 0, proof.output
 
 
 def find_chromium() -> str:

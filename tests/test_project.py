@@ -1,5 +1,6 @@
 """The workflow as a user runs it: real `mlflow run` subprocesses on a small file."""
 
+import json
 import re
 import sys
 
@@ -11,6 +12,7 @@ import yaml
 from conftest import PROJECT, Workflow
 from sklearn import metrics
 
+import contract
 import evaluate
 import main
 import preprocess
@@ -176,8 +178,12 @@ def results(workflow: Workflow) -> dict[str, object]:
                 folder = workflow.artifacts(run) if step != "train" else workflow.folder / "nothing"
                 found[run.info.run_name] = run.data.metrics
                 found |= {
-                    f"{run.info.run_name}/{path.name}": fingerprint.file_digest(path) for path in folder.glob("*.*")
+                    f"{run.info.run_name}/{path.name}": fingerprint.file_digest(path)
+                    for path in folder.glob("*.*")
+                    if path.name != "receipt.json"  # it names the run; what it says of the outcome comes next
                 }
+                receipt = json.loads(workflow.artifacts(run, "receipt.json").read_text())
+                found[f"{run.info.run_name}/outcome"] = receipt["outcome"]
     return found
 
 
@@ -201,8 +207,15 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
 
 def test_mlproject_declares_what_the_scripts_take():
     declared = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
-    modules = {"main": main, "preprocess": preprocess, "train": train, "evaluate": evaluate, "reproduce": reproduce}
-    assert list(declared) == ["preprocess", "train", "evaluate", "main", "reproduce"]
+    modules = {
+        "preprocess": preprocess,
+        "contract": contract,
+        "train": train,
+        "evaluate": evaluate,
+        "main": main,
+        "reproduce": reproduce,
+    }
+    assert list(declared) == list(modules)
     for name, module in modules.items():
         parameters = declared[name]["parameters"]
         own = {p.name: p.default for p in module.PARAMETERS}

@@ -24,6 +24,7 @@ def recorded(tmp_path_factory, small_data):
     commit(folder)
     place = tmp_path_factory.mktemp("recorded")
     shutil.copy(small_data, place / "wines.csv")
+    shutil.copy(small_data.with_suffix(".yaml"), place / "wines.yaml")
     workflow = Workflow(place, folder, place / "wines.csv")
     result = workflow.run("evaluate", **SMALL)
     assert result.code == 0, result.output
@@ -79,7 +80,7 @@ def test_a_run_comes_out_again(recorded):
     table = pd.read_csv(recorded.artifacts(run, "reproduction.csv"))
     assert {"train linear", "evaluate linear", "code", "packages", "as logged"} <= set(table["group"])
     assert set(table["verdict"]) == {"equal"}
-    assert "Equal: all" in recorded.artifacts(run, "reproduction.html").read_text()
+    assert "Reproduction of evaluate linear: equal" in recorded.artifacts(run, "reproduction.html").read_text()
 
 
 def test_nothing_is_reused_and_nothing_stays(recorded):

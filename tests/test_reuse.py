@@ -81,7 +81,7 @@ def test_a_source_file(copy, file, stale):
 
 @pytest.mark.parametrize(
     ("package", "stale"),
-    [("pandera", ALL), ("skops", {"train", "evaluate"}), ("matplotlib", {"evaluate"}), ("ruff", set())],
+    [("duckdb", ALL), ("skops", {"train", "evaluate"}), ("matplotlib", {"evaluate"}), ("ruff", set())],
 )
 def test_a_package(copy, package, stale, tmp_path, monkeypatch):
     described = tmp_path / f"{package}-99.9.9.dist-info"

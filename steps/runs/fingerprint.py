@@ -11,10 +11,13 @@ from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
 
+from packaging.markers import Marker
+
 # A package stands in the fingerprint with all that it requires, because a new scipy can change what
 # scikit-learn computes. MLflow stands alone: its web server and database layer cannot change a number.
 ALONE = {"mlflow"}
-PROVIDERS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}  # to look it up takes a third of a second
+# To look them up takes a third of a second. Of kagglehub, because it need not be installed.
+PROVIDERS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "kagglehub": "kagglehub"}
 NAME = re.compile(r"[\w.-]+")
 
 
@@ -69,22 +72,29 @@ def with_requirements(names: list[str], alone: set[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+@cache
 def provider(module: str) -> str:
     """The distribution that provides an importable name: `sklearn` → `scikit-learn`."""
     if known := PROVIDERS.get(module) or (description(module) and module):
-        return known
+        return normalised(known)
     return normalised(metadata.packages_distributions().get(module, [module])[0])
 
 
 @cache
 def description(distribution: str) -> tuple[str, tuple[str, ...]] | None:
-    """Version of an installed distribution, and names of what it requires, extras left out; None if not installed."""
+    """Version of an installed distribution, and what it requires here without extras; None if it is not installed."""
     try:
         found = metadata.metadata(distribution)
     except metadata.PackageNotFoundError:
         return None
     lines = found.get_all("Requires-Dist") or []
-    return found["Version"], tuple(normalised(NAME.match(line)[0]) for line in lines if "extra ==" not in line)
+    return found["Version"], tuple(normalised(NAME.match(line)[0]) for line in lines if is_required(line))
+
+
+def is_required(line: str) -> bool:
+    """Whether a requirement holds in this environment, and without extras."""
+    _, semicolon, marker = line.partition(";")
+    return not semicolon or Marker(marker).evaluate({"extra": ""})
 
 
 def normalised(name: str) -> str:
@@ -96,6 +106,14 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def path_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and digests of all files in a folder."""
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
 
 
 def digest(parts: Mapping | Iterable) -> str:

@@ -22,6 +22,14 @@ INPUTS = "inputs"  # the artifact folder with copies of the files that a step re
 
 
 @dataclass(frozen=True)
+class Input:
+    """A file or folder that a step reads: as the user named it, and where it is."""
+
+    source: str
+    file: Path
+
+
+@dataclass(frozen=True)
 class Step:
     """One entry point whose work is recorded as one MLflow run."""
 
@@ -30,7 +38,7 @@ class Step:
     parameters: tuple[Parameter, ...]
     work: Callable[[dict, Run | None], None]  # called inside the step's run with (parameters, upstream run)
     upstream: "Step | None" = None
-    inputs: Callable[[Mapping], dict[str, Path]] = lambda parameters: {}  # the files it reads, by parameter
+    inputs: Callable[[Mapping], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
     proofs: Mapping[str, Callable[[Path], dict]] = field(default_factory=dict)  # artifacts to compare → their digest
 
     @property
@@ -53,7 +61,7 @@ class Step:
 
     def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None) -> str:
         """The fingerprint of this step with these parameters on this upstream run."""
-        inputs = {name: fingerprint.file_digest(file) for name, file in self.inputs(parameters).items()}
+        inputs = {name: fingerprint.path_digest(given.file) for name, given in self.inputs(parameters).items()}
         if upstream is not None:
             inputs = inputs | {"upstream": upstream.data.tags["workflow.fingerprint"]}
         deciding = {p.name: parameters[p.name] for p in self.parameters if p.decides}
@@ -134,7 +142,7 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
     label = step.label(parameters)
     outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
-    inputs = {name: logged_input(parameters[name], file) for name, file in step.inputs(parameters).items()}
+    inputs = {name: logged_input(given) for name, given in step.inputs(parameters).items()}
     complete(step.name, label, step.script, parameters, inputs, earlier, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
 
@@ -152,13 +160,17 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[s
     return {"metrics": metrics, "artifacts": digests}
 
 
-def logged_input(source: str, file: Path) -> dict[str, str]:
-    """How a receipt holds a file that the active run read: its content if that is short, else a logged copy."""
-    entry = {"source": source, "sha256": fingerprint.file_digest(file)}
-    if content := receipt.short_text(file):
+def logged_input(given: Input) -> dict[str, str]:
+    """How a receipt holds what the active run read: the content of a short file, else a logged copy."""
+    entry = {"source": given.source, "sha256": fingerprint.path_digest(given.file)}
+    if content := receipt.short_text(given.file):
         return entry | {"content": content}
-    mlflow.log_artifact(str(file), INPUTS)
-    return entry | {"artifact": f"{INPUTS}/{file.name}"}
+    place = f"{INPUTS}/{given.file.name}"
+    if given.file.is_dir():
+        mlflow.log_artifacts(str(given.file), place)
+    else:
+        mlflow.log_artifact(str(given.file), INPUTS)
+    return entry | {"artifact": place}
 
 
 def complete(

@@ -87,7 +87,7 @@ def shortened(message: str) -> str:
 
 def short_text(file: Path) -> str | None:
     """The content of a short UTF-8 file, else None."""
-    if file.stat().st_size > SHORT:
+    if file.is_dir() or file.stat().st_size > SHORT:
         return None
     try:
         return file.read_bytes().decode("utf-8")

@@ -17,11 +17,11 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from errors import UserError
-from runs import fingerprint, git, receipt
+from runs import fingerprint, git, receipt, sources
 from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
 from runs.lineage import Step, outcome_of, parameters_of, receipt_of
 from runs.parameters import as_text
-from runs.tracking import console, fetched
+from runs.tracking import console
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 SAME, RECORDED = "same", "recorded"
@@ -42,7 +42,7 @@ def find(name: str, project: Path) -> tuple[dict, bytes]:
             hint = "" if Path(name).is_absolute() else f'; for a file of yours: -P run="$PWD/{name}"'
             raise UserError(f"run={name}: neither a run id nor a file in the project folder{hint}")
     try:
-        content = fetched(uri).decode()
+        content = sources.content(uri).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"run={name}: not JSON ({error})") from error
     document = receipt.read(content, f"run={name}")
@@ -79,7 +79,7 @@ def patch_of(document: Mapping, uri: str) -> bytes:
     reasons = []
     for place in places:
         try:
-            patch = fetched(place)
+            patch = sources.content(place)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -95,43 +95,49 @@ def own_run(document: Mapping) -> str:
 
 
 def inputs_again(document: Mapping, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
-    """A file for each input of the receipt, with the very bytes that it recorded; and how its source is today.
+    """What the receipt's step read, by parameter, with the very bytes that it recorded; and how its source is today.
 
     Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
     logged copy, into `folder`. Raises UserError if it cannot be had.
     """
-    files, rows = {}, []
+    found, rows = {}, []
     for name, entry in document["inputs"].items():
-        sources = [root / Path(entry["source"]).expanduser() for root in roots]
-        source = next((path for path in sources if path.is_file()), None)
-        today = fingerprint.file_digest(source) if source else ABSENT
-        if today == entry["sha256"]:
-            files[name] = source
-        else:
-            files[name] = folder / f"{name}{Path(entry['source']).suffix}"
-            files[name].write_bytes(copy_of(name, entry, document))
-        verdict = DIFFERS if source and today != entry["sha256"] else EQUAL
-        remark = "" if source else "gone, but a copy is the same"
-        rows.append(Row(name, entry["source"], entry["sha256"], remark or today, verdict))
-    return files, rows
+        source = today(name, entry["source"], roots)
+        digest = fingerprint.path_digest(source) if source else ABSENT
+        same = digest == entry["sha256"]
+        found[name] = source if same else copy_of(name, entry, document, folder)
+        verdict = EQUAL if same or not source else DIFFERS
+        remark = digest if source else "gone, but a copy is the same"
+        rows.append(Row(name, entry["source"], entry["sha256"], remark, verdict))
+    return found, rows
 
 
-def copy_of(name: str, entry: Mapping, document: Mapping) -> bytes:
-    """The recorded bytes of an input whose source no longer has them; UserError if they cannot be had."""
-    if "content" in entry:
-        content, place = entry["content"].encode(), "the receipt"
-    else:
-        first = next(iter(document["occasion"]["runs"].values()))
-        place = f"runs:/{first}/{entry['artifact']}"
+def today(name: str, source: str, roots: tuple[Path, Path]) -> Path | None:
+    """Where an input's source is today, if it still is."""
+    for root in roots:
         try:
-            content = fetched(place)
+            return sources.located(name, source, root)
+        except UserError:
+            continue  # perhaps in the next root; else the recorded copy takes its place, and the table says so
+    return None
+
+
+def copy_of(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
+    """The recorded content of an input whose source no longer has it; UserError if it cannot be had."""
+    if "content" in entry:
+        place, copy = "the receipt", folder / f"{name}{Path(entry['source']).suffix}"
+        copy.write_text(entry["content"], encoding="utf-8", newline="")
+    else:
+        place = f"runs:/{next(iter(document['occasion']['runs'].values()))}/{entry['artifact']}"
+        try:
+            copy = sources.brought(place)
         except UserError as error:
             raise UserError(
-                f"{name}={entry['source']}: the file is gone or has changed, and there is no copy: {error}"
+                f"{name}={entry['source']}: the file is gone or has changed, and there is no copy: {place} {error}"
             ) from error
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+    if fingerprint.path_digest(copy) != entry["sha256"]:
         raise UserError(f"{name}={entry['source']}: neither it nor the copy in {place} is what was recorded")
-    return content
+    return copy
 
 
 @contextmanager

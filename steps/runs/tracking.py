@@ -6,7 +6,6 @@ import re
 import socket
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -109,15 +108,3 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)
-
-
-def fetched(uri: str) -> bytes:
-    """The content of a file at a local path, on the web, or at a URI of MLflow's; UserError if it cannot be had."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            if uri.startswith(("http://", "https://")):
-                with urllib.request.urlopen(uri, timeout=60) as response:
-                    return response.read()
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)).read_bytes()
-        except (MlflowException, OSError) as error:
-            raise UserError(f"{uri} cannot be read: {' '.join(str(error).split())}") from error

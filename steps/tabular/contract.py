@@ -1,30 +1,44 @@
 """The data contract: what the columns of a file mean, and which of its rows keep to it."""
 
+import dataclasses
+import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from errors import UserError
+from tabular.tables import BREACH
 
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
-
-NUMERIC, CATEGORICAL = "numeric", "categorical"
+NUMERIC, CATEGORICAL, BOOLEAN, DATE = "numeric", "categorical", "boolean", "date"
+KINDS = (NUMERIC, CATEGORICAL, BOOLEAN, DATE)
 FINITE = (-sys.float_info.max, sys.float_info.max)
-BREACH = ["row", "column", "value", "reason"]
-REASONS = {"coerce_dtype('float64')": "is not a number", "not_nullable": "is missing"}
+UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
+SPELLINGS_OF_TRUTH = dict.fromkeys(("true", "yes", "y", "t", "on", "sí", "si", "ja", "oui", "sim", "1"), 1.0) | (
+    dict.fromkeys(("false", "no", "n", "f", "off", "nein", "non", "não", "0"), 0.0)
+)
+SPACE = "[ \u00a0\u202f]"  # also the kinds that do not break a line
+DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its kind, and the range [low, high] that a number must lie in."""
+    """One column: its kind, how its values are written, and the range [low, high] that a number must lie in.
+
+    Numbers have a `decimal` sign, perhaps a separator of `thousands`, and texts to `remove` before they are read, such
+    as a currency sign. Dates have a `format` as strptime takes it.
+    """
 
     kind: str
     range: tuple[float, float] | None = None
+    decimal: str = "."
+    thousands: str = ""
+    remove: tuple[str, ...] = ()
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,16 +49,18 @@ class Contract:
         target: the column to predict; it is numeric and never missing.
         columns: every column that is used, the target among them.
         missing: spellings of a missing value, besides the empty field.
-        drop: columns of the file to leave out.
+        drop: columns of the file to leave out, with the reason.
         group: the column whose values `split=group` keeps in one part.
+        time: the column whose latest values `split=time` keeps for the test part.
         unit: of the target, for pictures and reports.
     """
 
     target: str
     columns: dict[str, Column]
     missing: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    drop: dict[str, str] = field(default_factory=dict)
     group: str | None = None
+    time: str | None = None
     unit: str = ""
 
     @property
@@ -57,10 +73,6 @@ class Contract:
         """The columns that a model reads."""
         return [name for name in self.columns if name != self.target]
 
-    def features_of(self, kind: str) -> list[str]:
-        """The features of one kind."""
-        return [name for name in self.features if self.columns[name].kind == kind]
-
 
 @dataclass(frozen=True)
 class Report:
@@ -69,6 +81,7 @@ class Report:
     rows_in: int
     rejected: pd.DataFrame  # a row per breach of the contract: line of the file, column, value, reason
     rows_duplicate: int
+    copies: np.ndarray  # how often each distinct row occurs, in their order
     missing: dict[str, int]  # per column, among the rows that keep to the contract
     ignored: list[str]  # columns of the file that the contract does not name
 
@@ -80,75 +93,132 @@ def read_contract(path: Path) -> Contract:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"contract {path}: {' '.join(str(error).split())}") from error
     try:
-        columns = {name: column(name, terms_of) for name, terms_of in terms.pop("columns").items()}
-        lists = {key: tuple(map(str, terms.pop(key, None) or ())) for key in ("missing", "drop")}
-        contract = Contract(columns=columns, **lists, **terms)
+        columns = {str(name): column(name, terms_of) for name, terms_of in terms.pop("columns").items()}
+        drop = terms.pop("drop", None) or {}
+        drop = {str(name): str(drop[name]) if isinstance(drop, dict) else "" for name in drop}
+        missing = tuple(map(str, terms.pop("missing", None) or ()))
+        contract = Contract(columns=columns, drop=drop, missing=missing, **terms)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"contract {path}: {error}; see data/wines.yaml for the form") from error
-    if columns.get(contract.target, Column("missing")).kind != NUMERIC:
-        raise UserError(f"contract {path}: target {contract.target} must be one of the columns, and numeric")
+    return checked(contract, f"contract {path}")
+
+
+def checked(contract: Contract, place: str) -> Contract:
+    """The contract, if its parts fit each other; else a UserError that begins with `place`."""
+    columns = contract.columns
+    if contract.target not in columns or columns[contract.target].kind != NUMERIC:
+        raise UserError(f"{place}: target {contract.target} must be one of the columns, and numeric")
     if contract.group and contract.group not in columns:
-        raise UserError(f"contract {path}: group {contract.group} is not among the columns")
+        raise UserError(f"{place}: group {contract.group} is not among the columns")
+    if contract.time and (contract.time not in columns or columns[contract.time].kind not in (DATE, NUMERIC)):
+        raise UserError(f"{place}: time {contract.time} must be one of the columns, and a date or a number")
     return contract
 
 
 def column(name: str, terms: dict[str, Any]) -> Column:
     """One column of a contract; ValueError if its terms are not of the form."""
-    found = Column(**terms)
-    if found.kind not in (NUMERIC, CATEGORICAL):
-        raise ValueError(f"column {name} is {found.kind}; kinds are {NUMERIC} and {CATEGORICAL}")
+    found = Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in terms.items()})
+    if found.kind not in KINDS:
+        raise ValueError(f"column {name} is {found.kind}; kinds are {', '.join(KINDS)}")
     if found.range is not None and len(found.range) != 2:
         raise ValueError(f"the range of column {name} must be two numbers")
     return found
 
 
-def read_data(path: Path, contract: Contract) -> pd.DataFrame:
-    """The rows of a CSV file, all as text; the contract's spellings of missing become missing values.
+def contract_text(contract: Contract, notes: dict[str, str]) -> str:
+    """The contract as YAML, with the notes on columns as comments."""
 
-    Raises UserError if the file cannot be read or lacks a column.
+    def plain(value: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+    defaults = {term.name: term.default for term in dataclasses.fields(Column)}
+    lines = []
+    for name, found in contract.columns.items():
+        terms = {key: plain(value) for key, value in vars(found).items() if value != defaults[key]}
+        entry = yaml.safe_dump({name: terms}, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
+        lines.append(f"  {entry.strip()[1:-1]}" + (f"  # {notes[name]}" if name in notes else ""))
+    parts = {"target": contract.target, "unit": contract.unit, "group": contract.group, "time": contract.time}
+    ends = {"missing": list(contract.missing), "drop": contract.drop}
+
+    def dumped(terms: dict[str, Any]) -> str:
+        given = {key: value for key, value in terms.items() if value}
+        return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000) if given else ""
+
+    return "\n".join([dumped(parts).strip(), "columns:", *lines, dumped(ends)])
+
+
+def values_of(texts: pd.Series, terms: Column) -> pd.Series:
+    """The numbers that a column's values stand for, NaN where they stand for none: (rows,) of float64.
+
+    A date is its days since 1970-01-01, a boolean is 1 or 0. What is typed already is only converted.
     """
-    try:
-        frame = pd.read_csv(
-            path, dtype=str, keep_default_na=False, na_values=["", *contract.missing], encoding="utf-8-sig"
-        )
-    except (OSError, UnicodeDecodeError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"data {path}: {' '.join(str(error).split())}") from error
-    if absent := [name for name in contract.columns if name not in frame]:
-        there = ", ".join(frame.columns[:12])
-        raise UserError(
-            f"data {path}: no column {', '.join(absent)}; it has {there}."
-            " Is the contract the one for this file (-P contract=…)?"
-        )
-    if frame.empty:
-        raise UserError(f"data {path}: a header and no rows")
-    return frame
+    if terms.kind == DATE:
+        return days(texts, terms.format)
+    if pd.api.types.is_numeric_dtype(texts) or pd.api.types.is_bool_dtype(texts):
+        return texts.astype("float64")
+    if terms.kind == BOOLEAN:
+        return texts.str.lower().map(SPELLINGS_OF_TRUTH).astype("float64")
+    for part in terms.remove:
+        texts = texts.str.replace(part, "", regex=False)
+    if terms.thousands:
+        mark = SPACE if terms.thousands == " " else re.escape(terms.thousands)
+        grouped = rf"\s*[-+−]?\d{{1,3}}(?:{mark}\d{{3}})+(?:{re.escape(terms.decimal)}\d*)?\s*"
+        texts = texts.where(texts.str.fullmatch(grouped) | ~texts.str.strip().str.contains(mark))
+        texts = texts.str.replace(mark, "", regex=True)
+    if terms.decimal != ".":
+        texts = texts.where(~texts.str.contains(".", regex=False)).str.replace(terms.decimal, ".", regex=False)
+    return pd.to_numeric(texts.str.strip().str.replace("−", "-"), errors="coerce").astype("float64")
 
 
-def enforce(frame: pd.DataFrame, contract: Contract, drop_duplicates: bool) -> tuple[pd.DataFrame, Report]:
+def days(values: pd.Series, form: str) -> pd.Series:
+    """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64."""
+    dates = pd.to_datetime(values, format=form or None, errors="coerce", utc=True)
+    return (
+        (dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us"))
+        / DAY
+        * pd.Series(1.0, values.index)
+    )
+
+
+def enforce(
+    frame: pd.DataFrame, contract: Contract, drop_duplicates: bool, lost: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, Report]:
     """The rows that keep to the contract, typed and in an order that does not depend on the file's; and a report.
 
     Args:
-        frame: (rows, columns) of text, as `read_data` gives it.
+        frame: (rows, columns) as `read_table` gives it, its index being the rows' places in the file.
         contract: what the columns mean.
         drop_duplicates: whether exact duplicates of a row are dropped.
+        lost: the lines of the file that are no rows, with the columns of `BREACH`.
 
-    Raises UserError if more than half of the rows break the contract.
+    Raises UserError if a column is not there, or if more than half of the rows break the contract.
     """
-    typed, rejected = check(frame[list(contract.columns)], contract)
+    if absent := [name for name in contract.columns if name not in frame]:
+        raise UserError(
+            f"no column {', '.join(absent)}; the data has {', '.join(map(str, frame.columns[:12]))}."
+            " Is the contract the one for this file (-P contract=…)?"
+        )
+    typed, rejected = check(frame, contract)
+    if lost is not None and len(lost):
+        rejected = pd.concat([rejected, lost]).sort_values(["row", "column"], ignore_index=True)
+    rows_in = len(frame) + (0 if lost is None else lost["row"].nunique())
     rejected_rows = rejected["row"].nunique()
-    if rejected_rows > len(frame) / 2:
+    if rejected_rows > rows_in / 2:
         worst = rejected.groupby(["column", "reason"], sort=False).size().idxmax()
         example = rejected[(rejected["column"] == worst[0]) & (rejected["reason"] == worst[1])].iloc[0]
+        named = f"column {worst[0]} {worst[1]}" if worst[0] else f"a line {worst[1]}"
         raise UserError(
-            f"{rejected_rows:,} of {len(frame):,} rows break the contract: column {worst[0]} {worst[1]}"
+            f"{rejected_rows:,} of {rows_in:,} rows break the contract: {named}"
             f" (first: {example['value']!r} in line {example['row']}); mend the file or the contract"
         )
     kept = typed.sort_values(list(typed.columns), kind="stable", ignore_index=True)
-    distinct = kept.drop_duplicates(ignore_index=True)
+    first = ~kept.duplicated().to_numpy()  # equal rows follow each other
+    distinct = kept[first].reset_index(drop=True)
     report = Report(
-        rows_in=len(frame),
+        rows_in=rows_in,
         rejected=rejected,
         rows_duplicate=len(kept) - len(distinct),
+        copies=np.bincount(np.cumsum(first) - 1),
         missing={name: int(count) for name, count in typed.isna().sum().items()},
         ignored=[name for name in frame if name not in {*contract.columns, *contract.drop}],
     )
@@ -156,40 +226,37 @@ def enforce(frame: pd.DataFrame, contract: Contract, drop_duplicates: bool) -> t
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `frame` that keep to the contract, with numbers as float64; and a row per breach.
-
-    The breaches have the columns `row` (line of the file, its header being line 1), `column`, `value`, `reason`.
-    """
-    from pandera.errors import SchemaErrors
-
-    try:
-        return schema(contract).validate(frame, lazy=True), pd.DataFrame(columns=BREACH)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases
-    # A text among the numbers hides what else is wrong with its column, so the other rows are checked again.
-    cases = cases[cases["index"].notna() & ~cases["check"].str.startswith("dtype(")]
-    breaches = pd.DataFrame(
-        {
-            "row": cases["index"].astype(int) + 2,
-            "column": cases["column"],
-            "value": cases["failure_case"].astype(object).fillna("").astype(str),
-            "reason": cases["check"].replace(REASONS),
-        }
-    )
-    typed, more = check(frame.drop(index=cases["index"].unique()), contract)
-    return typed, pd.concat([breaches, more]).sort_values(["row", "column"], ignore_index=True)
-
-
-def schema(contract: Contract) -> "DataFrameSchema":
-    """The contract as a pandera schema that coerces numbers and checks every value."""
-    import pandera.pandas as pandera  # half a second that a reused step need not pay
-
-    def column_schema(name: str, terms: Column) -> pandera.Column:
-        nullable = name != contract.target
+    """The rows of `frame` that keep to the contract, categories as text and all else as float64; a row per breach."""
+    typed, faults = {}, []
+    for name, terms in contract.columns.items():
+        values = frame[name]
+        if not pd.api.types.is_numeric_dtype(values):
+            values = values.mask(values.isin(contract.missing))
         if terms.kind == CATEGORICAL:
-            return pandera.Column(str, nullable=nullable)
-        low, high = terms.range or FINITE
-        within = pandera.Check.in_range(low, high, error=f"is outside {low:g} to {high:g}")
-        return pandera.Column(float, within, nullable=nullable, coerce=True)
-
-    return pandera.DataFrameSchema({name: column_schema(name, terms) for name, terms in contract.columns.items()})
+            typed[name] = values.astype("str")
+        else:
+            typed[name] = values_of(values, terms)
+            low, high = terms.range or FINITE
+            outside = typed[name].notna() & ~typed[name].between(low, high)
+            faults.append((name, values, values.notna() & typed[name].isna(), UNREADABLE[terms.kind]))
+            faults.append((name, values, outside, f"is outside {low:g} to {high:g}"))
+        if name == contract.target:
+            faults.append((name, values, values.isna(), "is missing"))
+    breaches = [
+        pd.DataFrame(
+            {
+                "row": values.index[wrong],
+                "column": name,
+                "value": values[wrong].fillna("").astype(str),
+                "reason": reason,
+            }
+        )
+        for name, values, wrong, reason in faults
+        if wrong.any()
+    ]
+    table = (
+        pd.concat(breaches).sort_values(["row", "column"], ignore_index=True)
+        if breaches
+        else pd.DataFrame(columns=BREACH)
+    )
+    return pd.DataFrame(typed).drop(index=table["row"].unique()), table

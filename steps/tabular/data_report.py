@@ -1,8 +1,11 @@
-"""The page about what preprocess did to a file."""
+"""The page about what preprocess did to a file: each column with a picture, rejected rows, duplicates, warnings."""
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 
-from tabular.report import Section, page
+from tabular.contract import CATEGORICAL, DATE, Column, Contract, Report
+from tabular.report import Section, number, page
 
 READABLE = {
     "rows_in": "in the file",
@@ -12,24 +15,89 @@ READABLE = {
     "rows_test": "in the test part",
     "rows_overlap": "of the test part that are in the training part too",
 }
+BARS = 16
+SHOWN = 200  # columns that get a line of their own
 
 
-def data_report(counts: dict[str, int], rejected: pd.DataFrame, missing: dict[str, int], ignored: list[str]) -> str:
-    """The page about what preprocess did to a file: row counts, missing values, rejected rows."""
+def data_report(
+    rows: pd.DataFrame,
+    terms: Contract,
+    notes: dict[str, str],
+    kept: Report,
+    counts: dict[str, int],
+    question: str,
+    warnings: list[str],
+) -> str:
+    """The page about a file.
+
+    Args:
+        rows: (rows, columns) that keep to the contract, typed.
+        terms: their contract.
+        notes: on columns, where the contract was inferred.
+        kept: what became of the rows of the file.
+        counts: of rows, by the names of the metrics.
+        question: what a score on the test part answers.
+        warnings: what would make a score false.
+    """
     lead = (
         f"{counts['rows_in']:,} rows in, {counts['rows_rejected']:,} rejected, {counts['rows_duplicate']:,} exact"
-        f" duplicates; {counts['rows_train']:,} rows to train and {counts['rows_test']:,} to test."
+        f" duplicates; {counts['rows_train']:,} rows to train and {counts['rows_test']:,} to test. A score on the test"
+        f" part says how well {question}."
     )
-    reasons = rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
+    reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
     named = [(READABLE[name], count) for name, count in counts.items()]
+    lines = [column_line(rows[name], column, notes.get(name, "")) for name, column in terms.columns.items()]
     sections = [
+        Section("Columns", f"Of the rows that keep to the contract; {terms.target} is to be predicted.",
+                pd.DataFrame(lines[:SHOWN], dtype=object)),
         Section("Rows", table=pd.DataFrame(named, columns=["", "rows"])),
-        Section("Missing values", table=pd.DataFrame(missing.items(), columns=["column", "missing"])),
         Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
-        *([Section("The first rejected values", table=rejected.head(20))] if len(rejected) else []),
+        *([Section("The first rejected values", table=kept.rejected.head(20))] if len(kept.rejected) else []),
+    ]  # fmt: skip
+    if terms.drop:
+        aside = pd.DataFrame(terms.drop.items(), columns=["column", "reason"])
+        sections.append(Section("Columns set aside", table=aside))
+    if kept.ignored:
+        sections.append(Section("Columns that the contract does not name", ", ".join(kept.ignored)))
+    if overlap := counts["rows_overlap"]:
+        warnings = [*warnings, f"{overlap:,} rows of the test part are in the training part: they will not be scored"]
+    return page("The data", lead, sections, "; ".join(warnings))
+
+
+def column_line(values: pd.Series, column: Column, note: str) -> dict[str, object]:
+    """What the page says of one column."""
+    known = values.dropna()
+    reach = ""
+    if column.kind == DATE and len(known):
+        reach = " to ".join(str(np.datetime64(int(day), "D")) for day in (known.min(), known.max()))
+    elif column.kind == CATEGORICAL and len(known):
+        reach = f"most often {str(known.mode()[0])[:40]}"
+    elif len(known):
+        reach = f"{number(known.min())} to {number(known.max())}"
+    return {
+        "column": values.name,
+        "kind": column.kind,
+        "missing": f"{values.isna().mean():.1%}" if values.isna().any() else "",
+        "distinct": f"{known.nunique():,}",
+        "range": reach,
+        "distribution": picture(known, column),
+        "note": note,
+    }
+
+
+def picture(known: pd.Series, column: Column) -> Markup:
+    """A small bar chart: how often each of the commonest categories occurs, or numbers from low to high."""
+    if known.empty:
+        return Markup("")
+    if column.kind == CATEGORICAL:
+        counts = known.value_counts()
+        heights, names = counts.head(BARS).to_numpy(), counts.index[:BARS].astype(str)
+    else:
+        heights, edges = np.histogram(known, bins=BARS)
+        names = [f"from {number(edge)}" for edge in edges[:-1]]
+    bars = [
+        f'<rect x="{place * 8}" y="{26 - height * 26 / heights.max():.1f}" width="7"'
+        f' height="{height * 26 / heights.max():.1f}"><title>{escape(name)}: {height:,}</title></rect>'
+        for place, (height, name) in enumerate(zip(heights, names, strict=True))
     ]
-    if ignored:
-        sections.append(Section("Columns that the contract does not name", ", ".join(ignored)))
-    overlap = counts["rows_overlap"]
-    leak = f"{overlap:,} rows of the test part are in the training part too: a score on them would be false."
-    return page("The data", lead, sections, leak if overlap else "")
+    return Markup(f'<svg width="{BARS * 8}" height="26" fill="#7b1e3a">{"".join(bars)}</svg>')

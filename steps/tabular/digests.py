@@ -4,14 +4,14 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pyarrow import Table
 
 SAMPLE = 50
 SKOPS_ID = re.compile(r"\d{9,}")  # skops names objects by their address in memory
@@ -19,22 +19,41 @@ SKOPS_ID = re.compile(r"\d{9,}")  # skops names objects by their address in memo
 
 def table(path: Path) -> dict[str, Any]:
     """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
-    rows = read(path).to_csv(index=False, lineterminator="\n")
-    return {"sha256": hashlib.sha256(rows.encode()).hexdigest()}
+    import pyarrow.csv
+
+    content = hashlib.sha256()
+    pyarrow.csv.write_csv(read(path), Written(content.update))
+    return {"sha256": content.hexdigest()}
+
+
+class Written(io.RawIOBase):
+    """A file that hands on what is written to it, so that a large text need not be held."""
+
+    def __init__(self, hand_on: Callable[[bytes], None]):
+        self.hand_on = hand_on
+
+    def writable(self) -> bool:
+        """It is all it can be."""
+        return True
+
+    def write(self, data: bytes) -> int:
+        """Hand `data` on."""
+        self.hand_on(data)
+        return len(data)
 
 
 def numbers(path: Path) -> dict[str, Any]:
     """As `table`, with a sample of the floating-point numbers, row by row, to compare within a tolerance."""
-    return table(path) | sampled([read(path).select_dtypes("float")])
+    return table(path) | sampled([read(path).to_pandas().select_dtypes("float")])
 
 
-def read(path: Path) -> "DataFrame":
+def read(path: Path) -> "Table":
     """The table in a parquet file; UserError if it is none."""
-    import pandas as pd
+    import pyarrow.parquet
 
     try:
-        return pd.read_parquet(path)
-    except (ValueError, OSError) as error:
+        return pyarrow.parquet.read_table(path)
+    except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
         raise UserError(f"{path.name}: not a parquet file ({error})") from error
 
 

@@ -7,7 +7,7 @@ from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from tabular.contract import NUMERIC, Contract
+from tabular.contract import CATEGORICAL, DATE, Contract
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -55,6 +55,8 @@ MODELS = {
 }
 TRUSTED = (
     "numpy.dtype",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
     "sklearn.model_selection._split.KFold",
 )  # in the file of every model: parts of its encoders
 
@@ -97,11 +99,34 @@ def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer"
     from sklearn.preprocessing import StandardScaler
 
     def transformer(column: str) -> "Pipeline":
-        if contract.columns[column].kind == NUMERIC:
-            return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-        return categories(encoder, seed)
+        kind = contract.columns[column].kind
+        if kind == CATEGORICAL:
+            return categories(encoder, seed)
+        if kind == DATE:
+            return calendar()
+        return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 
     return ColumnTransformer([(column, transformer(column), [column]) for column in contract.features])
+
+
+def calendar() -> "Pipeline":
+    """The transformer of one column of dates, in days: their trend, the time of the year, and the day of the week.
+
+    Periodic splines, as scikit-learn's example on time-related features has them.
+    """
+    import numpy as np
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.preprocessing import SplineTransformer, StandardScaler
+
+    def cycle(days: float, knots: int, degree: int) -> "BaseEstimator":
+        places = np.linspace(0, days, knots)[:, None]
+        return SplineTransformer(knots=places, degree=degree, extrapolation="periodic")
+
+    return make_pipeline(
+        SimpleImputer(strategy="median"),
+        make_union(StandardScaler(), cycle(365.2425, knots=5, degree=3), cycle(7, knots=8, degree=1)),
+    )
 
 
 def categories(encoder: str, seed: int) -> "BaseEstimator":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ def page(title: str, lead: str, sections: list[Section], warning: str = "") -> s
 
 
 def html_table(table: pd.DataFrame) -> Markup:
-    """A table with its texts escaped and its numbers as a person writes them."""
-    html = table.to_html(index=False, border=0, float_format=number, na_rep="–", escape=True)
-    return Markup(html)
+    """A table with its texts escaped, its numbers as a person writes them, and its pictures (Markup) as they are."""
+    cells = table.map(lambda value: escape(value) if isinstance(value, str) else value)
+    cells.columns = [escape(str(name)) for name in table.columns]
+    return Markup(cells.to_html(index=False, border=0, float_format=number, na_rep="–", escape=False))
 
 
 def number(value: float) -> str:

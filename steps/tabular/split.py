@@ -1,5 +1,8 @@
 """Two parts of the data, so that no row of the test part was seen in training."""
 
+from itertools import pairwise
+
+import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, ShuffleSplit
 
@@ -9,8 +12,20 @@ MINIMUM = 10  # rows in each part: below that a score says nothing
 FOLDS = 5
 
 
+RANDOM, GROUP, TIME = "random", "group", "time"
+
+
+def question(way: str, by: str | None) -> str:
+    """What a score on the test part answers, as the end of "how well …"."""
+    return {
+        RANDOM: "rows like those it has learned from are predicted",
+        GROUP: f"rows are predicted whose {by} it has never seen",
+        TIME: f"rows are predicted whose {by} is later than all it has learned from",
+    }[way]
+
+
 def split(
-    frame: pd.DataFrame, test_size: float, seed: int, group: str | None = None
+    frame: pd.DataFrame, test_size: float, seed: int, way: str = RANDOM, by: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The training part and the test part of `frame`.
 
@@ -18,16 +33,22 @@ def split(
         frame: (rows, columns) in an order that does not depend on the file's.
         test_size: share of the rows (or of the groups) in the test part, between 0 and 1.
         seed: which of the possible splits.
-        group: a column whose values are kept together in one part.
+        way: `random`; `group`, which keeps the values of a column together; `time`, which tests the latest rows.
+        by: the column of the groups or the times.
 
-    Raises UserError if a part would be too small.
+    Rows of one time stay together, and rows without a time are trained on. Raises UserError if a part would be too
+    small.
     """
-    splitter = (GroupShuffleSplit if group else ShuffleSplit)(1, test_size=test_size, random_state=seed)
-    groups = frame[group].fillna("") if group else None
-    try:
-        train, test = next(splitter.split(frame, groups=groups))
-    except ValueError as error:
-        raise UserError(f"{len(frame):,} rows cannot be split with test_size={test_size}: {error}") from error
+    if way == TIME:
+        later = frame[by] > frame[by].quantile(1 - test_size, interpolation="lower")
+        train, test = np.flatnonzero(~later), np.flatnonzero(later)
+    else:
+        splitter = (GroupShuffleSplit if way == GROUP else ShuffleSplit)(1, test_size=test_size, random_state=seed)
+        groups = row_ids(frame[[by]]) if way == GROUP else None
+        try:
+            train, test = next(splitter.split(frame, groups=groups))
+        except ValueError as error:
+            raise UserError(f"{len(frame):,} rows cannot be split with test_size={test_size}: {error}") from error
     if min(len(train), len(test)) < MINIMUM:
         raise UserError(
             f"too few rows: {len(train):,} to train and {len(test):,} to test, at least {MINIMUM} each;"
@@ -46,9 +67,28 @@ def row_ids(frame: pd.DataFrame) -> pd.Series:
     return pd.util.hash_pandas_object(frame, index=False)
 
 
-def folds(frame: pd.DataFrame, seed: int, group: str | None = None) -> list[tuple]:
-    """Row numbers (train, test) of each cross-validation fold; equal rows, and equal groups, share a fold."""
-    groups = row_ids(frame[[group]] if group else frame)
+def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = None) -> list[tuple]:
+    """Row numbers (train, test) of each cross-validation fold, which asks what the split asks.
+
+    Equal rows, and equal groups, share a fold. With `time`, each fold tests the sixth of the rows that follows the time
+    up to which it trains.
+    """
+    if way == TIME:
+        return folds_in_time(frame[by])
+    groups = row_ids(frame[[by]] if way == GROUP else frame)
     if groups.nunique() < FOLDS:
-        raise UserError(f"too few distinct {group or 'rows'} for {FOLDS}-fold cross-validation: {groups.nunique()}")
+        named = by if way == GROUP else "rows"
+        raise UserError(f"too few distinct {named} for {FOLDS}-fold cross-validation: {groups.nunique()}")
     return list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(frame, groups=groups))
+
+
+def folds_in_time(times: pd.Series) -> list[tuple]:
+    """Folds that train up to a time and test what follows it until the next; rows of one time stay together."""
+    cuts = times.quantile(np.arange(1, FOLDS + 2) / (FOLDS + 1), interpolation="lower").to_numpy()
+    pairs = [
+        (np.flatnonzero(times <= cut), np.flatnonzero((times > cut) & (times <= until)))
+        for cut, until in pairwise(cuts)
+    ]
+    if min(len(rows) for pair in pairs for rows in pair) == 0:
+        raise UserError(f"too few distinct values of {times.name} for {FOLDS} folds in time: {times.nunique()}")
+    return pairs

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from errors import UserError
-from tabular.contract import Column, Contract, enforce, read_contract, read_data
+from tabular.contract import Column, Contract, contract_text, enforce, read_contract, values_of
+from tabular.tables import read_table
 
 TERMS = Contract(
     target="price",
@@ -15,7 +16,7 @@ TERMS = Contract(
         "price": Column("numeric", (0, 1000)),
     },
     missing=("N.V.",),
-    drop=("country",),
+    drop={"country": ""},
 )
 HEADER = "kind,year,price,country\n"
 
@@ -23,7 +24,7 @@ HEADER = "kind,year,price,country\n"
 def read(tmp_path: Path, text: str, encoding: str = "utf-8") -> pd.DataFrame:
     path = tmp_path / "data.csv"
     path.write_text(HEADER + text, encoding=encoding)
-    return read_data(path, TERMS)
+    return read_table(path)[0]
 
 
 def test_types_and_missing_values(tmp_path):
@@ -39,16 +40,16 @@ def test_each_breach_is_told_with_its_row_and_reason(tmp_path):
     _, report = enforce(read(tmp_path, "\n".join(rows)), TERMS, True)
     assert report.rejected.to_numpy().tolist() == [
         [8, "year", "old", "is not a number"],
-        [9, "year", "1000.0", "is outside 1900 to 2100"],
+        [9, "year", "1000", "is outside 1900 to 2100"],
         [10, "price", "", "is missing"],
-        [11, "price", "5000.0", "is outside 0 to 1000"],
+        [11, "price", "5000", "is outside 0 to 1000"],
         [11, "year", "x", "is not a number"],
     ]
 
 
 def test_infinity_is_rejected_where_no_range_is_given(tmp_path):
     terms = Contract(target="price", columns={"price": Column("numeric")})
-    frame = pd.DataFrame({"price": ["1", "2", "inf", "-inf", "3"]})
+    frame = pd.DataFrame({"price": ["1", "2", "inf", "-inf", "3"]}, index=range(2, 7))
     kept, report = enforce(frame, terms, True)
     assert kept["price"].tolist() == [1, 2, 3]
     assert report.rejected["row"].tolist() == [4, 5]
@@ -70,8 +71,55 @@ def test_the_order_of_the_file_does_not_matter(tmp_path):
         pd.testing.assert_frame_equal(enforce(shuffled, TERMS, True)[0], expected)
 
 
-def test_byte_order_mark(tmp_path):
-    assert "kind" in read(tmp_path, "red,2000,5,es\n", "utf-8-sig").columns
+def test_a_column_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="no column year; the data has kind, price"):
+        enforce(read(tmp_path, "red,2000,5,es\n").drop(columns="year"), TERMS, True)
+
+
+@pytest.mark.parametrize(
+    ("terms", "texts", "numbers"),
+    [
+        ({}, ["1.5", " -2", "1e3", "−7", "x", "1,5", ""], [1.5, -2, 1000, -7, None, None, None]),
+        ({"decimal": ","}, ["1,5", "12", "1.5"], [1.5, 12, None]),
+        (
+            {"decimal": ",", "thousands": "."},
+            ["1.234,50", "12,5", "-1.000", "1.5", "1.2345"],
+            [1234.5, 12.5, -1000, None, None],
+        ),
+        ({"thousands": ","}, ["1,234,567.8", "1,000", "12,5", "5"], [1234567.8, 1000, None, 5]),
+        ({"thousands": " ", "decimal": ","}, ["1 234,5", "1\u00a0000", "12 5"], [1234.5, 1000, None]),
+        ({"remove": ("EUR", "€")}, ["€ 5", "6.5 EUR", "$ 5"], [5, 6.5, None]),
+    ],
+)
+def test_numbers_as_people_write_them(terms, texts, numbers):
+    expected = pd.Series(numbers, dtype="float64")
+    pd.testing.assert_series_equal(values_of(pd.Series(texts), Column("numeric", **terms)), expected)
+
+
+def test_dates_are_days_and_booleans_are_numbers():
+    dates = values_of(pd.Series(["02/01/1970", "01/13/1970", None]), Column("date", format="%d/%m/%Y"))
+    assert dates.tolist()[0] == 1
+    assert dates[1:].isna().all()
+    zoned = values_of(pd.Series(["1970-01-02T12:00:00+12:00"]), Column("date", format="%Y-%m-%dT%H:%M:%S%z"))
+    assert zoned.tolist() == [1.0]
+    assert values_of(pd.Series(["Yes", "no", "maybe"]), Column("boolean")).fillna(-1).tolist() == [1, 0, -1]
+    assert values_of(pd.Series([True, False]), Column("boolean")).tolist() == [1, 0]
+
+
+def test_a_contract_is_read_as_it_was_written(tmp_path):
+    path = tmp_path / "contract.yaml"
+    columns = {
+        "área m²": Column("numeric", (0, 9), ",", ".", ("€",)),
+        "yes": Column("boolean"),
+        "sold: when": Column("date", format="%d/%m/%Y"),
+        "#1": Column("categorical"),
+        "price": Column("numeric"),
+    }
+    terms = Contract(
+        "price", columns, ("N.V.", "null"), {"id": "numbers the rows", "no": ""}, "#1", "sold: when", "EUR"
+    )
+    path.write_text(contract_text(terms, {"#1": "7 categories"}))
+    assert read_contract(path) == terms
 
 
 @pytest.mark.parametrize(
@@ -80,6 +128,10 @@ def test_byte_order_mark(tmp_path):
         ("target: price\ncolumns: {price: {kind: numeric, colour: red}}", "unexpected keyword"),
         ("target: cost\ncolumns: {price: {kind: numeric}}", "target cost must be one of the columns"),
         ("target: price\ncolumns: {price: {kind: categorical}}", "and numeric"),
+        (
+            "target: price\ntime: kind\ncolumns: {price: {kind: numeric}, kind: {kind: categorical}}",
+            "a date or a number",
+        ),
         ("target: price\ngroup: winery\ncolumns: {price: {kind: numeric}}", "group winery is not among"),
         ("target: price\ncolumns: {price: {kind: numeric, range: [1]}}", "must be two numbers"),
         ("just text", "see data/wines.yaml for the form"),

@@ -28,7 +28,7 @@ def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
 @given(frames, st.integers(0, 2**32 - 1))
 def test_groups_stay_together(frame, seed):
     assume(frame["group"].value_counts().max() < 15)  # else a part may hold too few rows
-    train, test = split(frame, 0.5, seed, "group")
+    train, test = split(frame, 0.5, seed, "group", "group")
     assert not set(train["group"]) & set(test["group"])
 
 
@@ -51,4 +51,25 @@ def test_seen_marks_the_very_same_rows():
 
 def test_too_few_groups_for_the_folds():
     with pytest.raises(UserError, match="too few distinct group"):
-        folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), 0, "group")
+        folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), 0, "group", "group")
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames, sizes)
+def test_the_test_part_is_later_than_all_training(frame, test_size):
+    assume(frame["value"].nunique() > 40)
+    frame.loc[3, "value"] = np.nan
+    train, test = split(frame, test_size, 0, "time", "value")
+    assert train["value"].max() < test["value"].min()
+    assert len(train) + len(test) == len(frame)
+    assert train["value"].isna().sum() == 1
+    for earlier, later in folds(train, 0, "time", "value"):
+        assert train["value"][earlier].max() < train["value"][later].min()
+
+
+def test_too_few_times():
+    frame = pd.DataFrame({"year": [2001.0, 2002.0] * 30, "value": range(60)})
+    with pytest.raises(UserError, match="too few distinct values of year"):
+        folds(frame, 0, "time", "year")
+    with pytest.raises(UserError, match="too few rows: 60 to train and 0 to test"):
+        split(frame.assign(year=2001.0), 0.2, 0, "time", "year")

@@ -1,0 +1,35 @@
+"""Write down what the columns of a data file are, without training. Read it, edit it, pass it back.
+
+    mlflow run . -e contract -P data=/path/to/houses.csv -P target=price > houses.yaml
+    mlflow run . -P data=/path/to/houses.csv -P contract=$PWD/houses.yaml
+
+The contract is printed, and is the artifact contract.yaml of the run.
+"""
+
+import mlflow
+
+import preprocess
+from runs import sources, step, tracking
+
+PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
+
+
+def contract(given: dict) -> None:
+    """Infer the contract of the data, log it and print it."""
+    from tabular.contract import contract_text
+    from tabular.tables import read_table
+
+    parameters = {p.name: given.get(p.name, p.convert(p.default)) for p in PARAMETERS}
+    tracking.describe("contract", parameters)
+    mlflow.set_tag("workflow.step", "contract")
+    rows, _ = read_table(sources.located("data", parameters["data"], preprocess.PROJECT))
+    found = preprocess.inferred(rows, parameters)
+    text = contract_text(found.contract, found.notes)
+    with tracking.artifacts() as folder:
+        (folder / preprocess.CONTRACT).write_text(text, encoding="utf-8")
+    print(text)
+    step.print_links({"contract": mlflow.active_run()})
+
+
+if __name__ == "__main__":
+    step.command(__doc__, PARAMETERS, contract)

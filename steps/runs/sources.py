@@ -1,0 +1,88 @@
+"""The files that a parameter names: in this computer, on the web, in a bucket, in another run, on Kaggle."""
+
+import atexit
+import os
+import shutil
+import tempfile
+import urllib.request
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from errors import UserError
+
+KAGGLE = "kaggle:"
+EXTRAS = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
+FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
+
+
+def located(parameter: str, source: str, project: Path) -> Path:
+    """The file or folder that `parameter` names, brought here if it is elsewhere; relative paths are the project's.
+
+    Raises UserError if it is not there or cannot be had.
+    """
+    if is_remote(source):
+        try:
+            return brought(source)
+        except UserError as error:
+            raise UserError(f"{parameter}={source}: {error}") from error
+    path = project / Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+    if path.exists():
+        return path
+    inside = not Path(source).is_absolute() and not source.startswith("file:")
+    hint = f' in the project folder; for a file of yours: -P {parameter}="$PWD/{source}"' if inside else ""
+    raise UserError(f"{parameter}={source}: no such file{hint}")
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source must be brought here: a URI of any kind but file."""
+    return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
+
+
+def content(uri: str) -> bytes:
+    """The bytes of a file at a path or a URI; UserError if they cannot be had."""
+    try:
+        return (brought(uri) if is_remote(uri) else Path(uri.removeprefix("file://"))).read_bytes()
+    except (UserError, OSError) as error:
+        raise UserError(f"{uri}: {error}") from error
+
+
+@cache
+def brought(source: str) -> Path:
+    """A local copy of a remote source, read once per process; UserError if it cannot be had."""
+    scheme = source.partition(":")[0]
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        if scheme == "kaggle":
+            return from_kaggle(source.removeprefix(KAGGLE))
+        if scheme in ("http", "https"):
+            return from_web(source, folder)
+        return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
+    except ImportError as error:
+        package = EXTRAS.get(scheme, error.name)
+        raise UserError(f"needs the package {package}, which is not installed: pip install {package}") from error
+    except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be had
+        if isinstance(error, MlflowException) and "Could not find a registered artifact repository" in str(error):
+            raise UserError(f"no such kind of source; there are {FORMS}") from error
+        raise UserError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def from_web(source: str, folder: Path) -> Path:
+    """A download over HTTP."""
+    path = folder / (Path(unquote(urlsplit(source).path)).name or "data")
+    with urllib.request.urlopen(source, timeout=60) as response, open(path, "wb") as file:
+        shutil.copyfileobj(response, file)
+    return path
+
+
+def from_kaggle(name: str) -> Path:
+    """A file of a Kaggle dataset, `<owner>/<dataset>/<file>`, or the whole of it, `<owner>/<dataset>`."""
+    import kagglehub
+
+    owner, dataset, *file = name.split("/", 2)
+    os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
+    return Path(kagglehub.dataset_download(f"{owner}/{dataset}", path=file[0] if file else None))

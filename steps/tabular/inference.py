@@ -1,0 +1,173 @@
+"""A contract for a file that has none: what its columns are, by their values."""
+
+import re
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from errors import UserError
+from tabular.contract import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, Contract, values_of
+
+SAMPLE = 50_000  # rows to look at, evenly spaced
+FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later
+MANY_FAULTS = 0.5  # of the target's, which must be numbers
+ENOUGH = 20  # values of which one may always be a fault
+MISSING = {
+    *("-", "--", "---", "?", ".", "…", "#N/A", "#N/A N/A", "#NA", "N/A", "n/a", "NA", "N.A.", "n.a.", "<NA>", "N.V."),
+    *("NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "nil", "missing", "Missing", "unknown", "Unknown"),
+    *("#DIV/0!", "#REF!", "#VALUE!", "not available", "Not available"),
+}
+MOST_SPELLINGS = 3  # of missing in a column of numbers or dates, beyond those that we know
+UNIQUE = 0.9  # share of distinct values from which a text tells one row from all others
+MANY = 50
+WORDS = 5  # a text of more than so many words is prose
+CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re.I)
+IDENTIFIER = re.compile(r"(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$", re.I)
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A contract, and what the person who reads it should know."""
+
+    contract: Contract
+    notes: dict[str, str] = field(default_factory=dict)  # by column
+
+
+def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str | None = None) -> Inferred:
+    """The contract of `frame`, as `read_table` gives it, for predicting `target`.
+
+    `group` and `time` are columns to split by; they are kept even if they look like identifiers. Raises UserError if
+    one of the three is not there or cannot serve.
+    """
+    for name in filter(None, (target, group, time)):
+        if name not in frame:
+            raise UserError(f"no column {name}; the file has {', '.join(map(str, frame.columns[:20]))}")
+    places = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE, len(frame))).astype(int))
+    sample = frame.iloc[places]
+    drop = {name: "holds lists or other nested values" for name in frame if is_nested(sample[name])}
+    sample = sample.drop(columns=list(drop)).drop_duplicates()
+    columns, missing, notes = {}, set(), {}
+    for name in sample:
+        found, spellings, note = column_of(sample[name], keep=name in (target, group, time))
+        missing |= spellings
+        if found is None:
+            drop[name] = note
+        else:
+            columns[name] = found
+            notes |= {name: note} if note else {}
+    for name in filter(None, (target, group, time)):
+        if name in drop:
+            raise UserError(f"column {name}, which is needed, {drop[name]}")
+    if columns[target].kind != NUMERIC:
+        example = sample[target].dropna().astype(str).head(3).tolist()
+        raise UserError(f"target={target}: not a column of numbers (it reads {', '.join(example)})")
+    if time and columns[time].kind not in (DATE, NUMERIC):
+        raise UserError(f"time={time}: neither a date nor a number, so it has no order")
+    if len(columns) == 1:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in drop.items())
+        raise UserError(f"no column is left to predict {target} from: {reasons or 'there is no other'}")
+    spelt = tuple(sorted(missing))
+    return Inferred(Contract(target, columns, missing=spelt, drop=drop, group=group, time=time), notes)
+
+
+def is_nested(values: pd.Series) -> bool:
+    """Whether a column holds what is neither a text, nor a number, a date or a boolean."""
+    return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str)).all()
+
+
+def column_of(values: pd.Series, keep: bool = False) -> tuple[Column | None, set[str], str]:
+    """What a column is (None to set it aside, unless `keep`), how it spells missing, and a note or the reason."""
+    if pd.api.types.is_bool_dtype(values):
+        return Column(BOOLEAN), set(), ""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return Column(DATE), set(), ""
+    if pd.api.types.is_numeric_dtype(values):
+        reason = "" if keep else aside(values, values.name)
+        return (None, set(), reason) if reason else (Column(NUMERIC), set(), "")
+    spelt = {text for text in values.dropna().unique() if text in MISSING}
+    texts = values[~values.isin(spelt)].dropna()
+    if texts.nunique() <= 1:
+        return None, spelt, "is empty" if texts.empty else "has one value in the whole file"
+    faults = MANY_FAULTS if keep else FEW_FAULTS
+    for guess in (boolean, date, number):
+        if (found := guess(texts, faults)) is not None:
+            column, odd = found
+            judged = column.kind == NUMERIC and not keep
+            reason = aside(values_of(texts, column), values.name) if judged else ""
+            note = f"also spells missing as {', '.join(sorted(odd))}" if odd else ""
+            return (None, spelt, reason) if reason else (column, spelt | odd, note)
+    reason = "" if keep else unread(texts)
+    return (None, spelt, reason) if reason else (Column(CATEGORICAL), spelt, plural(texts.nunique()))
+
+
+def boolean(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+    """A column of two words that mean true and false."""
+    words = {word.lower() for word in texts.unique()}
+    return (Column(BOOLEAN), set()) if len(words) == 2 and words <= SPELLINGS_OF_TRUTH.keys() else None
+
+
+def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+    """A column of numbers, with the sign, the separators and the currency that they are written with."""
+    found = sorted({sign for text in texts.head(1000) for sign in CURRENCY.findall(text)})
+    remove = tuple(sorted(found, key=len, reverse=True))  # a longer one may hold a shorter
+    styles = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]
+    candidates = [Column(NUMERIC, decimal=decimal, thousands=thousands, remove=remove) for decimal, thousands in styles]
+    return best(texts, candidates, faults)
+
+
+def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+    """A column of dates in one format."""
+    from pandas.tseries.api import guess_datetime_format
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that the day does not come first where it does not
+        formats = {
+            guess_datetime_format(text, dayfirst=first): None
+            for first in (True, False)
+            for text in texts.drop_duplicates().head(50)
+            if any(mark in text for mark in "-/. :") or re.fullmatch(r"(?:19|20)\d{6}", text)
+        }
+    return best(texts, [Column(DATE, format=form) for form in formats if form], faults)
+
+
+def best(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Column, set[str]] | None:
+    """The first candidate that reads the most of the texts, if that is nearly all; and words that mean missing."""
+    scores = [values_of(texts, candidate).notna().mean() for candidate in candidates]
+    if not scores:
+        return None
+    chosen = candidates[int(np.argmax(scores))]
+    odd = texts[values_of(texts, chosen).isna()]
+    words = {word for word in odd.unique() if not any(sign.isdigit() for sign in word)}
+    if len(words) <= MOST_SPELLINGS < len(odd) and len(odd) < len(texts) / 2:
+        odd = odd[~odd.isin(words)]
+    else:
+        words = set()
+    return (chosen, words) if len(odd) <= max(faults * len(texts), len(texts) >= ENOUGH) else None
+
+
+def aside(values: pd.Series, name: str) -> str:
+    """Why a column of numbers is none that a model should read; empty if it is."""
+    known = values.dropna()
+    if known.nunique() <= 1:
+        return "is empty" if known.empty else "has one value in the whole file"
+    counts = (known == known.round()).all() and known.nunique() == len(known) == known.max() - known.min() + 1
+    if counts and len(known) > MANY:
+        return "numbers the rows"
+    if IDENTIFIER.search(str(name)) and (known == known.round()).all() and known.nunique() > UNIQUE * len(known):
+        return "is an identifier"
+    return ""
+
+
+def unread(texts: pd.Series) -> str:
+    """Why a column of words holds no categories; empty if it does."""
+    distinct = texts.nunique() / len(texts)
+    if distinct > UNIQUE / 2 and texts.str.count(r"\s+").median() >= WORDS:
+        return "is prose, which no model here reads"
+    return "is an identifier: nearly every row has another value" if distinct > UNIQUE else ""
+
+
+def plural(categories: int) -> str:
+    """A note on a column with many categories."""
+    return f"{categories:,} categories" if categories > MANY else ""

@@ -1,0 +1,71 @@
+"""What would make a score false: columns that give the target away, and copies of rows in both parts."""
+
+import numpy as np
+import pandas as pd
+
+from tabular.contract import CATEGORICAL, Contract
+
+ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
+SAMPLE = 2000  # distinct rows to try copies on
+
+
+def giveaways(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
+    """Columns that give the target away, and how: a copy of it, or a number that moves one to one with it.
+
+    `frame` holds the typed columns of the contract. Ranks are compared too, so that a logarithm is found.
+    """
+    target = frame[contract.target]
+    found = {}
+    for name in contract.features:
+        values = frame[name]
+        if contract.columns[name].kind == CATEGORICAL:
+            if values.notna().all() and (values.astype(str) == target.astype(str)).all():
+                found[name] = "is a copy of the target"
+            continue
+        pair = pd.DataFrame({"a": values, "b": target}).dropna()
+        if len(pair) > 10 and pair["a"].nunique() > 2:
+            strength = max(abs(np.corrcoef(one["a"], one["b"])[0, 1]) for one in (pair, pair.rank()))
+            if strength > ONE_TO_ONE:
+                found[name] = f"moves one to one with the target (correlation {strength:.4f})"
+    return found
+
+
+def scores_with_and_without_copies(
+    rows: pd.DataFrame, copies: np.ndarray, contract: Contract, seed: int
+) -> dict[str, float]:
+    """R² of a quick model on a random fifth of the rows, once with their copies and once without; {} without copies.
+
+    Args:
+        rows: (rows, columns) that are typed, with or without copies.
+        copies: how often each distinct row occurs: (distinct rows,).
+        contract: of the rows.
+        seed: of the sample and of the split.
+    """
+    if copies.max() == 1:
+        return {}
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import train_test_split
+    from sklearn.neighbors import KNeighborsRegressor
+
+    distinct = rows.drop_duplicates()
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(distinct))[:SAMPLE])
+    sample = distinct.iloc[chosen]
+    features, target = coded(sample[contract.features]), sample[contract.target].to_numpy()
+
+    def score(places: np.ndarray) -> float:
+        train, test = train_test_split(places, test_size=0.2, random_state=seed)
+        model = KNeighborsRegressor().fit(features[train], target[train])
+        return float(r2_score(target[test], model.predict(features[test])))
+
+    every = np.arange(len(sample))
+    return {
+        "r2_score_with_copies": score(np.repeat(every, copies[chosen])),
+        "r2_score_without_copies": score(every),
+    }
+
+
+def coded(features: pd.DataFrame) -> np.ndarray:
+    """Numbers of one scale for all columns, categories by their order: (rows, columns)."""
+    codes = features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
+    scaled = (codes - codes.mean()) / codes.std().replace(0, 1)
+    return scaled.fillna(0).to_numpy()

@@ -1,0 +1,126 @@
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PROJECT
+
+from errors import UserError
+from tabular.contract import Column, enforce, read_contract
+from tabular.inference import column_of, infer
+from tabular.leak import giveaways, scores_with_and_without_copies
+from tabular.tables import read_table
+
+
+def column(texts: list, repeat: int = 20, name: str = "it"):
+    return column_of(pd.Series(texts * repeat, name=name))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["1", "2.5", "3"], Column("numeric")),
+        (["1.234,5", "12,25", "7"], Column("numeric", decimal=",", thousands=".")),
+        (["1,234.5", "12,345", "7"], Column("numeric", thousands=",")),
+        (["3,5", "12,25", "7"], Column("numeric", decimal=",")),
+        (["1'234", "99", "7"], Column("numeric", thousands="'")),
+        (["1 234", "99,5", "7"], Column("numeric", decimal=",", thousands=" ")),
+        (["€ 5", "€ 6.5", "€ 7"], Column("numeric", remove=("€",))),
+        (["5 EUR", "6 EUR", "7 eur"], Column("numeric", remove=("EUR", "eur"))),
+        (["5 %", "6.5 %", "7 %"], Column("numeric", remove=("%",))),
+        (["2024-01-31", "2023-05-01"], Column("date", format="%Y-%m-%d")),
+        (["31/01/2024", "01/05/2023"], Column("date", format="%d/%m/%Y")),
+        (["01/31/2024", "05/01/2023"], Column("date", format="%m/%d/%Y")),
+        (["31.01.2024", "01.05.2023"], Column("date", format="%d.%m.%Y")),
+        (["20240131", "20230501", "20220601"], Column("date", format="%Y%m%d")),
+        (["2024-01-31 10:00:00", "2023-05-01 11:30:00"], Column("date", format="%Y-%m-%d %H:%M:%S")),
+        (["yes", "no"], Column("boolean")),
+        (["True", "False"], Column("boolean")),
+        (["red", "white", "rosé"], Column("categorical")),
+        (["2004", "2011", "1999"], Column("numeric")),
+        (["1-2", "3-4", "5-6"], Column("categorical")),
+    ],
+)
+def test_kinds(texts, expected):
+    found, _, note = column(texts)
+    assert found == expected, note
+
+
+@pytest.mark.parametrize(
+    ("texts", "repeat", "name", "reason"),
+    [
+        ([None], 20, "it", "is empty"),
+        (["-", "NA"], 20, "it", "is empty"),
+        (["Spain"], 20, "it", "has one value"),
+        ([str(n) for n in range(100)], 1, "it", "numbers the rows"),
+        ([str(7 * n) for n in range(100)], 1, "house_id", "is an identifier"),
+        ([f"REF-{n}" for n in range(100)], 1, "it", "is an identifier"),
+        ([f"a bright and sunny house number {n}" for n in range(100)], 1, "it", "is prose"),
+    ],
+)
+def test_what_is_set_aside(texts, repeat, name, reason):
+    found, _, note = column(texts, repeat, name)
+    assert found is None
+    assert reason in note
+
+
+def test_missing_values_have_many_spellings():
+    found, spelt, _ = column(["2001", "2002", "2003", "N.V.", "-"])
+    assert (found, spelt) == (Column("numeric"), {"N.V.", "-"})
+    found, spelt, note = column(["2001", "2002", "2003", "sin cosecha"])
+    assert (found, spelt) == (Column("numeric"), {"sin cosecha"})
+    assert "sin cosecha" in note
+
+
+def test_the_bundled_file_is_understood_as_its_contract_says():
+    frame, _ = read_table(PROJECT / "data/wines.csv")
+    given = read_contract(PROJECT / "data/wines.yaml")
+    found = infer(frame, "price").contract
+    assert {name: terms.kind for name, terms in found.columns.items()} == {n: t.kind for n, t in given.columns.items()}
+    assert "N.V." in found.missing
+    assert list(found.drop) == ["country"]
+    pd.testing.assert_frame_equal(enforce(frame, found, True)[0], enforce(frame, given, True)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target": "cost"}, "no column cost; the file has"),
+        ({"target": "kind"}, "target=kind: not a column of numbers"),
+        ({"target": "price", "time": "kind"}, "time=kind: neither a date nor a number"),
+        ({"target": "price", "group": "nothing"}, "no column nothing"),
+    ],
+)
+def test_what_cannot_be_inferred(arguments, words):
+    frame = pd.DataFrame({"kind": ["red", "white"] * 20, "price": [str(n % 7) for n in range(40)]})
+    with pytest.raises(UserError, match=words):
+        infer(frame, **arguments)
+
+
+def test_nothing_to_predict_from():
+    frame = pd.DataFrame({"country": ["ES"] * 40, "price": [str(n % 7) for n in range(40)]})
+    with pytest.raises(UserError, match="no column is left to predict price from: country has one value"):
+        infer(frame, "price")
+
+
+def test_an_identifier_that_groups_is_kept():
+    frame = pd.DataFrame({"ref": [f"R{n}" for n in range(40)], "size": [str(n % 9) for n in range(40)]})
+    frame["price"] = [str(n % 7) for n in range(40)]
+    assert infer(frame, "price", group="ref").contract.columns["ref"] == Column("categorical")
+
+
+def test_columns_that_give_the_target_away():
+    random = np.random.default_rng(0)
+    price = random.lognormal(3, 1, 200)
+    frame = pd.DataFrame(
+        {"tax": price * 0.2 + 3, "rank": np.log(price), "size": price + random.normal(0, 9, 200), "price": price}
+    )
+    terms = infer(frame, "price").contract
+    assert set(giveaways(frame, terms)) == {"tax", "rank"}
+
+
+def test_copies_flatter_a_score():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": random.normal(size=400), "price": random.normal(size=400)})
+    terms = infer(frame, "price").contract
+    scores = scores_with_and_without_copies(frame, np.full(400, 6), terms, 0)
+    assert scores["r2_score_without_copies"] < 0.1 < 0.5 < scores["r2_score_with_copies"]
+    assert scores_with_and_without_copies(frame, np.full(400, 1), terms, 0) == {}

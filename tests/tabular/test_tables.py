@@ -1,0 +1,137 @@
+import bz2
+import gzip
+import lzma
+import zipfile
+
+import pandas as pd
+import pytest
+
+from errors import UserError
+from tabular.tables import read_table, unique
+
+ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
+
+
+def written(delimiter: str = ";", newline: str = "\n", encoding: str = "utf-8") -> bytes:
+    return newline.join(delimiter.join(row) for row in ROWS).encode(encoding)
+
+
+CYRILLIC = "город;цена\n" + "\n".join(f"{town};{n}" for n in range(9) for town in ("Москва", "Пермь", "Омск"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolons.csv", written()),
+        ("tabs.tsv", written("\t")),
+        ("pipes.txt", written("|")),
+        ("windows.csv", written(newline="\r\n")),
+        ("old mac.csv", written(newline="\r")),
+        ("mark.csv", written(encoding="utf-8-sig")),
+        ("utf16.csv", written(encoding="utf-16")),
+        ("western.csv", written(encoding="cp1252")),
+        ("gz.csv.gz", gzip.compress(written())),
+        ("hidden gz.csv", gzip.compress(written(encoding="cp1252"))),
+        ("bz2.csv.bz2", bz2.compress(written())),
+        ("xz.csv.xz", lzma.compress(written())),
+        ("no last newline.csv", written() + b"\n"),
+        ("spaces.csv", written().replace(b";", b" ; ")),
+    ],
+)
+def test_the_same_rows_however_they_are_written(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    frame, lost = read_table(tmp_path / name)
+    assert [list(frame.columns), *frame.to_numpy().tolist()] == ROWS
+    assert list(frame.index) == list(range(2, 42))
+    assert lost.empty
+
+
+def test_cyrillic(tmp_path):
+    (tmp_path / "it.csv").write_bytes(CYRILLIC.encode("cp1251"))
+    frame, _ = read_table(tmp_path / "it.csv")
+    assert list(frame.columns) == ["город", "цена"]
+    assert frame["город"][2] == "Москва"
+
+
+def test_a_zip_of_one_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "it.zip", "w") as archive:
+        archive.writestr("folder/wines.csv", written())
+    assert len(read_table(tmp_path / "it.zip")[0]) == 40
+
+
+def test_quotes_and_newlines_in_fields(tmp_path):
+    (tmp_path / "it.csv").write_text('name,note\n"x, y","line\nbreak"\n"he said ""hi""",2\n')
+    assert read_table(tmp_path / "it.csv")[0].to_numpy().tolist() == [["x, y", "line\nbreak"], ['he said "hi"', "2"]]
+
+
+def test_lines_that_are_no_rows_are_told(tmp_path):
+    (tmp_path / "it.csv").write_text("a,b,c\n1,2,3\n1,2\n1,2,3,4\n5,6,7\n" * 1 + "8,9,10\n" * 5)
+    frame, lost = read_table(tmp_path / "it.csv")
+    assert list(frame.index) == [2, 5, 6, 7, 8, 9, 10]
+    assert lost[["row", "value", "reason"]].to_numpy().tolist() == [
+        [3, "1,2", "has too few fields"],
+        [4, "1,2,3,4", "has too many fields"],
+    ]
+
+
+def test_parquet_keeps_its_types(tmp_path):
+    frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-01", None]), "ok": [True, False], "price": [1.5, 2.5]})
+    frame.to_parquet(tmp_path / "it.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "it.parquet")[0], frame)
+
+
+def test_a_folder_in_the_order_of_names(tmp_path):
+    (tmp_path / "b.csv").write_text("name,price\nb,2\n")
+    (tmp_path / "a.csv").write_text("name,price\na,1\n")
+    (tmp_path / ".hidden").write_text("")
+    assert read_table(tmp_path)[0]["name"].tolist() == ["a", "b"]
+    (tmp_path / "c.csv").write_text("name,cost\nc,3\n")
+    with pytest.raises(UserError, match=r"c.csv: its columns are not those of a\.csv"):
+        read_table(tmp_path)
+
+
+def test_names_that_come_again():
+    assert unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
+
+
+def parquet(folder) -> bytes:
+    pd.DataFrame({"price": range(9)}).to_parquet(folder / "whole.parquet")
+    return (folder / "whole.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file"),
+        (b"a,b\n", "a header, a, b, and no rows"),
+        (b"a,b\n1,2,3\n4,5,6,7\n", "too many fields"),
+        (b"1,2,3\n4,5,6\n", "no names of columns, but 1, 2, 3 in its first line"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page, not a table"),
+        (b"  <html>\n<body>,,</body></html>", "a web page, not a table"),
+        (gzip.compress(written() * 50)[:200], "cannot be unpacked"),
+        (bz2.compress(written())[:60], "cannot be unpacked"),
+        (lzma.compress(written())[:60], "cannot be unpacked"),
+        (b"PK\x03\x04rubbish", "cannot be unpacked"),
+        (b"PAR1rubbish", "not a whole Parquet file"),
+        ("truncated parquet", "not a whole Parquet file"),
+        ("a zip of two", "a zip of 2 files, not of one"),
+        ("a workbook", "an Excel workbook"),
+        (",".join(f"c{n}" for n in range(10**6)).encode(), "its first line has 1,000,000 fields"),
+        (b"\xff\xfea\x00b", "not text in utf-16"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_what_is_no_table(tmp_path, content, words):
+    path = tmp_path / "it.csv"
+    if content == "truncated parquet":
+        content = parquet(tmp_path)[:-20]
+    elif content in ("a zip of two", "a workbook"):
+        names = ["[Content_Types].xml", "sheet.xml"] if content == "a workbook" else ["a.csv", "b.csv"]
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "a,b\n1,2\n")
+        content = path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as refusal:
+        read_table(path)
+    assert "\n" not in str(refusal.value)

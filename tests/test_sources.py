@@ -1,0 +1,152 @@
+"""Data from elsewhere: the web, a bucket, another run. Real servers on this computer serve it."""
+
+import functools
+import http.server
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import boto3
+import pytest
+from conftest import Workflow, free_port, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+class Counting(http.server.SimpleHTTPRequestHandler):
+    """A file server that counts what it is asked for."""
+
+    asked: list[str] = []  # noqa: RUF012 - shared by all requests on purpose
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture(scope="module")
+def web(small_data):
+    """The address of the folder of the small file."""
+    handler = functools.partial(Counting, directory=small_data.parent)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def bucket(small_data, tmp_path_factory):
+    """Variables under which s3://wines holds the small file, on a server of the S3 protocol."""
+    port = free_port()
+    server = subprocess.Popen(
+        [Path(sys.executable).with_name("moto_server"), "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    wait_for(port)
+    variables = {
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=variables["MLFLOW_S3_ENDPOINT_URL"], **credentials)
+    client.create_bucket(Bucket="wines")
+    client.upload_file(str(small_data), "wines", "folder/small.csv")
+    yield variables
+    server.terminate()
+    server.wait()
+
+
+def preprocess(workflow: Workflow, data: str, **parameters: str):
+    script = str(workflow.project / "steps/preprocess.py")
+    words = [sys.executable, script, "--data", data]
+    for name, value in ({"target": "price"} | parameters).items():
+        words += [f"--{name}", value]
+    return workflow.execute(words)
+
+
+def test_the_web(web, tmp_path):
+    Counting.asked.clear()
+    workflow = Workflow(tmp_path)
+    result = preprocess(workflow, f"{web}/small.csv", contract=f"{web}/small.yaml")
+    assert result.code == 0, result.output
+    assert sorted(Counting.asked) == ["/small.csv", "/small.yaml"]  # each is read once
+    run = workflow.last()
+    assert run.data.metrics["rows_in"] == 900
+    assert run.data.params["data"] == f"{web}/small.csv"
+
+
+def test_the_same_content_elsewhere_is_the_same_data(web, tmp_path, small_data):
+    workflow = Workflow(tmp_path)
+    assert preprocess(workflow, str(small_data)).code == 0
+    script = str(workflow.project / "steps/train.py")
+    words = ["--data", f"{web}/small.csv", "--contract", f"{web}/small.yaml", "--target", "price", "--model", "dummy"]
+    result = workflow.execute([sys.executable, script, *words])
+    assert result.code == 0, result.output
+    assert "preprocess             reused" in result.output
+
+
+def test_a_bucket(bucket, tmp_path):
+    workflow = Workflow(tmp_path)
+    workflow.environment |= bucket
+    result = preprocess(workflow, "s3://wines/folder/small.csv")
+    assert result.code == 0, result.output
+    assert workflow.last().data.metrics["rows_in"] == 900
+    result = preprocess(workflow, "s3://wines/nothing.csv")
+    assert "data=s3://wines/nothing.csv: cannot be read: " in result.error
+
+
+def test_another_run(workflow, tmp_path):
+    run = workflow.first("preprocess").info.run_id
+    result = preprocess(workflow, f"runs:/{run}/train.parquet")
+    assert result.code == 0, result.output
+    assert workflow.last().data.metrics["rows_in"] == workflow.client.get_run(run).data.metrics["rows_train"]
+    assert "cannot be read" in preprocess(workflow, f"runs:/{run}/nothing.csv").error
+
+
+def test_a_file_uri_and_a_folder(tmp_path, small_data):
+    workflow = Workflow(tmp_path / "store")
+    assert preprocess(workflow, small_data.as_uri()).code == 0
+    folder = tmp_path / "many"
+    folder.mkdir()
+    lines = small_data.read_text().splitlines(keepends=True)
+    for part in range(3):
+        (folder / f"{part}.csv").write_text("".join([lines[0], *lines[1 + 300 * part : 301 + 300 * part]]))
+    result = preprocess(workflow, str(folder))
+    assert result.code == 0, result.output
+    assert workflow.last().data.metrics["rows_in"] == 900
+    assert sorted(path.name for path in workflow.artifacts(workflow.last(), "inputs/many").iterdir()) == [
+        "0.csv",
+        "1.csv",
+        "2.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("http://127.0.0.1:9/wines.csv", "cannot be read: "),
+        (
+            "kaggle:fedesoriano/spanish-wine-quality-dataset",
+            "needs the package kagglehub, which is not installed: pip install",
+        ),
+        ("gs://wines/wines.csv", "needs the package google-cloud-storage, which is not installed: pip install"),
+        ("carrier-pigeon://wines.csv", "no such kind of source; there are a path, file://, https://"),
+        ("file:///nowhere/wines.csv", "no such file"),
+    ],
+)
+def test_what_cannot_be_had(tmp_path, data, words):
+    workflow = Workflow(tmp_path)
+    result = preprocess(workflow, data)
+    assert result.code == 2
+    assert words in result.error
+    assert workflow.last().data.tags["workflow.error"] == result.error
+    assert "Traceback" not in result.output
+
+
+def test_a_web_server_that_lacks_the_file(web, tmp_path):
+    assert "cannot be read: HTTP Error 404" in preprocess(Workflow(tmp_path), f"{web}/nothing.csv").error
