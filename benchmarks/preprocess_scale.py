@@ -2,8 +2,8 @@
 
     python benchmarks/preprocess_scale.py
 
-The file is made up: eleven columns like the wines', a sixth of the rows copies. The growth exponent is that of wall time
-and peak memory from the second largest size to the largest: 1 is in proportion to the rows.
+The file is made up: eleven columns like the wines', a sixth of the rows copies. The growth exponent is that of wall
+time and peak memory from the second largest size to the largest: 1 is in proportion to the rows.
 """
 
 import math

@@ -30,6 +30,7 @@ class Written(io.RawIOBase):
     """A file that hands on what is written to it, so that a large text need not be held."""
 
     def __init__(self, hand_on: Callable[[bytes], None]):
+        """Hand everything on to `hand_on`."""
         self.hand_on = hand_on
 
     def writable(self) -> bool:
