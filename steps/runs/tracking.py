@@ -23,6 +23,7 @@ from errors import UserError
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
+DATASET_ROWS = 10_000
 TAG_LENGTH = 5000  # the least that tracking stores hold
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
@@ -85,9 +86,14 @@ def is_alive(process: int) -> bool:
 
 
 def log_dataset(frame: Any, target: str, data: str, context: str) -> None:
-    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`."""
+    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
+
+    MLflow looks at every value to find the types, so of a long frame it gets the beginning, from which it also takes
+    the digest; how many rows there are is among the metrics.
+    """
     source = LocalArtifactDatasetSource(data)
-    dataset = mlflow.data.from_pandas(frame, source=source, targets=target, name=f"{Path(data).stem}-{context}")
+    beginning = frame.head(DATASET_ROWS)
+    dataset = mlflow.data.from_pandas(beginning, source=source, targets=target, name=f"{Path(data).stem}-{context}")
     mlflow.log_input(dataset, context=context)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from errors import UserError
 from tabular.contract import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, Contract, values_of
 
-SAMPLE = 50_000  # rows to look at, evenly spaced
+SAMPLE = 20_000  # rows to look at, evenly spaced
 FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later
 MANY_FAULTS = 0.5  # of the target's, which must be numbers
 ENOUGH = 20  # values of which one may always be a fault
@@ -134,10 +134,15 @@ def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
 
 def best(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Column, set[str]] | None:
     """The first candidate that reads the most of the texts, if that is nearly all; and words that mean missing."""
-    scores = [values_of(texts, candidate).notna().mean() for candidate in candidates]
-    if not scores:
+    chosen, most = None, -1.0
+    for candidate in candidates:
+        share = values_of(texts, candidate).notna().mean()
+        if share > most:
+            chosen, most = candidate, share
+        if share == 1:
+            break
+    if chosen is None:
         return None
-    chosen = candidates[int(np.argmax(scores))]
     odd = texts[values_of(texts, chosen).isna()]
     words = {word for word in odd.unique() if not any(sign.isdigit() for sign in word)}
     if len(words) <= MOST_SPELLINGS < len(odd) and len(odd) < len(texts) / 2:

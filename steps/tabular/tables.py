@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 
 from errors import UserError
 
@@ -24,7 +25,7 @@ COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open
 BYTE_ORDER_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 NOT_LATIN = ["cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "euc_kr", "big5"]
 PAGE = (b"<!doctype html", b"<html")
-READ = "SELECT * FROM read_csv(?, all_varchar = true, header = true, store_rejects = true)"
+READ = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true)"
 LOST = "SELECT line, coalesce(column_name, '') AS column_name, csv_line, error_type FROM reject_errors ORDER BY line"
 NO_ROW = {
     "MISSING COLUMNS": "has too few fields",
@@ -166,11 +167,12 @@ def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             lost = database.sql(LOST).df()
         except duckdb.Error as error:
             raise UserError(f"data {name}: not a table: {first_line(error)}") from error
-    frame = table.to_pandas()
-    frame.columns = unique([str(column).strip() for column in frame.columns])
+    names = unique([name.strip() for name in table.column_names])
+    table = pyarrow.table([trimmed(column) for column in table.columns], names)
+    frame = table.to_pandas(self_destruct=True, split_blocks=True)
+    del table  # its memory went to the frame, column by column
     if all(column.replace(".", "", 1).lstrip("-").isdecimal() for column in frame.columns):
         raise UserError(f"data {name}: no names of columns, but {', '.join(frame.columns[:5])} in its first line")
-    frame = frame.apply(lambda column: column.str.strip().replace("", None))
     rows = np.arange(2, len(frame) + lost["line"].nunique() + 2)
     frame.index = np.setdiff1d(rows, lost["line"])[: len(frame)]  # places in the file, if no field spans lines
     if frame.empty:
@@ -185,6 +187,14 @@ def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
     )
     return frame, breaches
+
+
+def trimmed(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """The texts of a column without blanks around them; what was only blanks is missing."""
+    from pyarrow import compute
+
+    texts = compute.utf8_trim_whitespace(column)
+    return compute.if_else(compute.equal(texts, ""), None, texts)
 
 
 def told(error_type: str) -> str:
