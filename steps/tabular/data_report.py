@@ -81,7 +81,7 @@ def column_line(values: pd.Series, column: Column, note: str) -> dict[str, objec
         "distinct": f"{known.nunique():,}",
         "range": reach,
         "distribution": picture(known, column),
-        "note": note,
+        "note": "" if column.kind == CATEGORICAL else note,  # it would count the categories again
     }
 
 

@@ -57,7 +57,7 @@ def scores_with_and_without_copies(
 
     def score(places: np.ndarray) -> float:
         train, test = train_test_split(places, test_size=0.2, random_state=seed)
-        model = KNeighborsRegressor().fit(features[train], target[train])
+        model = KNeighborsRegressor(weights="distance").fit(features[train], target[train])
         return float(r2_score(target[test], model.predict(features[test])))
 
     every = np.arange(len(sample))
