@@ -33,7 +33,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
-    from tabular import estimators, plots, scoring
+    from tabular import estimators, plots, scoring, split
     from tabular.model_report import model_report
 
     model, seed = parameters["model"], parameters["seed"]
@@ -63,7 +63,8 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
         values.to_parquet(folder / "shap_values.parquet")
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
         again = lineage.instruction(STEP, parameters)
-        page = model_report(parameters, terms, metrics, tables, pictures, leak, again)
+        question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
+        page = model_report(parameters, terms, metrics, tables, pictures, leak, question, again)
         (folder / "report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(metrics)
     tracking.log_dataset(test, terms.target, parameters["data"], "testing")

@@ -169,6 +169,17 @@ def test_other_parameters_and_groups(workflow):
     assert not wineries[0] & wineries[1]
 
 
+def test_the_future(workflow):
+    result = workflow.run("evaluate", split="time", time="year", model="linear", shap_samples="3")
+    assert result.code == 0, result.output
+    run = workflow.last()
+    assert "whose year is later than all it has learned from" in workflow.artifacts(run, "report.html").read_text()
+    trained = workflow.client.get_run(run.data.tags["workflow.upstream"])
+    preprocessed = workflow.client.get_run(trained.data.tags["workflow.upstream"])
+    years = [pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["year"] for part in ("train", "test")]
+    assert years[0].max() < years[1].min()
+
+
 def results(workflow: Workflow) -> dict[str, object]:
     """Digests of the artifacts, and the metrics, of every step that `main` made."""
     found = {}

@@ -27,6 +27,7 @@ def model_report(
     tables: dict[str, pd.DataFrame],
     pictures: dict[str, bytes],
     leak: str,
+    question: str,
     instruction: str,
 ) -> str:
     """The page about one model on the test part.
@@ -38,6 +39,7 @@ def model_report(
         tables: `segments.csv` and `worst_predictions.csv`.
         pictures: PNG bytes by file name.
         leak: what is wrong with the test part, if anything.
+        question: what a score on the test part answers.
         instruction: the command that makes the result again.
     """
     unit = f" {terms.unit}" if terms.unit else ""
@@ -46,7 +48,7 @@ def model_report(
     lead = (
         f"On rows it has not seen, {model} misses the {terms.target} by {number(error)}{unit} on average (95 % interval"
         f" {number(metrics['mean_absolute_error_low'])} to {number(metrics['mean_absolute_error_high'])});"
-        f" always answering the typical {terms.target} misses by {number(typical)}{unit}."
+        f" always answering the typical {terms.target} misses by {number(typical)}{unit}. This is how well {question}."
     )
     segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
     sections = [
