@@ -24,6 +24,9 @@ UNIQUE = 0.9  # share of distinct values from which a text tells one row from al
 MANY = 50
 WORDS = 5  # a text of more than so many words is prose
 CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re.I)
+LIKE_A_NUMBER = (
+    rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # roughly, to save trying all ways to read one
+)
 IDENTIFIER = re.compile(r"(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$", re.I)
 
 
@@ -110,6 +113,8 @@ def boolean(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
 
 def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of numbers, with the sign, the separators and the currency that they are written with."""
+    if texts.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MANY_FAULTS:
+        return None
     found = sorted({sign for text in texts.head(1000) for sign in CURRENCY.findall(text)})
     remove = tuple(sorted(found, key=len, reverse=True))  # a longer one may hold a shorter
     styles = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow
 
@@ -154,7 +153,10 @@ def guessed_encoding(start: bytes) -> str:
 
 
 def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a UTF-8 text file and its lines that are no rows; delimiter and quotes are found by DuckDB."""
+    """The rows of a UTF-8 text file and its lines that are no rows; delimiter and quotes are found by DuckDB.
+
+    The index is a row's place in the file, if no field spans several lines.
+    """
     import duckdb
 
     with open(path, "rb") as file:
@@ -173,8 +175,7 @@ def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     del table  # its memory went to the frame, column by column
     if all(column.replace(".", "", 1).lstrip("-").isdecimal() for column in frame.columns):
         raise UserError(f"data {name}: no names of columns, but {', '.join(frame.columns[:5])} in its first line")
-    rows = np.arange(2, len(frame) + lost["line"].nunique() + 2)
-    frame.index = np.setdiff1d(rows, lost["line"])[: len(frame)]  # places in the file, if no field spans lines
+    frame.index = pd.RangeIndex(2, len(frame) + lost["line"].nunique() + 2).difference(lost["line"])[: len(frame)]
     if frame.empty:
         reason = f"and line {lost['line'][0]} {told(lost['error_type'][0])}" if len(lost) else "and no rows"
         raise UserError(f"data {name}: a header, {', '.join(frame.columns[:5])}, {reason}")
