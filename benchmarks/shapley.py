@@ -19,7 +19,7 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from tabular import contract, estimators, shapley, split  # noqa: E402
+from tabular import contract, estimators, shapley, split, tables  # noqa: E402
 from tabular.threads import one_thread  # noqa: E402
 
 
@@ -68,7 +68,7 @@ def default_explainer(estimator, rows: pd.DataFrame, background: pd.DataFrame) -
 def main(data: str) -> None:
     """Print a table."""
     terms = contract.read_contract(PROJECT / "data/wines.yaml")
-    frame, _ = contract.enforce(contract.read_data(Path(data), terms), terms, True)
+    frame, _ = contract.enforce(tables.read_table(Path(data))[0], terms, True)
     training, test = split.split(frame, 0.2, 0)
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")

@@ -1,6 +1,7 @@
 """The chain evaluate → train → preprocess → data: find the run that a step needs, or make it."""
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -156,7 +157,11 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[s
     for path, digest in proofs.items():
         with downloaded(run, path) as copy:
             digests[path] = digest(copy)
-    metrics = {name: value for name, value in sorted(run.data.metrics.items()) if not name.startswith("system/")}
+    metrics = {
+        name: value if math.isfinite(value) else None  # JSON has no word for it
+        for name, value in sorted(run.data.metrics.items())
+        if not name.startswith("system/")
+    }
     return {"metrics": metrics, "artifacts": digests}
 
 

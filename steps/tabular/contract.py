@@ -1,7 +1,6 @@
 """The data contract: what the columns of a file mean, and which of its rows keep to it."""
 
 import dataclasses
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,33 +13,11 @@ import yaml
 from pyarrow import compute
 
 from errors import UserError
+from tabular.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
 from tabular.tables import BREACH
 
-NUMERIC, CATEGORICAL, BOOLEAN, DATE = "numeric", "categorical", "boolean", "date"
-KINDS = (NUMERIC, CATEGORICAL, BOOLEAN, DATE)
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
-SPELLINGS_OF_TRUTH = dict.fromkeys(("true", "yes", "y", "t", "on", "sí", "si", "ja", "oui", "sim", "1"), 1.0) | (
-    dict.fromkeys(("false", "no", "n", "f", "off", "nein", "non", "não", "0"), 0.0)
-)
-SPACE = "[ \u00a0\u202f]"  # also the kinds that do not break a line
-DAY = np.timedelta64(1, "D")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its kind, how its values are written, and the range [low, high] that a number must lie in.
-
-    Numbers have a `decimal` sign, perhaps a separator of `thousands`, and texts to `remove` before they are read, such
-    as a currency sign. Dates have a `format` as strptime takes it.
-    """
-
-    kind: str
-    range: tuple[float, float] | None = None
-    decimal: str = "."
-    thousands: str = ""
-    remove: tuple[str, ...] = ()
-    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,48 +124,6 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
         return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000) if given else ""
 
     return "\n".join([dumped(parts).strip(), "columns:", *lines, dumped(ends)])
-
-
-def values_of(texts: pd.Series, terms: Column) -> pd.Series:
-    """The numbers that a column's values stand for, NaN where they stand for none: (rows,) of float64.
-
-    A date is its days since 1970-01-01, a boolean is 1 or 0. What is typed already is only converted.
-    """
-    if terms.kind == DATE:
-        return days(texts, terms.format)
-    if pd.api.types.is_numeric_dtype(texts) or pd.api.types.is_bool_dtype(texts):
-        return texts.astype("float64")
-    if terms.kind == BOOLEAN:
-        return texts.str.lower().map(SPELLINGS_OF_TRUTH).astype("float64")
-    for part in terms.remove:
-        texts = texts.str.replace(part, "", regex=False)
-    if terms.thousands:
-        mark = SPACE if terms.thousands == " " else re.escape(terms.thousands)
-        grouped = rf"\s*[-+−]?\d{{1,3}}(?:{mark}\d{{3}})+(?:{re.escape(terms.decimal)}\d*)?\s*"
-        texts = texts.where(texts.str.fullmatch(grouped) | ~texts.str.strip().str.contains(mark))
-        texts = texts.str.replace(mark, "", regex=True)
-    if terms.decimal != ".":
-        texts = texts.where(~texts.str.contains(".", regex=False)).str.replace(terms.decimal, ".", regex=False)
-    return floats(texts)
-
-
-def floats(texts: pd.Series) -> pd.Series:
-    """Numbers with a decimal point, NaN for what is none: (rows,) of float64."""
-    try:
-        numbers = pyarrow.Array.from_pandas(texts).cast(pyarrow.float64())  # five times as fast, if all can be read
-        return pd.Series(numbers.to_numpy(zero_copy_only=False), texts.index)
-    except pyarrow.ArrowInvalid:
-        return pd.to_numeric(texts.str.strip().str.replace("−", "-"), errors="coerce").astype("float64")
-
-
-def days(values: pd.Series, form: str) -> pd.Series:
-    """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64."""
-    dates = pd.to_datetime(values, format=form or None, errors="coerce", utc=True)
-    return (
-        (dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us"))
-        / DAY
-        * pd.Series(1.0, values.index)
-    )
 
 
 def enforce(

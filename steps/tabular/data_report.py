@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from tabular.contract import CATEGORICAL, DATE, Column, Contract, Report
+from tabular.columns import CATEGORICAL, DATE, Column
+from tabular.contract import Contract, Report
 from tabular.report import Section, number, page
 
 READABLE = {

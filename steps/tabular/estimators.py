@@ -7,7 +7,8 @@ from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from tabular.contract import CATEGORICAL, DATE, Contract
+from tabular.columns import CATEGORICAL, DATE
+from tabular.contract import Contract
 
 if TYPE_CHECKING:
     from numpy import ndarray

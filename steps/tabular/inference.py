@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from errors import UserError
-from tabular.contract import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, Contract, values_of
+from tabular.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, values_of
+from tabular.contract import Contract
 
 SAMPLE = 20_000  # rows to look at, evenly spaced
 FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later

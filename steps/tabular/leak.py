@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from tabular.contract import CATEGORICAL, Contract
+from tabular.columns import CATEGORICAL
+from tabular.contract import Contract
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
 LOOKED_AT = 20_000

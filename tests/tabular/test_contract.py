@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from errors import UserError
-from tabular.contract import Column, Contract, contract_text, enforce, read_contract, values_of
+from tabular.columns import Column, values_of
+from tabular.contract import Contract, contract_text, enforce, read_contract
 from tabular.tables import read_table
 
 TERMS = Contract(

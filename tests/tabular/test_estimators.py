@@ -5,7 +5,8 @@ import skops.io
 
 from errors import UserError
 from tabular import estimators, shapley
-from tabular.contract import Column, Contract
+from tabular.columns import Column
+from tabular.contract import Contract
 
 TERMS = Contract(
     target="price",

@@ -4,7 +4,8 @@ import pytest
 from conftest import PROJECT
 
 from errors import UserError
-from tabular.contract import Column, enforce, read_contract
+from tabular.columns import Column
+from tabular.contract import enforce, read_contract
 from tabular.inference import column_of, infer
 from tabular.leak import giveaways, scores_with_and_without_copies
 from tabular.tables import read_table
