@@ -10,6 +10,7 @@ import mlflow
 
 import preprocess
 from runs import sources, step, tracking
+from runs.parameters import resolved
 
 PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
 
@@ -19,7 +20,7 @@ def contract(given: dict) -> None:
     from tabular.contract import contract_text
     from tabular.tables import read_table
 
-    parameters = {p.name: given.get(p.name, p.convert(p.default)) for p in PARAMETERS}
+    parameters = resolved(PARAMETERS, given)
     tracking.describe("contract", parameters)
     mlflow.set_tag("workflow.step", "contract")
     rows, _ = read_table(sources.located("data", parameters["data"], preprocess.PROJECT))

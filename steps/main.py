@@ -25,7 +25,7 @@ import preprocess
 import train
 from errors import UserError
 from runs import fingerprint, lineage, step, tracking
-from runs.parameters import Parameter, mapping, nearest, several_of
+from runs.parameters import Parameter, mapping, nearest, resolved, several_of
 from tabular.estimators import MODELS
 
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
@@ -54,7 +54,7 @@ LEADERBOARD = (
 
 def main(given: dict) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
-    parameters = {p.name: given.get(p.name, p.convert(p.default)) for p in PARAMETERS}
+    parameters = resolved(PARAMETERS, given)
     models, model_params = parameters["models"], parameters["model_params"]
     for model, own in model_params.items():
         if model not in models:

@@ -26,7 +26,7 @@ from errors import Difference, UserError
 from preprocess import PROJECT
 from runs import comparison, git, receipt, reproduction, step, tracking
 from runs.comparison import DIFFERS, EQUAL, Row
-from runs.parameters import Parameter, at_least_zero, one_of
+from runs.parameters import Parameter, at_least_zero, one_of, resolved
 from tabular.report import Section, page
 
 PARAMETERS = (
@@ -56,7 +56,7 @@ def reproduce(given: dict) -> None:
 
     Raises UserError if something that it takes cannot be had, Difference if the result is not the same.
     """
-    parameters = {p.name: given.get(p.name, p.convert(p.default)) for p in PARAMETERS}
+    parameters = resolved(PARAMETERS, given)
     if not parameters["run"]:
         raise UserError("run: name the run to reproduce by its id, or by the path or URI of its receipt")
     recorded, patch = reproduction.find(parameters["run"], PROJECT)

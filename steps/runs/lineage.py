@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from errors import UserError
 from runs import fingerprint, git, receipt
-from runs.parameters import Parameter, as_text
+from runs.parameters import Parameter, as_text, resolved
 from runs.tracking import artifacts, console, describe, downloaded, opened, warn
 
 AUTO = "auto"
@@ -53,8 +53,7 @@ class Step:
 
     def resolve(self, given: Mapping[str, Any], upstream: Run | None) -> dict[str, Any]:
         """All parameters that the step's result rests on: the upstream run's, and its own, given or default."""
-        own = {p.name: given.get(p.name, p.convert(p.default)) for p in self.parameters}
-        return (parameters_of(upstream) if upstream else {}) | own
+        return (parameters_of(upstream) if upstream else {}) | resolved(self.parameters, given)
 
     def label(self, parameters: Mapping[str, Any]) -> str:
         """A readable name for a run: `train rf`."""
@@ -108,10 +107,7 @@ def find(mark: str) -> Run | None:
 def finished_run(run_id: str, step: Step, given: Mapping[str, Any]) -> Run:
     """The run `run_id`, if it is a complete run of `step` that `given` does not contradict; else UserError."""
     name = f"{step.run_id_parameter}={run_id}"
-    try:
-        run = mlflow.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"{name}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
+    run = existing_run(name, run_id)
     made_by = run.data.tags.get("workflow.step")
     if made_by != step.name:
         raise UserError(f"{name}: that is a run of {made_by or 'another project'}, not of {step.name}")
@@ -125,6 +121,14 @@ def finished_run(run_id: str, step: Step, given: Mapping[str, Any]) -> Run:
                 f"{key}={given[key]} contradicts {name}, which was made with {key}={recorded[key]}; leave one out"
             )
     return run
+
+
+def existing_run(name: str, run_id: str) -> Run:
+    """The run `run_id`; UserError, which begins with `name`, if it is not in this tracking store."""
+    try:
+        return mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"{name}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
 
 
 def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None:

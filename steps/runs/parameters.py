@@ -4,7 +4,7 @@ import argparse
 import difflib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,11 @@ def convert(parameter: Parameter, text: str) -> Any:
         return parameter.convert(text)
     except ValueError as error:
         raise UserError(f"{parameter.name}={text}: {error}") from error
+
+
+def resolved(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each parameter: given, or its default."""
+    return {p.name: given.get(p.name, p.convert(p.default)) for p in parameters}
 
 
 def as_text(value: Any) -> str:

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from errors import UserError
 from runs import fingerprint, git, receipt, sources
 from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
-from runs.lineage import Step, outcome_of, parameters_of, receipt_of
+from runs.lineage import Step, existing_run, outcome_of, parameters_of, receipt_of
 from runs.parameters import as_text
 from runs.tracking import console
 
@@ -53,10 +53,7 @@ def find(name: str, project: Path) -> tuple[dict, bytes]:
 
 def receipt_uri(run_id: str) -> str:
     """Where the receipt of a finished run is; UserError if it cannot have one."""
-    try:
-        run = mlflow.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"run={run_id}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
+    run = existing_run(f"run={run_id}", run_id)
     tags = run.data.tags
     if run.info.status != "FINISHED":
         reason = tags.get("workflow.error", "it has not finished")

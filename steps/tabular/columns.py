@@ -67,8 +67,5 @@ def floats(texts: pd.Series) -> pd.Series:
 def days(values: pd.Series, form: str) -> pd.Series:
     """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64."""
     dates = pd.to_datetime(values, format=form or None, errors="coerce", utc=True)
-    return (
-        (dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us"))
-        / DAY
-        * pd.Series(1.0, values.index)
-    )
+    since = dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us")
+    return pd.Series(since / DAY, values.index)

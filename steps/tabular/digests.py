@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
+from tabular.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -19,11 +20,16 @@ SKOPS_ID = re.compile(r"\d{9,}")  # skops names objects by their address in memo
 
 def table(path: Path) -> dict[str, Any]:
     """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
+    return {"sha256": digest(read(path))}
+
+
+def digest(rows: "Table") -> str:
+    """SHA-256 of rows as CSV text."""
     import pyarrow.csv
 
     content = hashlib.sha256()
-    pyarrow.csv.write_csv(read(path), Written(content.update))
-    return {"sha256": content.hexdigest()}
+    pyarrow.csv.write_csv(rows, Written(content.update))
+    return content.hexdigest()
 
 
 class Written(io.RawIOBase):
@@ -45,7 +51,8 @@ class Written(io.RawIOBase):
 
 def numbers(path: Path) -> dict[str, Any]:
     """As `table`, with a sample of the floating-point numbers, row by row, to compare within a tolerance."""
-    return table(path) | sampled([read(path).to_pandas().select_dtypes("float")])
+    rows = read(path)
+    return {"sha256": digest(rows)} | sampled([rows.to_pandas().select_dtypes("float")])
 
 
 def read(path: Path) -> "Table":
@@ -75,11 +82,12 @@ def model(path: Path) -> dict[str, Any]:
 
         content = hashlib.sha256(renamed(file.read("schema.json").decode()).encode())
         arrays = []
-        for name in sorted(file.namelist(), key=lambda name: (len(renamed(name)), renamed(name))):
-            if name != "schema.json":
-                content.update(renamed(name).encode() + file.read(name))
-            if name.endswith(".npy"):
-                arrays.append(np.load(io.BytesIO(file.read(name)), allow_pickle=False))
+        others = {renamed(name): name for name in file.namelist() if name != "schema.json"}
+        for alias in sorted(others, key=lambda alias: (len(alias), alias)):
+            data = file.read(others[alias])
+            content.update(alias.encode() + data)
+            if alias.endswith(".npy"):
+                arrays.append(np.load(io.BytesIO(data), allow_pickle=False))
     return {"sha256": content.hexdigest()} | sampled(array for array in arrays if array.dtype.kind == "f")
 
 
@@ -88,5 +96,5 @@ def sampled(arrays: Iterable[Any]) -> dict[str, Any]:
     import numpy as np
 
     flat = np.concatenate([np.ravel(array) for array in arrays] or [np.empty(0)])
-    places = np.unique(np.linspace(0, len(flat) - 1, min(SAMPLE, len(flat))).astype(int))
-    return {"count": len(flat), "sample": [float(x) if np.isfinite(x) else None for x in flat[places]]}
+    shown = flat[evenly_spaced(len(flat), SAMPLE)]
+    return {"count": len(flat), "sample": [float(x) if np.isfinite(x) else None for x in shown]}

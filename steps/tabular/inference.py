@@ -4,12 +4,12 @@ import re
 import warnings
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from errors import UserError
 from tabular.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, values_of
 from tabular.contract import Contract
+from tabular.sampling import evenly_spaced
 
 SAMPLE = 20_000  # rows to look at, evenly spaced
 FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later
@@ -48,8 +48,7 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     for name in filter(None, (target, group, time)):
         if name not in frame:
             raise UserError(f"no column {name}; the file has {', '.join(map(str, frame.columns[:20]))}")
-    places = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE, len(frame))).astype(int))
-    sample = frame.iloc[places]
+    sample = frame.iloc[evenly_spaced(len(frame), SAMPLE)]
     drop = {name: "holds lists or other nested values" for name in frame if is_nested(sample[name])}
     sample = sample.drop(columns=list(drop)).drop_duplicates()
     columns, missing, notes = {}, set(), {}
@@ -127,12 +126,13 @@ def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of dates in one format."""
     from pandas.tseries.api import guess_datetime_format
 
+    examples = texts.drop_duplicates().head(50)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that the day does not come first where it does not
         formats = {
             guess_datetime_format(text, dayfirst=first): None
             for first in (True, False)
-            for text in texts.drop_duplicates().head(50)
+            for text in examples
             if any(mark in text for mark in "-/. :") or re.fullmatch(r"(?:19|20)\d{6}", text)
         }
     return best(texts, [Column(DATE, format=form) for form in formats if form], faults)

@@ -5,6 +5,7 @@ import pandas as pd
 
 from tabular.columns import CATEGORICAL
 from tabular.contract import Contract
+from tabular.sampling import evenly_spaced
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
 LOOKED_AT = 20_000
@@ -17,7 +18,7 @@ def giveaways(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
     `frame` holds the typed columns of the contract; up to `LOOKED_AT` of its rows, evenly spaced, are looked at. Ranks
     are compared too, so that a logarithm is found.
     """
-    frame = frame.iloc[np.unique(np.linspace(0, len(frame) - 1, min(LOOKED_AT, len(frame))).astype(int))]
+    frame = frame.iloc[evenly_spaced(len(frame), LOOKED_AT)]
     target = frame[contract.target]
     found = {}
     for name in contract.features:

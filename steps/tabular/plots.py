@@ -9,6 +9,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from tabular.sampling import evenly_spaced
+
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
 DOTS = 5000  # more than that hide each other, and take their time
 COLD_TO_WARM = LinearSegmentedColormap.from_list("cold_to_warm", ["#3b6fb6", "#b9a6b8", "#c02942"])
@@ -29,11 +31,6 @@ def save(figure: Figure, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def some(rows: int) -> np.ndarray:
-    """Places of the rows to draw as dots: all, or as many as can be told apart, evenly spaced."""
-    return np.unique(np.linspace(0, rows - 1, min(DOTS, rows)).astype(int))
-
-
 def plain_log_axis(axis) -> None:
     """Log scale with ticks that read 10, 100, 1,000."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -51,7 +48,7 @@ def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str
         plain_log_axis(axes.yaxis)
         axes.fill_between([low, high], [low / 2, high / 2], [low * 2, high * 2], color=SOFT, alpha=0.35, lw=0,
                           label="within a factor of 2")  # fmt: skip
-    shown = some(len(true))
+    shown = evenly_spaced(len(true), DOTS)
     axes.scatter(true[shown], predicted[shown], s=14, alpha=0.55, color=ACCENT, linewidths=0)
     axes.set(xlabel=f"true {target}", ylabel=f"predicted {target}", title=title, aspect="equal")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
@@ -63,7 +60,7 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
     figure, axes = blank()
     error = predicted - true
     axes.axhline(0, color=INK, linewidth=1)
-    shown = some(len(error))
+    shown = evenly_spaced(len(error), DOTS)
     axes.scatter(predicted[shown], error[shown], s=14, alpha=0.5, color=ACCENT, linewidths=0)
     groups = pd.DataFrame({"predicted": predicted, "error": error}).groupby(
         pd.qcut(predicted, 10, duplicates="drop"), observed=True
