@@ -68,8 +68,8 @@ def default_explainer(estimator, rows: pd.DataFrame, background: pd.DataFrame) -
 def main(data: str) -> None:
     """Print a table."""
     terms = contract.read_contract(PROJECT / "data/wines.yaml")
-    frame, _ = contract.enforce(tables.read_table(Path(data))[0], terms, True)
-    training, test = split.split(frame, 0.2, 0)
+    frame, _ = contract.enforce(tables.read_table(Path(data))[0], terms)
+    training, test = split.split(split.distinct(frame)[0], 0.2, 0)
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
     for model in ("linear", "knn", "rf", "extra_trees"):

@@ -72,19 +72,22 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
     from tabular.data_report import data_report
 
     found, lost, terms, notes = understood(parameters)
-    rows, kept = contract.enforce(found, terms, parameters["duplicates"] == "drop", lost)
-    del found
+    typed, kept = contract.enforce(found, terms, lost)
+    del found  # a million rows of text are a few hundred megabytes
+    rows, copies = split.distinct(typed)
+    if parameters["duplicates"] == "keep":
+        rows = rows.loc[rows.index.repeat(copies)].reset_index(drop=True)
     way, by = parameters["split"], split_column(parameters["split"], terms)
     train, test = split.split(rows, parameters["test_size"], parameters["seed"], way, by)
     counts = {
         "rows_in": kept.rows_in,
         "rows_rejected": kept.rejected["row"].nunique(),
-        "rows_duplicate": kept.rows_duplicate,
+        "rows_duplicate": len(typed) - len(copies),
         "rows_train": len(train),
         "rows_test": len(test),
         "rows_overlap": int(split.seen(train, test).sum()),
     }
-    scores = leak.scores_with_and_without_copies(rows, kept.copies, terms, parameters["seed"])
+    scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
     warnings = [*suspicious(rows, terms), *copies_told(counts, scores)]
     with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")

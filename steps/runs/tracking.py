@@ -1,5 +1,6 @@
 """One MLflow run: opened, described, given artifacts, closed whatever happens."""
 
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from errors import UserError
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
-DATASET_ROWS = 10_000
+DATASET_ROWS = 1000
 TAG_LENGTH = 5000  # the least that tracking stores hold
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
@@ -88,12 +89,15 @@ def is_alive(process: int) -> bool:
 def log_dataset(frame: Any, target: str, data: str, context: str) -> None:
     """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
 
-    MLflow looks at every value to find the types, so of a long frame it gets the beginning, from which it also takes
-    the digest; how many rows there are is among the metrics.
+    MLflow looks at every value to find the types, and takes its digest from the first 10,000 rows; here the types are
+    those of the first `DATASET_ROWS`, and the digest is of all rows.
     """
-    source = LocalArtifactDatasetSource(data)
+    from pandas.util import hash_pandas_object
+
+    name, source = f"{Path(data).stem}-{context}", LocalArtifactDatasetSource(data)
+    digest = hashlib.sha256(hash_pandas_object(frame, index=False).to_numpy().tobytes()).hexdigest()[:8]
     beginning = frame.head(DATASET_ROWS)
-    dataset = mlflow.data.from_pandas(beginning, source=source, targets=target, name=f"{Path(data).stem}-{context}")
+    dataset = mlflow.data.from_pandas(beginning, source, targets=target, name=name, digest=digest)
     mlflow.log_input(dataset, context=context)
 
 

@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow
 import yaml
-from pyarrow import compute
 
 from errors import UserError
 from tabular.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
@@ -59,8 +56,6 @@ class Report:
 
     rows_in: int
     rejected: pd.DataFrame  # a row per breach of the contract: line of the file, column, value, reason
-    rows_duplicate: int
-    copies: np.ndarray  # how often each distinct row occurs, in their order
     missing: dict[str, int]  # per column, among the rows that keep to the contract
     ignored: list[str]  # columns of the file that the contract does not name
 
@@ -126,15 +121,12 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
     return "\n".join([dumped(parts).strip(), "columns:", *lines, dumped(ends)])
 
 
-def enforce(
-    frame: pd.DataFrame, contract: Contract, drop_duplicates: bool, lost: pd.DataFrame | None = None
-) -> tuple[pd.DataFrame, Report]:
-    """The rows that keep to the contract, typed and in an order that does not depend on the file's; and a report.
+def enforce(frame: pd.DataFrame, contract: Contract, lost: pd.DataFrame | None = None) -> tuple[pd.DataFrame, Report]:
+    """The rows that keep to the contract, categories as text and all else as float64; and what became of the others.
 
     Args:
         frame: (rows, columns) as `read_table` gives it, its index being the rows' places in the file.
         contract: what the columns mean.
-        drop_duplicates: whether exact duplicates of a row are dropped.
         lost: the lines of the file that are no rows, with the columns of `BREACH`.
 
     Raises UserError if a column is not there, or if more than half of the rows break the contract.
@@ -144,7 +136,7 @@ def enforce(
             f"no column {', '.join(absent)}; the data has {', '.join(map(str, frame.columns[:12]))}."
             " Is the contract the one for this file (-P contract=…)?"
         )
-    typed, rejected = check(frame, contract)
+    kept, rejected = check(frame, contract)
     if lost is not None and len(lost):
         rejected = pd.concat([rejected, lost]).sort_values(["row", "column"], ignore_index=True)
     rows_in = len(frame) + (0 if lost is None else lost["row"].nunique())
@@ -157,35 +149,9 @@ def enforce(
             f"{rejected_rows:,} of {rows_in:,} rows break the contract: {named}"
             f" (first: {example['value']!r} in line {example['row']}); mend the file or the contract"
         )
-    kept = ordered(typed)
-    first = differs_from_above(kept)
-    report = Report(
-        rows_in=rows_in,
-        rejected=rejected,
-        rows_duplicate=int((~first).sum()),
-        copies=np.bincount(np.cumsum(first) - 1),
-        missing={name: int(count) for name, count in typed.isna().sum().items()},
-        ignored=[name for name in frame if name not in {*contract.columns, *contract.drop}],
-    )
-    return kept[first].reset_index(drop=True) if drop_duplicates and not first.all() else kept, report
-
-
-def ordered(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the order of their values, missing ones last; pyarrow sorts them in a third of pandas' time."""
-    keys = [(name, "ascending", "at_end") for name in frame]
-    order = compute.sort_indices(pyarrow.Table.from_pandas(frame, preserve_index=False), keys)
-    return frame.take(order.to_numpy()).reset_index(drop=True)
-
-
-def differs_from_above(frame: pd.DataFrame) -> np.ndarray:
-    """Whether each row is another than the one above it: (rows,) of bool."""
-    new = np.zeros(len(frame), dtype=bool)
-    new[:1] = True
-    for name in frame:
-        values = frame[name]
-        above = values.shift()
-        new |= (values.ne(above) & ~(values.isna() & above.isna())).to_numpy(dtype=bool, na_value=True)
-    return new
+    missing = {name: int(count) for name, count in kept.isna().sum().items()}
+    ignored = [name for name in frame if name not in {*contract.columns, *contract.drop}]
+    return kept, Report(rows_in, rejected, missing, ignored)
 
 
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -199,7 +165,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
         if terms.kind == CATEGORICAL:
             typed[name] = values.astype("str")
         else:
-            typed[name] = values_of(values, terms)
+            typed[name] = values_of(values, terms) + 0.0  # -0 becomes 0: equal rows must be the same to the last bit
             low, high = terms.range or FINITE
             outside = typed[name].notna() & ~typed[name].between(low, high)
             faults.append((name, values, values.notna() & typed[name].isna(), UNREADABLE[terms.kind]))
@@ -223,5 +189,5 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
         if breaches
         else pd.DataFrame(columns=BREACH)
     )
-    kept = pd.DataFrame(typed)
+    kept = pd.DataFrame(typed, copy=False)
     return kept.drop(index=table["row"].unique()) if len(table) else kept, table

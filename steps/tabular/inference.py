@@ -12,6 +12,7 @@ from tabular.contract import Contract
 from tabular.sampling import evenly_spaced
 
 SAMPLE = 20_000  # rows to look at, evenly spaced
+GLANCE = 1000  # texts of a column, to see whether they could be numbers at all
 FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later
 MANY_FAULTS = 0.5  # of the target's, which must be numbers
 ENOUGH = 20  # values of which one may always be a fault
@@ -89,7 +90,7 @@ def column_of(values: pd.Series, keep: bool = False) -> tuple[Column | None, set
     if pd.api.types.is_numeric_dtype(values):
         reason = "" if keep else aside(values, values.name)
         return (None, set(), reason) if reason else (Column(NUMERIC), set(), "")
-    spelt = {text for text in values.dropna().unique() if text in MISSING}
+    spelt = set(values[values.isin(MISSING)])
     texts = values[~values.isin(spelt)].dropna()
     if texts.nunique() <= 1:
         return None, spelt, "is empty" if texts.empty else "has one value in the whole file"
@@ -107,15 +108,16 @@ def column_of(values: pd.Series, keep: bool = False) -> tuple[Column | None, set
 
 def boolean(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of two words that mean true and false."""
-    words = {word.lower() for word in texts.unique()}
-    return (Column(BOOLEAN), set()) if len(words) == 2 and words <= SPELLINGS_OF_TRUTH.keys() else None
+    words = texts.str.lower().unique()
+    return (Column(BOOLEAN), set()) if len(words) == 2 and set(words) <= SPELLINGS_OF_TRUTH.keys() else None
 
 
 def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of numbers, with the sign, the separators and the currency that they are written with."""
-    if texts.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MANY_FAULTS:
+    some = texts.iloc[evenly_spaced(len(texts), GLANCE)]
+    if some.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MANY_FAULTS:
         return None
-    found = sorted({sign for text in texts.head(1000) for sign in CURRENCY.findall(text)})
+    found = sorted({sign for text in texts.head(GLANCE) for sign in CURRENCY.findall(text)})
     remove = tuple(sorted(found, key=len, reverse=True))  # a longer one may hold a shorter
     styles = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]
     candidates = [Column(NUMERIC, decimal=decimal, thousands=thousands, remove=remove) for decimal, thousands in styles]

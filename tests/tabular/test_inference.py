@@ -78,7 +78,7 @@ def test_the_bundled_file_is_understood_as_its_contract_says():
     assert {name: terms.kind for name, terms in found.columns.items()} == {n: t.kind for n, t in given.columns.items()}
     assert "N.V." in found.missing
     assert list(found.drop) == ["country"]
-    pd.testing.assert_frame_equal(enforce(frame, found, True)[0], enforce(frame, given, True)[0])
+    pd.testing.assert_frame_equal(enforce(frame, found)[0], enforce(frame, given)[0])
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,12 +7,30 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.split import FOLDS, folds, seen, split
+from tabular.split import FOLDS, distinct, folds, seen, split
 
 frames = st.lists(
     st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 400)), min_size=60, max_size=120, unique=True
 ).map(lambda rows: pd.DataFrame(sorted(rows), columns=["group", "value"]))
 sizes = st.sampled_from([0.2, 0.3, 0.5])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "B", "é", "", None]), st.sampled_from([-2.5, 0, 3, None]))), st.randoms()
+)
+def test_distinct_rows_in_an_order_of_their_own(rows, random):
+    names = ["Kind", "kind"]  # which DuckDB takes for one
+    frame = pd.DataFrame(rows, columns=names).astype({"Kind": "str", "kind": "float64"})
+    found, copies = distinct(frame)
+    expected = frame.drop_duplicates().sort_values(names, ignore_index=True)
+    pd.testing.assert_frame_equal(found, expected)
+    assert copies.sum() == len(frame)
+    counts = Counter(map(str, frame.itertuples(index=False)))  # a missing value equals none but in writing
+    assert copies.tolist() == [counts[str(row)] for row in found.itertuples(index=False)]
+    random.shuffle(rows)
+    shuffled = pd.DataFrame(rows, columns=names).astype(frame.dtypes)
+    pd.testing.assert_frame_equal(distinct(shuffled)[0], found)
 
 
 @settings(max_examples=50, deadline=None)
