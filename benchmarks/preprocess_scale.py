@@ -1,7 +1,8 @@
-"""How preprocess grows with the number of rows, against a bare script (bare.py) on the same file, in turn.
+"""How preprocess grows with the number of rows, against two scripts on the same file, in turn.
 
     python benchmarks/preprocess_scale.py
 
+One is bare (bare.py), the other does the same as an MLflow run (bare_run.py), which takes a time that no step can save.
 The file is made up: eleven columns like the wines', a sixth of the rows copies. The growth exponent is that of wall
 time and peak memory from the second largest size to the largest: 1 is in proportion to the rows.
 """
@@ -46,15 +47,18 @@ def main() -> None:
     for rows in SIZES:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            made_up(rows).to_csv(folder / "data.csv", index=False)
-            preprocess = [sys.executable, str(PROJECT / "steps/preprocess.py"), "--data", str(folder / "data.csv")]
-            measure([*preprocess, "--target", "price"], folder)  # makes the store
-            ours, theirs = [], []
-            for _ in range(ROUNDS):
-                theirs.append(measure([sys.executable, str(PROJECT / "benchmarks/bare.py"), "data.csv"], folder))
-                ours.append(measure([*preprocess, "--target", "price"], folder))
+            data = folder / "data.csv"
+            made_up(rows).to_csv(data, index=False)
+            preprocess = ["steps/preprocess.py", "--target", "price", "--data"]
+            scripts = [preprocess, ["benchmarks/bare.py"], ["benchmarks/bare_run.py"]]
+            commands = [[sys.executable, str(PROJECT / script), *rest, str(data)] for script, *rest in scripts]
+            measure(commands[0], folder)  # makes the store
+            ours, bare, bare_run = zip(
+                *([measure(words, folder) for words in commands] for _ in range(ROUNDS)), strict=True
+            )
         print(f"\n{rows:,} rows", end="")
-        compare("preprocess", ours, "bare script", theirs)
+        compare("preprocess", ours, "bare script", bare)
+        compare("preprocess", ours, "bare script as an MLflow run", bare_run)
         walls[rows], peaks[rows] = median([wall for wall, _, _ in ours]), median([peak for _, _, peak in ours])
     fewer, most = SIZES[-2:]
     for what, found in (("wall time", walls), ("peak memory", peaks)):
