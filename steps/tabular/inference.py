@@ -29,7 +29,8 @@ CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re
 LIKE_A_NUMBER = (
     rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # roughly, to save trying all ways to read one
 )
-IDENTIFIER = re.compile(r"(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$", re.I)
+IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$)|[a-z]I[dD]$")
+YEAR_FIRST = re.compile(r"%Y\W?%d")  # nobody writes the day between the year and the month
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
         raise UserError(f"time={time}: neither a date nor a number, so it has no order")
     if len(columns) == 1:
         reasons = "; ".join(f"{name} {reason}" for name, reason in drop.items())
-        raise UserError(f"no column is left to predict {target} from: {reasons or 'there is no other'}")
+        raise UserError(
+            f"no column is left to predict {target} from: {reasons or 'there is no other'}; name the columns to use"
+            " in a contract (-P contract=…)"
+        )
     spelt = tuple(sorted(missing))
     return Inferred(Contract(target, columns, missing=spelt, drop=drop, group=group, time=time), notes)
 
@@ -129,15 +133,21 @@ def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     from pandas.tseries.api import guess_datetime_format
 
     examples = texts.drop_duplicates().head(50)
+
+    def days_of_the_month(form: str) -> int:
+        return pd.to_datetime(examples, format=form, errors="coerce").dt.day.nunique()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that the day does not come first where it does not
-        formats = {
+        guesses = {
             guess_datetime_format(text, dayfirst=first): None
             for first in (True, False)
             for text in examples
             if any(mark in text for mark in "-/. :") or re.fullmatch(r"(?:19|20)\d{6}", text)
         }
-    return best(texts, [Column(DATE, format=form) for form in formats if form], faults)
+    formats = [form for form in guesses if form and not YEAR_FIRST.match(form)]
+    formats.sort(key=days_of_the_month)  # 1/1, 2/1, 3/1 are first days of months, if both ways read all texts
+    return best(texts, [Column(DATE, format=form) for form in formats], faults)
 
 
 def best(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Column, set[str]] | None:
@@ -165,10 +175,12 @@ def aside(values: pd.Series, name: str) -> str:
     known = values.dropna()
     if known.nunique() <= 1:
         return "is empty" if known.empty else "has one value in the whole file"
-    counts = (known == known.round()).all() and known.nunique() == len(known) == known.max() - known.min() + 1
-    if counts and len(known) > MANY:
+    whole = (known == known.round()).all()
+    counts = known.nunique() == len(known) == known.max() - known.min() + 1
+    in_order = (known - known.index).nunique() == 1  # also where the rows are a sample
+    if whole and len(known) > MANY and known.min() in (0, 1) and (counts or in_order):  # 1871, 1872, … would be years
         return "numbers the rows"
-    if IDENTIFIER.search(str(name)) and (known == known.round()).all() and known.nunique() > UNIQUE * len(known):
+    if whole and IDENTIFIER.search(str(name)) and known.nunique() > UNIQUE * len(known):
         return "is an identifier"
     return ""
 

@@ -6,7 +6,7 @@ from conftest import PROJECT
 from errors import UserError
 from tabular.columns import Column
 from tabular.contract import enforce, read_contract
-from tabular.inference import column_of, infer
+from tabular.inference import SAMPLE, column_of, infer
 from tabular.leak import giveaways, scores_with_and_without_copies
 from tabular.tables import read_table
 
@@ -31,6 +31,9 @@ def column(texts: list, repeat: int = 20, name: str = "it"):
         (["31/01/2024", "01/05/2023"], Column("date", format="%d/%m/%Y")),
         (["01/31/2024", "05/01/2023"], Column("date", format="%m/%d/%Y")),
         (["31.01.2024", "01.05.2023"], Column("date", format="%d.%m.%Y")),
+        (["2001-01-01", "2001-02-01", "2001-12-01"], Column("date", format="%Y-%m-%d")),
+        (["1/1/2001", "2/1/2001", "12/1/2001"], Column("date", format="%m/%d/%Y")),
+        (["1/1/2001", "1/2/2001", "1/12/2001"], Column("date", format="%d/%m/%Y")),
         (["20240131", "20230501", "20220601"], Column("date", format="%Y%m%d")),
         (["2024-01-31 10:00:00", "2023-05-01 11:30:00"], Column("date", format="%Y-%m-%d %H:%M:%S")),
         (["yes", "no"], Column("boolean")),
@@ -52,7 +55,9 @@ def test_kinds(texts, expected):
         (["-", "NA"], 20, "it", "is empty"),
         (["Spain"], 20, "it", "has one value"),
         ([str(n) for n in range(100)], 1, "it", "numbers the rows"),
+        ([str(n) for n in range(100, 0, -1)], 1, "it", "numbers the rows"),
         ([str(7 * n) for n in range(100)], 1, "house_id", "is an identifier"),
+        ([str(7 * n) for n in range(100)], 1, "PassengerId", "is an identifier"),
         ([f"REF-{n}" for n in range(100)], 1, "it", "is an identifier"),
         ([f"a bright and sunny house number {n}" for n in range(100)], 1, "it", "is prose"),
     ],
@@ -61,6 +66,17 @@ def test_what_is_set_aside(texts, repeat, name, reason):
     found, _, note = column(texts, repeat, name)
     assert found is None
     assert reason in note
+
+
+def test_years_do_not_number_the_rows():
+    found, _, _ = column([str(year) for year in range(1871, 1971)], 1, "year")
+    assert found == Column("numeric")
+
+
+def test_row_numbers_show_in_a_sample_too():
+    frame = pd.DataFrame({"number": range(SAMPLE * 3), "size": np.arange(SAMPLE * 3) % 70, "price": 1.5})
+    frame["price"] += np.arange(SAMPLE * 3) % 90
+    assert infer(frame, "price").contract.drop == {"number": "numbers the rows"}
 
 
 def test_missing_values_have_many_spellings():
