@@ -31,7 +31,7 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
     members = np.zeros((count, encoded.shape[1]), dtype=bool)
     for number, column in enumerate(rows.columns):
-        members[number, encode[-1].output_indices_[column]] = True
+        members[number, shapley.outputs(encode[-1])[column]] = True
     switched, sizes = coalitions @ members, coalitions.sum(axis=1)
     values = np.zeros(rows.shape)
     for row, point in enumerate(encoded):
@@ -49,7 +49,7 @@ def scaled_from_log(estimator, explainer: str, rows: pd.DataFrame, background: p
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, base = encode.transform(rows), encode.transform(background)
     values = shapley.exact_values(explainer, regress, encoded, base)
-    slices = encode[-1].output_indices_
+    slices = shapley.outputs(encode[-1])
     summed = np.column_stack([values[:, slices[column]].sum(axis=1) for column in rows.columns])
     start = regress.predict(base).mean()
     end = start + summed.sum(axis=1)

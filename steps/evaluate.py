@@ -41,7 +41,8 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     training, test, terms = preprocess.parts(preprocessed)
     with tracking.downloaded(upstream, "model/model.skops") as path:
         estimator = estimators.load(path, model)
-    baseline = estimators.build("dummy", terms, parameters["encoder"], parameters["log_target"], seed, {})
+    takes_log = estimator.func is not None
+    baseline = estimators.build("dummy", terms, parameters["encoder"], takes_log, seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
     test, metrics, leak = without_leak(estimator, training, test, terms)
@@ -64,10 +65,11 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
         again = lineage.instruction(STEP, parameters)
         question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
-        page = model_report(parameters, terms, metrics, tables, pictures, leak, question, again)
+        shown = parameters | {"learns": estimators.learned(estimator, terms.target)}
+        page = model_report(shown, terms, metrics, tables, pictures, leak, question, again)
         (folder / "report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(metrics)
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing")
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short(test))
 
 
 def without_leak(

@@ -99,8 +99,8 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         page = data_report(rows, terms, notes, kept, counts, split.question(way, by), warnings)
         (folder / "data_report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts | scores)
-    tracking.log_dataset(train, terms.target, parameters["data"], "training")
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing")
+    tracking.log_dataset(train, terms.target, parameters["data"], "training", digests.short(train))
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short(test))
 
 
 def understood(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":

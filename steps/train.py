@@ -13,15 +13,20 @@ from mlflow.entities import Run
 
 import preprocess
 from runs import fingerprint, lineage, step, tracking
-from runs.parameters import Parameter, boolean, mapping, one_of
+from runs.parameters import Parameter, mapping, one_of
 from tabular import digests
-from tabular.estimators import ENCODERS, MODELS
+from tabular.estimators import ENCODERS, LOG_TARGET, MODELS
 
 PARAMETERS = (
     Parameter("model", "rf", f"one of {', '.join(MODELS)}", one_of(MODELS)),
     Parameter("model_params", "null", "the estimator's own parameters, a YAML or JSON mapping", mapping),
     Parameter("encoder", "target", f"of categorical columns: {', '.join(ENCODERS)}", one_of(ENCODERS)),
-    Parameter("log_target", "true", "learn the logarithm of the target: true or false", boolean),
+    Parameter(
+        "log_target",
+        "auto",
+        "learn the logarithm of the target: true, false, or auto: if all are above 0 and far skewed to the right",
+        one_of(LOG_TARGET),
+    ),
 )
 
 
@@ -35,7 +40,7 @@ def train(parameters: dict, upstream: Run | None) -> None:
         parameters["model"],
         terms,
         parameters["encoder"],
-        parameters["log_target"],
+        estimators.takes_log(parameters["log_target"], target),
         parameters["seed"],
         parameters["model_params"],
     )
@@ -47,7 +52,8 @@ def train(parameters: dict, upstream: Run | None) -> None:
     predicted = estimators.predict(estimator, features)
     scores |= scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_")
     mlflow.log_metrics(scores)
-    tracking.log_dataset(rows, terms.target, parameters["data"], "training")
+    mlflow.log_param("learns", estimators.learned(estimator, terms.target))
+    tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short(rows))
     mlflow.sklearn.log_model(
         estimator,
         name="model",

@@ -44,7 +44,7 @@ def files(tmp_path_factory, small_data):
         ("train", {"model_params": "{n_estimator: 5}"}, "no parameter n_estimator; did you mean n_estimators?"),
         ("train", {"model_params": "{n_estimators: -5}"}, "'n_estimators' parameter of RandomForestRegressor must be"),
         ("train", {"encoder": "one hot"}, "encoder=one hot: no such choice"),
-        ("train", {"log_target": "yes"}, "must be true or false"),
+        ("train", {"log_target": "True"}, "log_target=True: no such choice; did you mean true?"),
         ("preprocess", {"test_size": "1.5"}, "test_size=1.5: must be a number between 0 and 1"),
         ("preprocess", {"test_size": "0.001"}, "too few rows"),
         ("preprocess", {"seed": "-1"}, "must be a whole number"),

@@ -52,8 +52,9 @@ def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
 
 def test_every_run_logs_its_resolved_parameters(workflow):
     run = workflow.first("evaluate")
-    expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "True", "shap_samples": "50"}
+    expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "auto", "shap_samples": "50"}
     assert expected.items() <= run.data.params.items()
+    assert workflow.first("train").data.params["learns"] == "log(price)"
 
 
 def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):

@@ -107,13 +107,6 @@ def several_of(options: Iterable[str]) -> Callable[[str], list[str]]:
     return choose
 
 
-def boolean(text: str) -> bool:
-    """`true` or `false`."""
-    if text.lower() not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text.lower() == "true"
-
-
 def whole(least: int) -> Callable[[str], int]:
     """A converter to a whole number from `least` to 2³² − 1, the largest seed that numpy takes."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 ENCODERS = ("target", "onehot", "ordinal")
+LOG_TARGET = ("auto", "true", "false")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ def build(
     return TransformedTargetRegressor(Pipeline(steps), **functions)
 
 
+def takes_log(log_target: str, target: "Series") -> bool:
+    """Whether to learn log(target): as `log_target` says, and for `auto`, if all are above 0 and skewed by more than 1.
+
+    From there on Bulmer, Principles of Statistics (1979), calls a distribution highly skewed.
+    """
+    if log_target == "auto":
+        return bool((target > 0).all() and target.skew() > 1)
+    return log_target == "true"
+
+
+def learned(estimator: "TransformedTargetRegressor", target: str) -> str:
+    """What an estimator learns, for people: `log(price)` or `price`."""
+    return f"log({target})" if estimator.func is not None else target
+
+
 def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstimator":
     """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both."""
     kind = locate(MODELS[model].path)
@@ -93,7 +109,10 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
 
 
 def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer":
-    """The features as numbers: one transformer per column, called like it, so that its output can be told apart."""
+    """The features as numbers: one transformer per column, so that its output can be told apart.
+
+    They are called by number: a column may have a name that scikit-learn does not take, such as `a__b` or `verbose`.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -107,7 +126,9 @@ def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer"
             return calendar()
         return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 
-    return ColumnTransformer([(column, transformer(column), [column]) for column in contract.features])
+    return ColumnTransformer(
+        [(str(number), transformer(column), [column]) for number, column in enumerate(contract.features)]
+    )
 
 
 def calendar() -> "Pipeline":
@@ -166,7 +187,7 @@ def fit(
     if estimator.func is not None and (target <= 0).any():
         raise UserError(
             f"log_target=true needs {target.name} above 0, but the lowest is {target.min():g};"
-            " pass -P log_target=false, or set the column's range in the contract"
+            " pass -P log_target=auto, or set the column's range in the contract"
         )
     try:
         with one_thread():

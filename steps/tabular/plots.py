@@ -2,18 +2,24 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.scale import SymmetricalLogScale
 
+from tabular.report import number
 from tabular.sampling import evenly_spaced
 
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
 DOTS = 5000  # more than that hide each other, and take their time
+BARS = 25  # columns that a picture shows: those that move a prediction the most
+LABEL = 40  # characters of a column's name
 COLD_TO_WARM = LinearSegmentedColormap.from_list("cold_to_warm", ["#3b6fb6", "#b9a6b8", "#c02942"])
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a column's name is a dollar
 
 
 def blank(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
@@ -31,11 +37,18 @@ def save(figure: Figure, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def plain_log_axis(axis) -> None:
+def plain_log_axis(axis: Axis) -> None:
     """Log scale with ticks that read 10, 100, 1,000."""
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.set_minor_formatter(lambda value, _: "")
+
+
+def signed_log_axis(axis: Axis, typical: float) -> None:
+    """Log scale in both directions; up to the `typical` size it is linear, and only 0 has a label, for want of room."""
+    linear = max(float(typical), 1e-9)
+    axis.axes.set(**{f"{axis.axis_name}scale": SymmetricalLogScale(axis, linthresh=linear)})
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}" if value == 0 or abs(value) >= linear else "")
 
 
 def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
@@ -69,8 +82,7 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
     axes.plot(medians["predicted"], medians["error"], "o-", color=WARM, linewidth=1.5, label="median of a tenth")
     if predicted.min() > 0:
         plain_log_axis(axes.xaxis)
-    axes.set_yscale("symlog", linthresh=max(float(np.median(np.abs(error))), 1e-9))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    signed_log_axis(axes.yaxis, np.median(np.abs(error)))
     axes.set(xlabel=f"predicted {target}", ylabel=f"predicted − true {target}", title=title)
     axes.legend(frameon=False, fontsize=9)
     return figure
@@ -78,13 +90,27 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
 
 def importance(values: pd.DataFrame, target: str, title: str) -> Figure:
     """How much each raw column moves a prediction on average: mean |Shapley value|. `values` is (rows, columns)."""
-    sizes = values.abs().mean().sort_values()
+    sizes = moves(values)
     figure, axes = blank(7, 1.2 + 0.34 * len(sizes))
-    bars = axes.barh(sizes.index, sizes, color=ACCENT, height=0.7)
-    axes.bar_label(bars, [f"{size:,.3g}" for size in sizes], padding=3, fontsize=9, color=INK)
+    bars = axes.barh(range(len(sizes)), sizes, color=ACCENT, height=0.7)
+    axes.bar_label(bars, [number(size) for size in sizes], padding=3, fontsize=9, color=INK)
+    name_columns(axes, sizes.index, values.shape[1])
     axes.set(xlabel=f"mean |SHAP value|: average move of the predicted {target}", title=title)
     axes.margins(x=0.12)
     return figure
+
+
+def moves(values: pd.DataFrame) -> pd.Series:
+    """The mean |Shapley value| of the `BARS` columns where it is largest, from low to high."""
+    return values.abs().mean().sort_values().tail(BARS)
+
+
+def name_columns(axes: Axes, columns: pd.Index, of: int) -> None:
+    """Write the names of `columns` beside a picture's lines, and how many there are if not all are shown."""
+    names = [column if len(column) <= LABEL else f"{column[: LABEL - 1]}…" for column in columns]
+    axes.set_yticks(range(len(columns)), names)
+    if len(columns) < of:
+        axes.set_ylabel(f"the {len(columns)} of {of:,} columns that move it most")
 
 
 def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: str) -> Figure:
@@ -96,7 +122,7 @@ def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: s
         target: name and unit of what is predicted.
         title: of the picture.
     """
-    order = values.abs().mean().sort_values().index
+    order = moves(values).index
     figure, axes = blank(7.5, 1.4 + 0.42 * len(order))
     axes.axvline(0, color=INK, linewidth=1)
     for height, column in enumerate(order):
@@ -109,9 +135,8 @@ def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: s
         }
         axes.scatter(**dots, c=SOFT, alpha=0.8)
         axes.scatter(**dots, c=ranks, cmap=COLD_TO_WARM, vmin=0, vmax=1, alpha=0.8, plotnonfinite=False)
-    axes.set_yticks(range(len(order)), order)
-    axes.set_xscale("symlog", linthresh=max(float(values.abs().stack().quantile(0.5)), 1e-9))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    name_columns(axes, order, values.shape[1])
+    signed_log_axis(axes.xaxis, values.abs().stack().median())
     axes.set(xlabel=f"SHAP value: move of the predicted {target}", title=title)
     colours = figure.colorbar(axes.collections[-1], ax=axes, ticks=[0, 1], aspect=40, pad=0.01)
     colours.ax.set_yticklabels(["low", "high"], fontsize=9)
@@ -125,8 +150,8 @@ def spread(positions: np.ndarray, bins: int = 60, height: float = 0.36) -> np.nd
     edges = np.linspace(positions.min(), positions.max() + 1e-12, bins)
     bin_of = np.digitize(positions, edges)
     offsets = np.zeros(len(positions))
-    for number in np.unique(bin_of):
-        (members,) = np.nonzero(bin_of == number)
+    for place in np.unique(bin_of):
+        (members,) = np.nonzero(bin_of == place)
         ladder = np.arange(len(members)) - (len(members) - 1) / 2
         offsets[members] = np.clip(ladder * 0.09, -height, height)
     return offsets
@@ -147,7 +172,7 @@ def leaderboard(table: pd.DataFrame, target: str) -> Figure:
               label="test part, 95 % interval")  # fmt: skip
     axes.set_yticks(places, table["model"])
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlim(min(-0.05, *table["cv_r2_score"] - 0.05), 1)
+    axes.set_xlim(max(-1, min(-0.05, *table["cv_r2_score"] - 0.05)), 1)
     axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
     return figure

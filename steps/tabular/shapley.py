@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
-from sklearn.compose import TransformedTargetRegressor
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 
 from tabular.estimators import predict
 from tabular.threads import Track, in_threads
@@ -43,7 +43,7 @@ def explain(
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
-    slices = encode[-1].output_indices_
+    slices = outputs(encode[-1])
     members = np.zeros((rows.shape[1], encoded.shape[1]), dtype=bool)  # which encoded columns a raw one became
     for number, column in enumerate(rows.columns):
         members[number, slices[column]] = True
@@ -63,7 +63,7 @@ def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.Dat
     Missing numbers, and categories that became several columns, are missing: (rows, features).
     """
     encode = estimator.regressor_[:-1]
-    encoded, slices = dense(encode.transform(rows)), encode[-1].output_indices_
+    encoded, slices = dense(encode.transform(rows)), outputs(encode[-1])
 
     def colour(column: str) -> np.ndarray:
         if pd.api.types.is_numeric_dtype(rows[column]):
@@ -72,6 +72,11 @@ def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.Dat
         return outputs[:, 0] if outputs.shape[1] == 1 else np.full(len(rows), np.nan)
 
     return pd.DataFrame({column: colour(column) for column in rows}, index=rows.index)
+
+
+def outputs(encode: ColumnTransformer) -> dict[str, slice]:
+    """The encoded columns that each raw column became."""
+    return {column: encode.output_indices_[name] for name, _, (column,) in encode.transformers}
 
 
 def dense(matrix) -> np.ndarray:

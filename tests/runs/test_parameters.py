@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.parameters import boolean, mapping, nearest, several_of, share, unknown_parameter, whole
+from runs.parameters import mapping, nearest, several_of, share, unknown_parameter, whole
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -35,8 +35,6 @@ def test_mappings():
         mapping("{1: 2}")
 
 
-def test_booleans_and_names():
-    assert boolean("True") is True
-    assert boolean("false") is False
+def test_names():
     assert nearest("modle", ["model", "seed"]) == "did you mean model?"
     assert unknown_parameter("--zzz=1", ["model"]) == "unknown parameter zzz: there are model"

@@ -44,3 +44,10 @@ def test_rubbish_is_refused(tmp_path, digest):
     (tmp_path / "it").write_text("rubbish")
     with pytest.raises(UserError, match="it: not a"):
         digest(tmp_path / "it")
+
+
+def test_a_short_digest_is_of_all_rows():
+    frame = pd.DataFrame({"price": range(100_000)})
+    changed = frame.assign(price=frame["price"].where(frame.index != 99_999, 0))
+    assert len(digests.short(frame)) == 8
+    assert digests.short(frame) == digests.short(frame.copy()) != digests.short(changed)

@@ -4,7 +4,7 @@ import pytest
 import skops.io
 
 from errors import UserError
-from tabular import estimators, shapley
+from tabular import estimators, plots, shapley
 from tabular.columns import Column
 from tabular.contract import Contract
 
@@ -64,6 +64,50 @@ def test_a_category_never_seen_is_no_error(rows, encoder):
 def test_log_target_needs_positive_prices(rows):
     with pytest.raises(UserError, match="log_target=true needs price above 0, but the lowest is -1"):
         fitted(rows.assign(price=rows["price"].where(rows.index > 0, -1)))
+
+
+@pytest.mark.parametrize(
+    ("log_target", "prices", "expected"),
+    [
+        ("auto", [1, 2, 3, 100], True),
+        ("auto", [0, 2, 3, 100], False),
+        ("auto", [1, 2, 3, 4], False),
+        ("true", [1, 2, 3, 4], True),
+        ("false", [1, 2, 3, 100], False),
+    ],
+)
+def test_the_logarithm_is_for_what_is_positive_and_skewed(log_target, prices, expected):
+    assert estimators.takes_log(log_target, pd.Series(prices)) is expected
+
+
+NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<b>x</b>", "x" * 300]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_may_have_any_name(rows, tmp_path, name):
+    terms = Contract(name, {"year": Column("numeric"), f"{name}2": Column("categorical"), name: Column("numeric")})
+    frame = rows[["year", "winery", "price"]].set_axis(list(terms.columns), axis=1)
+    estimator = estimators.build("linear", terms, "onehot", True, 0, {})
+    estimators.fit(estimator, frame[terms.features], frame[name])
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    estimator = estimators.load(tmp_path / "model.skops", "linear")
+    sample = frame[terms.features].head(5)
+    values, _ = shapley.explain(estimator, sample, sample, None, 0, lambda items, total: items)
+    figures = [
+        plots.importance(values, terms.target_label, "linear"),
+        plots.beeswarm(values, shapley.colours(estimator, sample), terms.target_label, "linear"),
+    ]
+    for figure in figures:
+        assert plots.save(figure, tmp_path / "picture.png").startswith(b"\x89PNG")
+
+
+def test_pictures_of_many_columns_show_those_that_matter():
+    values = pd.DataFrame(np.arange(2000.0)[None] * np.ones((5, 1)), columns=[f"c{place}" for place in range(2000)])
+    figure = plots.importance(values, "price", "linear")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()][-1] == "c1999"
+    assert axes.get_ylabel() == f"the {plots.BARS} of 2,000 columns that move it most"
+    assert figure.get_size_inches()[1] < 12
 
 
 def test_model_params_go_above_our_defaults(rows):
