@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 AUTO, CONTRACT = "auto", "contract.yaml"
+BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
 DATA = Parameter("data", "data/wines.csv", "CSV or Parquet: a path, or a URI (see the README)", decides=False)
 COLUMNS = (
     Parameter("target", "", "the column to predict; default: the contract's"),
@@ -153,10 +154,12 @@ def suspicious(rows: "DataFrame", terms: "Contract") -> list[str]:
 
 
 def copies_told(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
-    """A sentence about what copies of rows would have done to a score, if there are any."""
+    """A sentence about what copies of rows would have done to a score, if that is more than another split would."""
     if not scores:
         return []
     kept, dropped = scores["r2_score_with_copies"], scores["r2_score_without_copies"]
+    if kept - dropped < BY_CHANCE:
+        return []
     return [
         f"{counts['rows_duplicate']:,} rows are exact copies of another; with copies in both parts, a"
         f" nearest-neighbours model would read R² {kept:.2f}, and without them it reads {dropped:.2f}"

@@ -155,6 +155,14 @@ def test_a_leaked_score_is_shown_but_never_published(workflow):
     assert "Careful." in workflow.artifacts(run, "report.html").read_text()
 
 
+def test_copies_are_told_of_where_they_would_have_helped():
+    counts = {"rows_duplicate": 1234}
+    (told,) = preprocess.copies_told(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.6})
+    assert told.startswith("1,234 rows are exact copies")
+    assert preprocess.copies_told(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.91}) == []
+    assert preprocess.copies_told(counts, {}) == []
+
+
 def test_other_parameters_and_groups(workflow):
     result = workflow.run(
         "evaluate", split="group", encoder="onehot", log_target="false", model="linear", shap_samples="3"

@@ -51,6 +51,7 @@ def model_report(
         f" always answering the typical {terms.target} misses by {number(typical)}{unit}. This is how well {question}."
     )
     segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
+    written = pd.DataFrame([(name, str(value)) for name, value in parameters.items()], columns=["parameter", "value"])
     sections = [
         Section("Scores", "With 95 % bootstrap intervals; the baseline always answers the same.", scores(metrics)),
         Section(f"Predicted against true {terms.target}", pictures=(pictures["preds.png"],)),
@@ -62,7 +63,7 @@ def model_report(
         Section("Where it errs", pictures=(pictures["residuals.png"],)),
         Section(f"From low to high {terms.target}", "Bias is predicted − true.", segments),
         Section("The worst predictions", table=tables["worst_predictions.csv"]),
-        Section("What was run", table=pd.DataFrame(parameters.items(), columns=["parameter", "value"])),
+        Section("What was run", table=written),
         Section("Make it again", code=instruction),
     ]
     return page(f"{model}: {terms.target} predicted", lead, sections, leak)

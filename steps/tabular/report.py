@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -35,7 +36,13 @@ def page(title: str, lead: str, sections: list[Section], warning: str = "") -> s
 
 def html_table(table: pd.DataFrame) -> Markup:
     """A table with its texts escaped, its numbers as a person writes them, and its pictures (Markup) as they are."""
-    cells = table.map(lambda value: escape(value) if isinstance(value, str) else value)
+
+    def written(value: object) -> object:
+        if isinstance(value, int | np.integer) and not isinstance(value, bool):
+            return f"{value:,}"
+        return escape(value) if isinstance(value, str) else value
+
+    cells = table.map(written)
     cells.columns = [escape(str(name)) for name in table.columns]
     return Markup(cells.to_html(index=False, border=0, float_format=number, na_rep="–", escape=False))
 
