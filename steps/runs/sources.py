@@ -29,7 +29,7 @@ def located(parameter: str, source: str, project: Path) -> Path:
             return brought(source)
         except UserError as error:
             raise UserError(f"{parameter}={source}: {error}") from error
-    path = project / Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+    path = project / local(source)
     if path.exists():
         return path
     inside = not Path(source).is_absolute() and not source.startswith("file:")
@@ -42,10 +42,15 @@ def is_remote(source: str) -> bool:
     return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
 
 
+def local(source: str) -> Path:
+    """The path that a source of this computer names."""
+    return Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+
+
 def content(uri: str) -> bytes:
     """The bytes of a file at a path or a URI; UserError if they cannot be had."""
     try:
-        return (brought(uri) if is_remote(uri) else Path(uri.removeprefix("file://"))).read_bytes()
+        return (brought(uri) if is_remote(uri) else local(uri)).read_bytes()
     except (UserError, OSError) as error:
         raise UserError(f"{uri}: {error}") from error
 
