@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from errors import UserError
-from tabular.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, values_of
+from tabular.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, floats, values_of
 from tabular.contract import Contract
 from tabular.sampling import evenly_spaced
 
@@ -30,6 +30,7 @@ LIKE_A_NUMBER = (
     rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # roughly, to save trying all ways to read one
 )
 IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$)|[a-z]I[dD]$")
+COMPACT_DATE = r"(?:19|20)\d{6}"
 YEAR_FIRST = re.compile(r"%Y\W?%d")  # nobody writes the day between the year and the month
 
 
@@ -118,6 +119,8 @@ def boolean(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
 
 def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of numbers, with the sign, the separators and the currency that they are written with."""
+    if floats(texts).notna().all():
+        return Column(NUMERIC), set()
     some = texts.iloc[evenly_spaced(len(texts), GLANCE)]
     if some.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MANY_FAULTS:
         return None
@@ -133,18 +136,14 @@ def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     from pandas.tseries.api import guess_datetime_format
 
     examples = texts.drop_duplicates().head(50)
+    examples = examples[floats(examples).isna() | examples.str.fullmatch(COMPACT_DATE)]  # 2001.5 is a number
 
     def days_of_the_month(form: str) -> int:
         return pd.to_datetime(examples, format=form, errors="coerce").dt.day.nunique()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that the day does not come first where it does not
-        guesses = {
-            guess_datetime_format(text, dayfirst=first): None
-            for first in (True, False)
-            for text in examples
-            if any(mark in text for mark in "-/. :") or re.fullmatch(r"(?:19|20)\d{6}", text)
-        }
+        guesses = {guess_datetime_format(text, dayfirst=first): None for first in (True, False) for text in examples}
     formats = [form for form in guesses if form and not YEAR_FIRST.match(form)]
     formats.sort(key=days_of_the_month)  # 1/1, 2/1, 3/1 are first days of months, if both ways read all texts
     return best(texts, [Column(DATE, format=form) for form in formats], faults)
