@@ -1,5 +1,6 @@
 """Shapley values of the raw columns: how much each moved a prediction away from the mean, in units of the target."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,9 @@ from tabular.estimators import predict
 from tabular.threads import Track, in_threads
 
 BACKGROUND = 100  # training rows that stand for "unknown"
+FEWEST = 10  # of them, where so many columns are permuted that all would take minutes
 PERMUTATIONS = 2  # per background row, each walked in both directions
+CELLS = 2**24  # numbers that a thread holds at once
 
 
 def explain(
@@ -28,7 +31,8 @@ def explain(
 
     A model of the price itself gets shap's exact explainer of its kind. A model of log(price) does not: the exact
     explainers stop at log(price), and such values scaled to EUR are not those of the price
-    (benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows.
+    (benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows. Their
+    cost grows with the square of the columns: from 100 columns on, fewer background rows are used.
 
     Args:
         estimator: fitted, as `estimators.build` makes it.
@@ -42,12 +46,15 @@ def explain(
         A frame like `rows` of Shapley values, and the mean prediction.
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
+    exact = explainer and estimator.func is None
+    if not exact:
+        background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
     slices = outputs(encode[-1])
     members = np.zeros((rows.shape[1], encoded.shape[1]), dtype=bool)  # which encoded columns a raw one became
     for number, column in enumerate(rows.columns):
         members[number, slices[column]] = True
-    if explainer and estimator.func is None:
+    if exact:
         values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
     else:
         inverse = estimator.inverse_func or (lambda prediction: prediction)
@@ -120,17 +127,22 @@ def permutation_values(
     Returns:
         (rows, raw columns).
     """
-    columns = len(members)
+    columns, encoded = members.shape
+    owner = members.argmax(axis=0)  # the raw column that each encoded one comes from
     starts = np.repeat(background, 2 * PERMUTATIONS, axis=0)
+    parts = np.array_split(np.arange(len(starts)), math.ceil(len(starts) * (columns + 1) * encoded / CELLS))
 
     def explain_row(number: int) -> np.ndarray:
         random = np.random.default_rng((seed, number))
         forward = random.permuted(np.tile(np.arange(columns), (len(starts) // 2, 1)), axis=1)
         orders = np.concatenate([forward[:, None], forward[:, None, ::-1]], axis=1).reshape(-1, columns)
         rank = np.argsort(orders, axis=1)
-        switched = (rank[:, None, :] < np.arange(columns + 1)[None, :, None]) @ members
-        mixed = np.where(switched, rows[number], starts[:, None, :])
-        walks = output(mixed.reshape(-1, rows.shape[1])).reshape(len(starts), columns + 1)
-        return np.take_along_axis(np.diff(walks, axis=1), rank, axis=1).mean(axis=0)
+        moves = []
+        for part in parts:
+            switched = rank[part][:, owner][:, None, :] < np.arange(columns + 1)[:, None]
+            mixed = np.where(switched, rows[number], starts[part][:, None, :])
+            walks = output(mixed.reshape(-1, encoded)).reshape(len(part), columns + 1)
+            moves.append(np.take_along_axis(np.diff(walks, axis=1), rank[part], axis=1))
+        return np.concatenate(moves).mean(axis=0)
 
     return np.array(in_threads(explain_row, range(len(rows)), track))

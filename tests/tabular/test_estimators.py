@@ -101,6 +101,17 @@ def test_a_column_may_have_any_name(rows, tmp_path, name):
         assert plots.save(figure, tmp_path / "picture.png").startswith(b"\x89PNG")
 
 
+def test_many_columns_are_explained_in_parts_of_a_size(rows, monkeypatch):
+    estimator, features = fitted(rows, encoder="onehot"), rows[TERMS.features]
+
+    def values():
+        return shapley.explain(estimator, features.head(5), features.tail(20), None, 0, lambda items, total: items)[0]
+
+    whole = values()
+    monkeypatch.setattr(shapley, "CELLS", 100)
+    pd.testing.assert_frame_equal(values(), whole, check_exact=False, rtol=1e-12)
+
+
 def test_pictures_of_many_columns_show_those_that_matter():
     values = pd.DataFrame(np.arange(2000.0)[None] * np.ones((5, 1)), columns=[f"c{place}" for place in range(2000)])
     figure = plots.importance(values, "price", "linear")
