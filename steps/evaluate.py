@@ -86,8 +86,8 @@ def without_leak(
         raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
     if not seen.any():
         return test, {}, ""
-    everything = estimators.predict(estimator, test[terms.features])
-    leaked = scoring.scores(scoring.TEST, test[terms.target].to_numpy(), everything, "leaked_")
+    everything, true = estimators.predict(estimator, test[terms.features]), test[terms.target].to_numpy()
+    leaked = scoring.scores(scoring.metrics_of(true), true, everything, "leaked_")
     leak = (
         f"{seen.sum():,} of {len(test):,} test rows were seen in training, so the scores leave them out;"
         f" with them, R² would read {leaked['leaked_r2_score']:.2f}."

@@ -10,6 +10,7 @@ import gc
 
 gc.set_threshold(100_000)  # the imports make no garbage, but looking for it takes them half a second
 
+import math
 import sys
 from pathlib import Path
 
@@ -121,13 +122,19 @@ def show(rows: list[dict], unit: str) -> None:
     error = f"error {unit}".strip()
     for heading in ("model", "CV R²", f"CV {error}", "test R² (95 %)", f"test {error} (95 %)"):
         shown.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    decimals = max(0, 2 - math.floor(math.log10(rows[0]["mean_absolute_error"] or 1)))  # three digits of the best
+
+    def amount(value: float) -> str:
+        return f"{value:,.{decimals}f}"
+
     for place, row in enumerate(rows):
         shown.add_row(
             row["model"] + (" ★" if place == 0 else ""),
             f"{row['cv_r2_score']:.3f} ± {row['cv_r2_score_std']:.3f}",
-            f"{row['cv_mean_absolute_error']:,.1f} ± {row['cv_mean_absolute_error_std']:,.1f}",
+            f"{amount(row['cv_mean_absolute_error'])} ± {amount(row['cv_mean_absolute_error_std'])}",
             f"{row['r2_score']:.3f} ({row['r2_score_low']:.2f}–{row['r2_score_high']:.2f})",
-            "{mean_absolute_error:,.1f} ({mean_absolute_error_low:,.0f}–{mean_absolute_error_high:,.0f})".format(**row),
+            f"{amount(row['mean_absolute_error'])}"
+            f" ({amount(row['mean_absolute_error_low'])}–{amount(row['mean_absolute_error_high'])})",
             style="bold" if place == 0 else None,
         )
     Console(width=None if sys.stdout.isatty() else 100).print(shown)

@@ -16,7 +16,8 @@ METRIC_NAMES = {
 }
 SHAP_TEXT = (
     "SHAP values say how much each column moved a prediction away from the average one. First their average size;"
-    " then every explained row as a dot, by direction."
+    " then every explained row as a dot, by direction: blue where the column's value is low, red where it is high. A"
+    " category's value is the number that the model makes of it."
 )
 
 
@@ -83,5 +84,6 @@ def scores(metrics: dict[str, float]) -> pd.DataFrame:
                 "baseline to": metrics[f"baseline_{name}_high"],
             }
             for name, label in METRIC_NAMES.items()
+            if name in metrics  # a percentage is only there for a target above 0
         ]
     )

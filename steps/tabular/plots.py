@@ -1,5 +1,6 @@
 """The pictures: figures that never touch pyplot, which costs half a second and keeps state."""
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -45,10 +46,10 @@ def plain_log_axis(axis: Axis) -> None:
 
 
 def signed_log_axis(axis: Axis, typical: float) -> None:
-    """Log scale in both directions; up to the `typical` size it is linear, and only 0 has a label, for want of room."""
-    linear = max(float(typical), 1e-9)
+    """Log scale in both directions from the power of ten below the `typical` size on, and linear up to there."""
+    linear = 10.0 ** math.floor(math.log10(max(typical, 1e-9)))  # a power: the labels keep their distance
     axis.axes.set(**{f"{axis.axis_name}scale": SymmetricalLogScale(axis, linthresh=linear)})
-    axis.set_major_formatter(lambda value, _: f"{value:,.10g}" if value == 0 or abs(value) >= linear else "")
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
@@ -140,7 +141,7 @@ def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: s
     axes.set(xlabel=f"SHAP value: move of the predicted {target}", title=title)
     colours = figure.colorbar(axes.collections[-1], ax=axes, ticks=[0, 1], aspect=40, pad=0.01)
     colours.ax.set_yticklabels(["low", "high"], fontsize=9)
-    colours.set_label("value of the column (a category: its mean target)", fontsize=9, labelpad=-18)
+    colours.set_label("value of the column", fontsize=9, labelpad=-18)
     colours.outline.set_visible(False)
     return figure
 

@@ -44,19 +44,18 @@ def median_absolute_error(true: np.ndarray, predicted: np.ndarray, axis: int = -
 
 
 def mean_absolute_percentage_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of |true − predicted| / |true|, as a share: 0.3 is 30 %."""
-    return (np.abs(true - predicted) / np.maximum(np.abs(true), np.finfo(float).eps)).mean(axis)
+    """Mean of |true − predicted| / true, where all are above 0, as a share: 0.3 is 30 %."""
+    return (np.abs(true - predicted) / true).mean(axis)
 
 
 TRAINING = (mean_absolute_error, mean_squared_error, root_mean_squared_error, r2_score)
 CROSS_VALIDATED = (r2_score, mean_absolute_error, root_mean_squared_error)
-TEST = (
-    r2_score,
-    mean_absolute_error,
-    root_mean_squared_error,
-    median_absolute_error,
-    mean_absolute_percentage_error,
-)
+TEST = (r2_score, mean_absolute_error, root_mean_squared_error, median_absolute_error)
+
+
+def metrics_of(true: np.ndarray) -> tuple[Callable, ...]:
+    """The metrics of a test part of (rows,): a percentage among them only where all of `true` is above 0."""
+    return (*TEST, mean_absolute_percentage_error) if (true > 0).all() else TEST
 
 
 def scores(metrics: Iterable[Callable], true: np.ndarray, predicted: np.ndarray, prefix: str = "") -> dict[str, float]:
@@ -76,11 +75,12 @@ def scores_with_intervals(true: np.ndarray, predicted: np.ndarray, seed: int, pr
         seed: of the resampling of rows.
         prefix: of the metrics' names.
     """
-    found = scores(TEST, true, predicted, prefix)
+    metrics = metrics_of(true)
+    found = scores(metrics, true, predicted, prefix)
     chosen = np.random.default_rng(seed).permutation(len(true))[:ROWS] if len(true) > ROWS else slice(None)
     pair = (true[chosen], predicted[chosen])
     narrowing = np.sqrt(len(pair[0]) / len(true))
-    for metric in TEST:
+    for metric in metrics:
         interval = bootstrap(
             pair,
             metric,
@@ -128,14 +128,15 @@ def cross_validate(
 def segments(true: pd.Series, predicted: np.ndarray, count: int = 4) -> pd.DataFrame:
     """How the error differs from cheap to expensive: a row per quantile segment of the true value.
 
-    Columns: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error`, and `bias`, the mean of
-    predicted − true.
+    Columns: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error` if all of `true` is above 0,
+    and `bias`, the mean of predicted − true.
     """
+    metrics = [mean_absolute_error, *(metric for metric in metrics_of(true.to_numpy()) if metric not in TEST)]
     rows = []
     edges = pd.qcut(true, count, duplicates="drop")
     for _, positions in true.reset_index(drop=True).groupby(edges.to_numpy(), observed=True).groups.items():
         t, p = true.to_numpy()[positions], predicted[positions]
-        errors = scores((mean_absolute_error, mean_absolute_percentage_error), t, p)
+        errors = scores(metrics, t, p)
         rows.append({"from": t.min(), "to": t.max(), "rows": len(t), **errors, "bias": float((p - t).mean())})
     return pd.DataFrame(rows).sort_values("from", ignore_index=True)
 
