@@ -142,7 +142,8 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
     if upstream:
         mlflow.set_tag("workflow.upstream", upstream.info.run_id)
     earlier = [receipt_of(upstream)] if upstream else []
-    step.work(parameters, upstream)
+    with console.status(step.label(parameters)):
+        step.work(parameters, upstream)
     if step.fingerprint(parameters, upstream) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
     label = step.label(parameters)

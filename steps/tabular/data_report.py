@@ -47,10 +47,11 @@ def data_report(
     )
     reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
     named = [(READABLE[name], count) for name, count in counts.items()]
-    lines = [column_line(rows[name], column, notes.get(name, "")) for name, column in terms.columns.items()]
+    shown = list(terms.columns.items())[:SHOWN]
+    lines = [column_line(rows[name], column, notes.get(name, "")) for name, column in shown]
     sections = [
         Section("Columns", f"Of the rows that keep to the contract; {terms.target} is to be predicted.",
-                pd.DataFrame(lines[:SHOWN], dtype=object)),
+                pd.DataFrame(lines, dtype=object)),
         Section("Rows", table=pd.DataFrame(named, columns=["", "rows"])),
         Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
         *([Section("The first rejected values", table=kept.rejected.head(20))] if len(kept.rejected) else []),
