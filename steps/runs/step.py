@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # our links open the right view
     atexit.register(gc.freeze)  # or the interpreter looks through all that was imported before it ends: half a second
+    sys.unraisablehook = insist
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -55,6 +57,14 @@ def stop(*_: Any) -> None:
     """End the work; an extension module in the middle of its import may turn this into an error of its own."""
     stopped.set()
     raise KeyboardInterrupt
+
+
+def insist(ignored: Any) -> None:
+    """Interrupt again where Python ignored it: in the callback of a weak reference, for one."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def run(step: Step, description: str) -> None:
