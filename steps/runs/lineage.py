@@ -136,17 +136,16 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
 
     Raises UserError if the step's data or code changed meanwhile: nobody could say which of them it used.
     """
-    mark = step.fingerprint(parameters, upstream)
-    describe(step.label(parameters), parameters)
+    mark, label = step.fingerprint(parameters, upstream), step.label(parameters)
+    describe(label, parameters)
     mlflow.set_tag("workflow.step", step.name)
     if upstream:
         mlflow.set_tag("workflow.upstream", upstream.info.run_id)
     earlier = [receipt_of(upstream)] if upstream else []
-    with console.status(step.label(parameters)):
+    with console.status(label):
         step.work(parameters, upstream)
     if step.fingerprint(parameters, upstream) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
-    label = step.label(parameters)
     outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
     inputs = {name: logged_input(given) for name, given in step.inputs(parameters).items()}
     complete(step.name, label, step.script, parameters, inputs, earlier, outcome)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.scale import SymmetricalLogScale
+from matplotlib.scale import ScaleBase, SymmetricalLogScale
 
 from tabular.report import number
 from tabular.sampling import evenly_spaced
@@ -38,18 +38,22 @@ def save(figure: Figure, path: Path) -> bytes:
     return path.read_bytes()
 
 
+def rescale(axis: Axis, scale: str | ScaleBase) -> None:
+    """Give an axis a scale, and labels that read 1,000 instead of 10³."""
+    axis.axes.set(**{f"{axis.axis_name}scale": scale})
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+
+
 def plain_log_axis(axis: Axis) -> None:
     """Log scale with ticks that read 10, 100, 1,000."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    rescale(axis, "log")
     axis.set_minor_formatter(lambda value, _: "")
 
 
 def signed_log_axis(axis: Axis, typical: float) -> None:
     """Log scale in both directions from the power of ten below the `typical` size on, and linear up to there."""
     linear = 10.0 ** math.floor(math.log10(max(typical, 1e-9)))  # a power: the labels keep their distance
-    axis.axes.set(**{f"{axis.axis_name}scale": SymmetricalLogScale(axis, linthresh=linear)})
-    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    rescale(axis, SymmetricalLogScale(axis, linthresh=linear))
 
 
 def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:

@@ -50,10 +50,7 @@ def explain(
     if not exact:
         background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
-    slices = outputs(encode[-1])
-    members = np.zeros((rows.shape[1], encoded.shape[1]), dtype=bool)  # which encoded columns a raw one became
-    for number, column in enumerate(rows.columns):
-        members[number, slices[column]] = True
+    members = members_of(encode[-1])
     if exact:
         values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
     else:
@@ -70,20 +67,24 @@ def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.Dat
     Missing numbers, and categories that became several columns, are missing: (rows, features).
     """
     encode = estimator.regressor_[:-1]
-    encoded, slices = dense(encode.transform(rows)), outputs(encode[-1])
+    encoded, members = dense(encode.transform(rows)), members_of(encode[-1])
 
-    def colour(column: str) -> np.ndarray:
+    def colour(column: str, outputs: np.ndarray) -> np.ndarray:
         if pd.api.types.is_numeric_dtype(rows[column]):
             return rows[column].to_numpy()
-        outputs = encoded[:, slices[column]]
         return outputs[:, 0] if outputs.shape[1] == 1 else np.full(len(rows), np.nan)
 
-    return pd.DataFrame({column: colour(column) for column in rows}, index=rows.index)
+    colours_of = {
+        column: colour(column, encoded[:, became]) for column, became in zip(rows.columns, members, strict=True)
+    }
+    return pd.DataFrame(colours_of, index=rows.index)
 
 
-def outputs(encode: ColumnTransformer) -> dict[str, slice]:
-    """The encoded columns that each raw column became."""
-    return {column: encode.output_indices_[name] for name, _, (column,) in encode.transformers}
+def members_of(encode: ColumnTransformer) -> np.ndarray:
+    """Which encoded columns each raw column became: (raw columns, encoded columns) of bool."""
+    slices = [encode.output_indices_[name] for name, *_ in encode.transformers]
+    places = np.arange(slices[-1].stop)
+    return np.array([(places >= became.start) & (places < became.stop) for became in slices])
 
 
 def dense(matrix) -> np.ndarray:

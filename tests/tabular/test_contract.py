@@ -7,6 +7,7 @@ import pytest
 from errors import UserError
 from tabular.columns import Column, values_of
 from tabular.contract import Contract, contract_text, enforce, read_contract
+from tabular.split import distinct
 from tabular.tables import read_table
 
 TERMS = Contract(
@@ -54,6 +55,22 @@ def test_infinity_is_rejected_where_no_range_is_given(tmp_path):
     kept, report = enforce(frame, terms)
     assert kept["price"].tolist() == [1, 2, 3]
     assert report.rejected["row"].tolist() == [4, 5]
+
+
+def test_duplicates_are_those_of_the_columns_used(tmp_path):
+    text = "red,2000,5,es\nred,2000,5,fr\nred,2000.0,5.00,es\nred,2001,5,es\n"
+    kept, _ = enforce(read(tmp_path, text), TERMS)
+    rows, copies = distinct(kept)
+    assert len(rows) == 2
+    assert (len(kept), copies.sum() - len(rows)) == (4, 2)
+
+
+def test_the_order_of_the_file_does_not_matter(tmp_path):
+    frame = read(tmp_path, "red,2000,5,es\nwhite,2001,6,es\n,N.V.,7,es\nred,1999,8,es\n")
+    expected, _ = distinct(enforce(frame, TERMS)[0])
+    for seed in range(5):
+        shuffled = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
+        pd.testing.assert_frame_equal(distinct(enforce(shuffled, TERMS)[0])[0], expected)
 
 
 def test_minus_zero_is_zero():
