@@ -6,6 +6,8 @@
 The contract is printed, and is the artifact contract.yaml of the run.
 """
 
+import level
+
 import mlflow
 
 import preprocess

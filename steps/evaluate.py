@@ -9,6 +9,8 @@ Takes the parameters of train and preprocess too: without a train_run_id, they s
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import level
+
 import mlflow
 from mlflow.entities import Run
 
@@ -41,8 +43,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     training, test, terms = preprocess.parts(preprocessed)
     with tracking.downloaded(upstream, "model/model.skops") as path:
         estimator = estimators.load(path, model)
-    takes_log = estimator.func is not None
-    baseline = estimators.build("dummy", terms, parameters["encoder"], takes_log, seed, {})
+    baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.learns_log(estimator), seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
     test, metrics, leak = without_leak(estimator, training, test, terms)

@@ -14,6 +14,8 @@ import math
 import sys
 from pathlib import Path
 
+import level
+
 import mlflow
 import pandas as pd
 from mlflow.entities import Run

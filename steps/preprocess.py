@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import level
+
 import mlflow
 from mlflow.entities import Run
 

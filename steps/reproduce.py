@@ -15,6 +15,8 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
+import level
+
 import mlflow
 import pandas as pd
 from rich import box

@@ -8,6 +8,8 @@ Takes the parameters of preprocess too: without a preprocess_run_id, they say wh
 
 from pathlib import Path
 
+import level
+
 import mlflow
 from mlflow.entities import Run
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ from errors import UserError
 from tabular.sampling import evenly_spaced
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from pandas import DataFrame
     from pyarrow import Table
 
 SAMPLE = 50
-SKOPS_ID = re.compile(r"\d{9,}")  # skops names objects by their address in memory
+# Of an object, its address in memory; of a file, that or something random.
+SKOPS_NAME = re.compile(r'(?<="__id__": )\d+|(?<="file": ")[^"]+')
 
 
 def table(path: Path) -> dict[str, Any]:
@@ -74,29 +76,41 @@ def read(path: Path) -> "Table":
 
 
 def model(path: Path) -> dict[str, Any]:
-    """SHA-256 of what a skops file holds, with objects named by their order of appearance; and a sample of its floats.
+    """SHA-256 of what a skops file holds, and of its structure, which is all but the floats; and a sample of these.
 
-    A skops file itself holds time stamps and memory addresses. Raises UserError for another file.
+    Two models of one structure have the same parameters, trees and neighbours. A skops file itself holds time stamps
+    and memory addresses: objects and files are named by their order of appearance. Raises UserError for another file.
     """
-    import numpy as np
-
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path.name}: not a skops file")
     with zipfile.ZipFile(path) as file:
-        order: dict[str, str] = {}
+        names: dict[str, str] = {}
+        schema = SKOPS_NAME.sub(
+            lambda found: names.setdefault(found[0], str(len(names))), file.read("schema.json").decode()
+        )
+        content = hashlib.sha256(schema.encode())
+        structure, floats = content.copy(), []
+        for name in filter(set(file.namelist()).__contains__, names):
+            for part in parts(name, file.read(name)):
+                described = repr((names[name], part.dtype, part.shape)).encode() + part.tobytes()
+                content.update(described)
+                if part.dtype.kind == "f":
+                    floats.append(part)
+                else:
+                    structure.update(described)
+    return {"sha256": content.hexdigest(), "structure": structure.hexdigest()} | sampled(floats)
 
-        def renamed(text: str) -> str:
-            return SKOPS_ID.sub(lambda found: order.setdefault(found[0], str(len(order))), text)
 
-        content = hashlib.sha256(renamed(file.read("schema.json").decode()).encode())
-        arrays = []
-        others = {renamed(name): name for name in file.namelist() if name != "schema.json"}
-        for alias in sorted(others, key=lambda alias: (len(alias), alias)):
-            data = file.read(others[alias])
-            content.update(alias.encode() + data)
-            if alias.endswith(".npy"):
-                arrays.append(np.load(io.BytesIO(data), allow_pickle=False))
-    return {"sha256": content.hexdigest()} | sampled(array for array in arrays if array.dtype.kind == "f")
+def parts(name: str, data: bytes) -> "Iterator[ndarray]":
+    """The arrays in a file of a skops file, those of a structured array one by one."""
+    import numpy as np
+
+    if not name.endswith((".npy", ".npz")):
+        yield np.frombuffer(data, np.uint8)
+        return
+    loaded = np.load(io.BytesIO(data), allow_pickle=False)
+    for array in [loaded] if name.endswith(".npy") else loaded.values():
+        yield from [array[field] for field in array.dtype.names or ()] or [array]
 
 
 def sampled(arrays: Iterable[Any]) -> dict[str, Any]:

@@ -16,28 +16,36 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
 
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
+GRID_BITS = 16
 
 
 @dataclass(frozen=True)
 class Model:
-    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold."""
+    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
+
+    One that compares distances gets its scaled columns `on_grid`: see `grid`.
+    """
 
     path: str
     explainer: str | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
+    on_grid: bool = False
 
 
 # Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
 MODELS = {
-    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices.
-    "linear": Model("sklearn.linear_model.Ridge", "linear"),
+    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
+    # columns would stop while the digits that it has left to find still hang on the rounding of those before.
+    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}),
     "knn": Model(
         "sklearn.neighbors.KNeighborsRegressor",
         trusted=(
+            "functools.partial",
             "scipy.sparse._csr.csr_matrix",
             "sklearn.metrics._dist_metrics.EuclideanDistance64",
             "sklearn.metrics._dist_metrics.ManhattanDistance64",
@@ -45,6 +53,7 @@ MODELS = {
             "sklearn.neighbors._ball_tree.BallTree",
             "sklearn.neighbors._kd_tree.KDTree",
         ),
+        on_grid=True,
     ),
     "rf": Model("sklearn.ensemble.RandomForestRegressor", "tree", {"n_jobs": 1}, ("sklearn.tree._tree.Tree",)),
     "extra_trees": Model(
@@ -71,13 +80,28 @@ def build(
     `regressor` is a pipeline of two steps, `encode` and `regress`; it learns log(target) if `log_target`.
     Raises UserError for a parameter that the model does not have.
     """
-    import numpy as np
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
-    steps = [("encode", encoding(contract, encoder, seed)), ("regress", regressor(model, seed, model_params))]
-    functions = {"func": np.log, "inverse_func": np.exp} if log_target else {}
-    return TransformedTargetRegressor(Pipeline(steps), **functions)
+    encode = encoding(contract, encoder, seed, MODELS[model].on_grid)
+    steps = [("encode", encode), ("regress", regressor(model, seed, model_params))]
+    return TransformedTargetRegressor(Pipeline(steps), transformer=logarithm() if log_target else None)
+
+
+def logarithm() -> "Pipeline":
+    """The transformer of a target to its logarithm, in single precision.
+
+    The last bit of a logarithm is the processor's and the library's choice. A forest that finds two splits equally good
+    lets it decide, and the prices that it predicts then differ in the first digit. Rounded to half as many bits, the
+    logarithms are the same everywhere, and so are their sums, which are exact in double precision.
+    """
+    import numpy as np
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    return make_pipeline(
+        FunctionTransformer(np.log, np.exp), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
+    )
 
 
 def takes_log(log_target: str, target: "Series") -> bool:
@@ -90,9 +114,14 @@ def takes_log(log_target: str, target: "Series") -> bool:
     return log_target == "true"
 
 
+def learns_log(estimator: "TransformedTargetRegressor") -> bool:
+    """Whether an estimator learns the logarithm of its target: by `logarithm`, or by a function, as older runs did."""
+    return (estimator.transformer or estimator.func) is not None
+
+
 def learned(estimator: "TransformedTargetRegressor", target: str) -> str:
     """What an estimator learns, for people: `log(price)` or `price`."""
-    return f"log({target})" if estimator.func is not None else target
+    return f"log({target})" if learns_log(estimator) else target
 
 
 def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstimator":
@@ -108,7 +137,7 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
     return kind(**seeded | MODELS[model].defaults | model_params)
 
 
-def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer":
+def encoding(contract: Contract, encoder: str, seed: int, on_grid: bool = False) -> "ColumnTransformer":
     """The features as numbers: one transformer per column, so that its output can be told apart.
 
     They are called by number: a column may have a name that scikit-learn does not take, such as `a__b` or `verbose`.
@@ -126,9 +155,29 @@ def encoding(contract: Contract, encoder: str, seed: int) -> "ColumnTransformer"
             return calendar()
         return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 
+    def rounded(column: str) -> "Pipeline":
+        if not on_grid or (contract.columns[column].kind == CATEGORICAL and encoder == "onehot"):
+            return transformer(column)  # ones and zeros are on any grid
+        return make_pipeline(transformer(column), *grid())
+
     return ColumnTransformer(
-        [(str(number), transformer(column), [column]) for number, column in enumerate(contract.features)]
+        [(str(number), rounded(column), [column]) for number, column in enumerate(contract.features)]
     )
+
+
+def grid() -> "list[FunctionTransformer]":
+    """The transformers that round numbers to multiples of 2⁻¹⁶, of a standard deviation where they are scaled.
+
+    The products and sums of such numbers are exact in double precision, so that two distances which are equal are found
+    equal by any BLAS library. Else the last bits decide which of two rows is the nearer neighbour.
+    """
+    from functools import partial
+
+    import numpy as np
+    from sklearn.preprocessing import FunctionTransformer
+
+    steps = (partial(np.multiply, 2.0**GRID_BITS), np.rint, partial(np.multiply, 2.0**-GRID_BITS))
+    return [FunctionTransformer(step) for step in steps]
 
 
 def calendar() -> "Pipeline":
@@ -184,7 +233,7 @@ def fit(
 
     from tabular.threads import one_thread
 
-    if estimator.func is not None and (target <= 0).any():
+    if learns_log(estimator) and (target <= 0).any():
         raise UserError(
             f"log_target=true needs {target.name} above 0, but the lowest is {target.min():g};"
             " pass -P log_target=auto, or set the column's range in the contract"

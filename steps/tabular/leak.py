@@ -5,6 +5,7 @@ import pandas as pd
 
 from tabular.columns import CATEGORICAL
 from tabular.contract import Contract
+from tabular.estimators import grid
 from tabular.sampling import evenly_spaced
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
@@ -70,7 +71,9 @@ def scores_with_and_without_copies(
 
 
 def coded(features: pd.DataFrame) -> np.ndarray:
-    """Numbers of one scale for all columns, categories by their order: (rows, columns)."""
+    """Numbers of one scale for all columns, categories by their order, to find neighbours by: (rows, columns)."""
+    from sklearn.pipeline import make_pipeline
+
     codes = features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
     scaled = (codes - codes.mean()) / codes.std().replace(0, 1)
-    return scaled.fillna(0).to_numpy()
+    return make_pipeline(*grid()).fit_transform(scaled.fillna(0).to_numpy())

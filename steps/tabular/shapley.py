@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.base import RegressorMixin
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 
-from tabular.estimators import predict
+from tabular.estimators import learns_log, predict
 from tabular.threads import Track, in_threads
 
 BACKGROUND = 100  # training rows that stand for "unknown"
@@ -46,7 +46,7 @@ def explain(
         A frame like `rows` of Shapley values, and the mean prediction.
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    exact = explainer and estimator.func is None
+    exact = explainer and not learns_log(estimator)
     if not exact:
         background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
@@ -54,7 +54,7 @@ def explain(
     if exact:
         values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
     else:
-        inverse = estimator.inverse_func or (lambda prediction: prediction)
+        inverse = np.exp if learns_log(estimator) else (lambda prediction: prediction)
         values = permutation_values(
             lambda matrix: inverse(regress.predict(matrix)), encoded, encoded_background, members, seed, track
         )

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.linear_model import Ridge
+from sklearn.tree import DecisionTreeRegressor
 
 from errors import UserError
 from tabular import digests
@@ -37,6 +38,17 @@ def test_a_model_is_what_it_learned(tmp_path):
     assert (tmp_path / "one").read_bytes() != (tmp_path / "same").read_bytes()
     assert digests.model(tmp_path / "one") == digests.model(tmp_path / "same")
     assert digests.model(tmp_path / "one")["sha256"] != digests.model(tmp_path / "other")["sha256"]
+
+
+def test_the_structure_of_a_model_is_all_but_its_floats(tmp_path):
+    rows = pd.DataFrame({"a": [1.0, 2.0, 4.0, 7.0], "b": [0.0, 1.0, 0.0, 1.0]})
+    cheap, dear, other = [1.0, 2.0, 3.0, 9.0], [2.0, 4.0, 6.0, 18.0], [9.0, 1.0, 9.0, 1.0]
+    for name, target in (("cheap", cheap), ("dear", dear), ("other", other)):
+        skops.io.dump(DecisionTreeRegressor(max_depth=1, random_state=0).fit(rows, target), tmp_path / name)
+    cheap, dear, other = (digests.model(tmp_path / name) for name in ("cheap", "dear", "other"))
+    assert cheap["sha256"] != dear["sha256"]
+    assert cheap["structure"] == dear["structure"] != other["structure"]
+    assert 18.0 in dear["sample"]  # a leaf
 
 
 @pytest.mark.parametrize("digest", [digests.table, digests.numbers, digests.model])

@@ -1,0 +1,48 @@
+"""Every script computes at one level, whatever numpy and OpenBLAS would choose."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import level
+
+import pytest
+from conftest import PROJECT
+
+SCRIPTS = [path for path in (PROJECT / "steps").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+CHOSEN = """
+import level
+import numpy
+from threadpoolctl import threadpool_info
+found = numpy.show_config(mode="dicts")["SIMD Extensions"]["found"]
+print(found, {library["architecture"] for library in threadpool_info()})
+"""
+
+
+@pytest.mark.skipif(not level.processor_flags() >= level.NEEDED, reason="a processor without AVX2, or none that tells")
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"NPY_DISABLE_CPU_FEATURES": "X86_V3", "OPENBLAS_CORETYPE": "Nehalem"},
+        {"NPY_ENABLE_CPU_FEATURES": "", "OPENBLAS_CORETYPE": "Prescott"},
+    ],
+)
+def test_the_level_is_ours(choice):
+    folder = str(PROJECT / "steps")
+    done = subprocess.run(
+        [sys.executable, "-c", CHOSEN], env=os.environ | choice, cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['X86_V3'] {'Haswell'}"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_imports_it_before_all_that_may_load_numpy(script):
+    imports = [
+        node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports]
+    others = [name for name in names if name.partition(".")[0] not in sys.stdlib_module_names]
+    assert others[0] == "level"
