@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from errors import UserError
 from runs import lineage, sources, step, tracking
 from runs.lineage import Input
-from runs.parameters import Parameter, one_of, share, whole
+from runs.parameters import AUTO, Parameter, one_of, share, whole
 from tabular import digests
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tabular.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
-AUTO, CONTRACT = "auto", "contract.yaml"
+CONTRACT = "contract.yaml"
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
 DATA = Parameter("data", "data/wines.csv", "CSV or Parquet: a path, or a URI (see the README)", decides=False)
 COLUMNS = (

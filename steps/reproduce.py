@@ -2,6 +2,7 @@
 
     mlflow run . -e reproduce -P run=<run id>
     mlflow run . -e reproduce -P run=receipts/wines.json -P env=recorded
+    mlflow run . -e reproduce -P run=<name of an experiment>
 
 The exit code is 0 only if all is equal, 1 if something differs, 2 if it could not be compared. It runs the code that
 the receipt names: reproduce only what you trust.
@@ -11,14 +12,14 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
-from itertools import groupby
+import time
 from pathlib import Path
 
 import level
 
 import mlflow
 import pandas as pd
+from mlflow.entities import Experiment, Run
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -26,122 +27,163 @@ from rich.table import Table
 import evaluate
 from errors import Difference, UserError
 from preprocess import PROJECT
-from runs import comparison, git, receipt, reproduction, step, tracking
-from runs.comparison import DIFFERS, EQUAL, Row
-from runs.parameters import Parameter, at_least_zero, one_of, resolved
+from runs import comparison, git, receipt, recorded, reproduction, step, tracking
+from runs.comparison import DIFFERS, EQUAL, Comparison
+from runs.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, resolved, truth
 from tabular.report import Section, page
+from tabular.reproduction_report import reproduction_report, summary
 
 PARAMETERS = (
-    Parameter("run", "", "the run to reproduce: its id, or the path or URI of its receipt"),
+    Parameter("run", "", "what to reproduce: a run id, the path or URI of a receipt, or an experiment's name or id"),
     Parameter(
         "env",
         reproduction.SAME,
         "the environment to use: the same as now, or one that uv builds as recorded",
         one_of((reproduction.SAME, reproduction.RECORDED)),
     ),
-    Parameter("rtol", "0", "relative tolerance of numbers; 0 is bit for bit", at_least_zero),
+    Parameter(
+        "rtol",
+        AUTO,
+        f"relative tolerance of numbers; 0 is bit for bit; auto: 0, but {comparison.power(comparison.ELSEWHERE)} on"
+        " another platform than the recorded one",
+        or_auto(at_least_zero),
+    ),
+    Parameter("again", "false", "of an experiment, reproduce also what was found equal on this machine before", truth),
 )
 STEPS = {link.name: link for link in evaluate.STEP.chain()}
-COLUMNS = ["item", "recorded", "reproduced", "verdict"]
-EXPLAINED = {
-    "receipt": "Its own digest: an edit after it was written shows.",
-    reproduction.AS_LOGGED: "What the recorded runs hold today: an edited metric or a swapped model shows.",
-    "platform": "May differ, and may then change the last digits.",
-    "threads": "May differ, and should change nothing.",
-}
-MOST = 4  # rows of a group to show where they are not equal
-SHOWN = {"cv_r2_score", "r2_score", "mean_absolute_error"}  # in the terminal, even where all is equal
 
 
 def reproduce(given: dict) -> None:
-    """Run the recorded entry point at the recorded commit, in a store of its own, and log the comparison.
+    """Reproduce one run, or all of an experiment.
 
     Raises UserError if something that it takes cannot be had, Difference if the result is not the same.
     """
     parameters = resolved(PARAMETERS, given)
-    if not parameters["run"]:
+    name = parameters["run"]
+    if not name:
         raise UserError("run: name the run to reproduce by its id, or by the path or URI of its receipt")
-    recorded, patch = reproduction.find(parameters["run"], PROJECT)
-    tracking.describe(f"reproduce {list(recorded['outcome'])[-1]}", parameters)
-    mlflow.set_tags({"workflow.step": "reproduce", "workflow.reproduces": reproduction.own_run(recorded)})
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "code").mkdir()
-        project = git.checkout(recorded["code"], patch, PROJECT, folder / "code")
-        inputs, rows = reproduction.inputs_again(recorded, (project, PROJECT), folder)
-        store = f"sqlite:///{folder}/mlflow.db"
-        with reproduction.started(recorded, project, inputs, parameters["env"], store) as process:
-            rows = reproduction.examined(recorded, STEPS) + rows
-            reproduced = reproduction.result(process, recorded, store)
-    rows += comparison.compare(recorded, reproduced, parameters["rtol"])
-    publish(rows, recorded, reproduced, comparison.conclusion(rows, recorded["outcome"]))
-
-
-def publish(rows: list[Row], recorded: dict, reproduced: dict, conclusion: str) -> None:
-    """Print and log the comparison, tag the run that was reproduced, and raise Difference if it was not."""
-    verdict = EQUAL if comparison.holds(rows) else DIFFERS
-    table = pd.DataFrame([dataclasses.asdict(row) for row in rows])
-    with tracking.artifacts() as folder:
-        table.to_csv(folder / "reproduction.csv", index=False)
-        (folder / "reproduction.html").write_text(html(rows, recorded, verdict, conclusion), encoding="utf-8")
-        (folder / "recorded.json").write_text(receipt.text(recorded), encoding="utf-8")
-        (folder / "reproduced.json").write_text(receipt.text(reproduced), encoding="utf-8")
-    mlflow.log_metric("largest_deviation", table["deviation"].max())
-    mlflow.set_tag("workflow.verdict", verdict)
-    reproduction.tag_original(recorded, verdict)
-    short = summary(rows, recorded["outcome"])
-    if page_of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(page_of_job, "a", encoding="utf-8") as file:
-            file.write(f"**{verdict}**: {conclusion}\n\n{short.to_html(index=False, border=0)}\n")
-    show(short)
+    mlflow.set_tag("workflow.step", "reproduce")
+    if experiment := recorded.experiment(name, PROJECT):
+        tracking.describe(f"reproduce {experiment.name}", parameters)
+        reproduce_all(experiment, parameters)
+        return
+    found = reproduce_one(name, parameters)
+    show(summary(table(found), found.results))
     step.print_links({"reproduce": mlflow.active_run()})
-    if verdict == DIFFERS:
-        raise Difference(conclusion)
+    if found.verdict == DIFFERS:
+        raise Difference(found.conclusion)
+    print(f"{found.verdict}: {found.conclusion}")
+
+
+def reproduce_one(name: str, parameters: dict) -> Comparison:
+    """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
+    document, patch = recorded.find(name, PROJECT)
+    label = list(document["outcome"])[-1]
+    tracking.describe(f"reproduce {label}", parameters)
+    mlflow.set_tags({"workflow.reproduces": recorded.own_run(document), "workflow.seal": document["sha256"]})
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "code").mkdir()
+        project = git.checkout(document["code"], patch, PROJECT, folder / "code")
+        inputs, rows = reproduction.inputs_again(document, (project, PROJECT), folder)
+        store = f"sqlite:///{folder}/mlflow.db"
+        with reproduction.started(document, project, inputs, parameters["env"], store) as process:
+            rows = recorded.examined(document, STEPS) + rows
+            made = reproduction.result(process, document, store)
+    rtol = parameters["rtol"]
+    found = comparison.compare(document, made, rows, None if rtol == AUTO else rtol)
+    compared = table(found)
+    code, occasion = document["code"], document["occasion"]
+    changes = " with uncommitted changes" if code["patch"] else ""
+    origin = f"Recorded {occasion['time']} on {occasion['host']}, at commit {code['commit']}{changes}."
+    html = reproduction_report(compared, found.results, label, found.verdict, found.conclusion, origin)
+    with tracking.artifacts() as folder:
+        compared.to_csv(folder / "reproduction.csv", index=False)
+        (folder / "reproduction.html").write_text(html, encoding="utf-8")
+        (folder / "recorded.json").write_text(receipt.text(document), encoding="utf-8")
+        (folder / "reproduced.json").write_text(receipt.text(made), encoding="utf-8")
+    mlflow.log_metric("largest_deviation", compared["deviation"].max())
+    mlflow.set_tag("workflow.verdict", found.verdict)
+    recorded.tag_original(document, found.verdict)
+    add_to_job_summary(found.verdict, found.conclusion, summary(compared, found.results))
+    return found
+
+
+def table(found: Comparison) -> pd.DataFrame:
+    """The rows of a comparison, with digests as people quote them."""
+    rows = [dataclasses.asdict(row) for row in found.rows]
+    compared = pd.DataFrame(rows)
+    return compared.assign(**{name: compared[name].map(comparison.shortened) for name in ("recorded", "reproduced")})
+
+
+def reproduce_all(experiment: Experiment, parameters: dict) -> None:
+    """Reproduce every finished top-level run of an experiment, each in a nested run; log and print what came of them.
+
+    Raises Difference if one differs, UserError if one could not be compared.
+    """
+    runs = recorded.top_level_runs(experiment.experiment_id)
+    if not runs:
+        raise UserError(f"run={parameters['run']}: that experiment has no finished run with a receipt")
+    lines = []
+    for run in runs:
+        started = time.monotonic()
+        verdict, remark = attempt(run, parameters)
+        tracking.console.print(f"{run.info.run_name:<22} {verdict:<18} {time.monotonic() - started:5.1f} s")
+        lines.append((run.info.run_name, run.info.run_id, verdict, remark))
+    outcome = pd.DataFrame(lines, columns=["run", "id", "verdict", "remark"])
+    well = outcome["verdict"].str.startswith(EQUAL)
+    conclusion = f"{well.sum()} of {len(runs)} runs of experiment {experiment.name} came out again"
+    if not well.all():
+        conclusion += f"; not {', '.join(outcome['run'][~well])}"
+    failed = next((kind for kind in (Difference, UserError) if (outcome["verdict"] == kind.heading).any()), None)
+    verdict = failed.heading if failed else outcome["verdict"].max()  # `equal within …` comes after `equal`
+    with tracking.artifacts() as folder:
+        outcome.to_csv(folder / "reproduction.csv", index=False)
+        html = page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
+        (folder / "reproduction.html").write_text(html, encoding="utf-8")
+    mlflow.set_tag("workflow.verdict", verdict)
+    add_to_job_summary(verdict, conclusion, outcome)
+    show(outcome)
+    step.print_links({"reproduce": mlflow.active_run()})
+    if failed:
+        raise failed(conclusion)
     print(f"{verdict}: {conclusion}")
 
 
-def summary(rows: Sequence[Row], outcome: Collection[str]) -> pd.DataFrame:
-    """What people look at: of each group the first that are not equal, and how many are; the scores of `outcome`."""
-    lines = []
-    for group, members in groupby(rows, key=lambda row: row.group):
-        members = list(members)
-        scores = SHOWN if group in outcome else set()
-        wrong = [row for row in members if row.verdict != EQUAL]
-        fine = [row for row in members if row.verdict == EQUAL and (row.item in scores or len(members) == 1)]
-        for row in wrong[:MOST] + fine:
-            texts = [comparison.shortened(text) for text in (row.recorded, row.reproduced)]
-            lines.append((f"{group}: {row.item}", *texts, row.verdict))
-        if len(wrong) > MOST:
-            lines.append((f"{group}: {len(wrong) - MOST} more", "", "see reproduction.html", "not equal"))
-        if rest := len(members) - len(wrong) - len(fine):
-            lines.append((f"{group}: {rest}{' more' if rest < len(members) else ''}", "", "", EQUAL))
-    return pd.DataFrame(lines, columns=COLUMNS)
+def attempt(run: Run, parameters: dict) -> tuple[str, str]:
+    """The verdict on one run of an experiment, and a remark.
+
+    What was found equal on this machine before, by the same receipt, is only looked at, unless `again`.
+    """
+    try:
+        document, _ = recorded.find(run.info.run_id, PROJECT)
+        earlier = None if parameters["again"] else recorded.proof(run, document)
+        if earlier and all(row.verdict == EQUAL for row in recorded.examined(document, STEPS)):
+            return EQUAL, f"proven before, by run {earlier.info.run_id}"
+        with tracking.opened(run_name=f"reproduce {run.info.run_name}", nested=True):
+            found = reproduce_one(run.info.run_id, parameters)
+            if found.verdict == DIFFERS:
+                raise Difference(found.conclusion)
+    except UserError as error:
+        return error.heading, str(error)
+    return found.verdict, found.conclusion
+
+
+def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> None:
+    """Show the outcome on the page of a GitHub job, if this is one."""
+    if page_of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(page_of_job, "a", encoding="utf-8") as file:
+            file.write(f"**{verdict}**: {conclusion}\n\n{table.to_html(index=False, border=0)}\n")
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print the summary."""
+    """Print a table; what is not equal in bold."""
     shown = Table(box=box.SIMPLE_HEAD)
     for heading in table.columns:
         shown.add_column(heading, overflow="fold", max_width=50)
     for line in table.itertuples(index=False):
-        shown.add_row(*line, style=None if line.verdict == EQUAL else "bold")
+        shown.add_row(*line, style=None if line.verdict.startswith(EQUAL) else "bold")
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
-
-
-def html(rows: Sequence[Row], recorded: dict, verdict: str, conclusion: str) -> str:
-    """The page about a reproduction: the conclusion, the summary, and every row."""
-    code, occasion = recorded["code"], recorded["occasion"]
-    lead = f"Recorded {occasion['time']} on {occasion['host']}, at commit {code['commit']}"
-    lead += " with uncommitted changes." if code["patch"] else "."
-    warning = conclusion
-    if verdict == EQUAL:
-        lead, warning = f"{conclusion[0].upper()}{conclusion[1:]}. {lead}", ""
-    sections = [Section("In short", table=summary(rows, recorded["outcome"]))]
-    for group, members in groupby(rows, key=lambda row: row.group):
-        lines = [(row.item, row.recorded, row.reproduced, row.verdict) for row in members]
-        table = pd.DataFrame(lines, columns=COLUMNS).map(comparison.shortened)
-        sections.append(Section(group.capitalize(), EXPLAINED.get(group, ""), table))
-    return page(f"Reproduction of {list(recorded['outcome'])[-1]}: {verdict}", lead, sections, warning)
 
 
 if __name__ == "__main__":

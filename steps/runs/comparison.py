@@ -1,7 +1,7 @@
 """What is the same in two receipts, what is not, and why: a row per thing that was compared."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,9 @@ DIFFERS = "differs"
 ANOTHER = "another"  # may differ without anything being wrong
 UNSEEN = "not examined"
 ABSENT = "–"
+ELSEWHERE = 1e-9  # the tolerance where the platform is another one: it may round differently, but decide nothing else
+PLATFORM = "platform"
+NAMES = ("system", "processor")  # of the platform: what they are called changes no number
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,77 @@ class Row:
     deviation: float = 0.0
 
 
-def compare(recorded: Mapping, reproduced: Mapping, rtol: float) -> list[Row]:
-    """Two receipts, except what they say about inputs (see `reproduction.inputs_again`) and the occasion."""
+@dataclass(frozen=True)
+class Comparison:
+    """All rows; the groups of them that are results, `train rf` for one; and the relative tolerance of numbers."""
+
+    rows: Sequence[Row]
+    results: Collection[str]
+    rtol: float
+
+    @property
+    def verdict(self) -> str:
+        """`equal`, `equal within 1e-9` (or whatever the tolerance is) or `differs`."""
+        found = {row.verdict for row in self.rows}
+        if DIFFERS in found:
+            return DIFFERS
+        return f"{EQUAL} within {power(self.rtol)}" if WITHIN in found else EQUAL
+
+    @property
+    def conclusion(self) -> str:
+        """One line: whether the results came out again, and if not, why."""
+        results = [row for row in self.rows if row.group in self.results]
+        wrong = [row for row in results if row.verdict == DIFFERS]
+        changed = [row for row in self.rows if row.verdict == DIFFERS and row.group not in self.results]
+        close = sum(row.verdict == WITHIN for row in results)
+        if wrong:
+            line = (
+                f"{len(wrong)} of {len(results)} metrics and artifacts did not come out again,"
+                f" e.g. {differences(wrong[:1])}"
+            )
+        elif close:
+            line = f"all {len(results)} metrics and artifacts came out again, {close} of them not bit for bit"
+        else:
+            line = f"all {len(results)} metrics and artifacts came out again, bit for bit"
+        if wrong or close:
+            line += f"; {largest(results)}"
+        if changed:
+            return f"{line}; what changed: {differences(changed)}"
+        return f"{line}; {cause(self.rows, wrong)}" if wrong or close else line
+
+
+def compare(recorded: Mapping, reproduced: Mapping, others: Sequence[Row], rtol: float | None) -> Comparison:
+    """Two receipts, except what they say about inputs and the occasion.
+
+    Args:
+        recorded: the receipt to reproduce.
+        reproduced: that of its reproduction.
+        others: rows about the inputs and the recorded runs.
+        rtol: relative tolerance of numbers. None: bit for bit on the same platform, `ELSEWHERE` on another.
+    """
     one, other = recorded["environment"], reproduced["environment"]
-    return [
+    platform = platforms(one, other, recorded["version"])
+    if rtol is None:
+        rtol = ELSEWHERE if any(row.verdict == ANOTHER and row.item not in NAMES for row in platform) else 0.0
+    rows = [
+        *others,
         *exact("code", recorded["code"]["files"], reproduced["code"]["files"]),
         *exact("parameters", recorded["parameters"], reproduced["parameters"]),
-        *exact(
-            "packages", {"python": one["python"]} | one["packages"], {"python": other["python"]} | other["packages"]
-        ),
-        *exact("platform", one["platform"], other["platform"], ANOTHER),
+        *exact("packages", one["packages"], other["packages"]),
+        *platform,
         *exact("threads", one["threads"], other["threads"], ANOTHER),
         *outcomes(recorded["outcome"], reproduced["outcome"], rtol),
     ]
+    return Comparison(rows, recorded["outcome"].keys(), rtol)
+
+
+def platforms(recorded: Mapping, reproduced: Mapping, version: int) -> list[Row]:
+    """A row per part of the platform, Python among them; what a receipt of version 1 does not say may be another."""
+    one, other = ({"python": each["python"]} | each["platform"] for each in (recorded, reproduced))
+    rows = exact(PLATFORM, one, other, ANOTHER)
+    if version == 1:
+        rows.append(Row(PLATFORM, "numpy's level", "not recorded", "not recorded", ANOTHER))
+    return rows
 
 
 def exact(
@@ -71,22 +132,25 @@ def outcomes(recorded: Mapping[str, dict], reproduced: Mapping[str, dict], rtol:
 def metric(label: str, name: str, recorded: Any, reproduced: Any, rtol: float) -> Row:
     """The row of one metric; its deviation is relative."""
     deviation = largest_deviation([recorded], [reproduced])
-    return Row(label, name, str(recorded), str(reproduced), judged(recorded == reproduced, deviation, rtol), deviation)
+    verdict = verdict_on(recorded == reproduced, deviation, rtol)
+    return Row(label, name, str(recorded), str(reproduced), verdict, deviation)
 
 
 def artifact(label: str, name: str, recorded: Mapping | None, reproduced: Mapping | None, rtol: float) -> Row:
-    """The row of one artifact. With a tolerance, a sample of its numbers decides where the digests differ."""
+    """The row of one artifact. With a tolerance, its structure and a sample of its numbers decide."""
     if recorded is None or reproduced is None:
         digests = [terms["sha256"] if terms else ABSENT for terms in (recorded, reproduced)]
         return Row(label, name, *digests, DIFFERS, math.inf)
     same = recorded["sha256"] == reproduced["sha256"]
-    comparable = "sample" in recorded and recorded["count"] == reproduced.get("count")
+    comparable = "sample" in recorded and all(
+        recorded.get(part) == reproduced.get(part) for part in ("structure", "count")
+    )
     deviation = math.inf
     if same:
         deviation = 0.0
     elif comparable:
         deviation = largest_deviation(recorded["sample"], reproduced["sample"])
-    verdict = judged(same, deviation, rtol)
+    verdict = verdict_on(same, deviation, rtol)
     remark = f" ({len(recorded['sample'])} of {recorded['count']} numbers compared)" if verdict == WITHIN else ""
     return Row(label, name, recorded["sha256"], reproduced["sha256"] + remark, verdict, deviation)
 
@@ -103,38 +167,14 @@ def largest_deviation(recorded: Sequence, reproduced: Sequence) -> float:
     return max(abs(one - other) for one, other in numbers) / scale if scale else math.inf
 
 
-def judged(same: bool, deviation: float, rtol: float) -> str:
+def verdict_on(same: bool, deviation: float, rtol: float) -> str:
     """The verdict on numbers."""
     if same:
         return EQUAL
     return WITHIN if deviation <= rtol and rtol > 0 else DIFFERS
 
 
-def holds(rows: Iterable[Row]) -> bool:
-    """Whether nothing differs."""
-    return all(row.verdict != DIFFERS for row in rows)
-
-
-def conclusion(rows: Sequence[Row], outcome: Iterable[str]) -> str:
-    """One line: whether the `outcome`, the groups of rows so called, came out again, and if not, why."""
-    results = [row for row in rows if row.group in outcome]
-    wrong = [row for row in results if row.verdict == DIFFERS]
-    changed = [row for row in rows if row.verdict == DIFFERS and row.group not in outcome]
-    close = sum(row.verdict == WITHIN for row in results)
-    if wrong:
-        line = f"{len(wrong)} of {len(results)} metrics and artifacts did not come out again, e.g. {told(wrong[:1])}"
-    elif close:
-        line = f"all {len(results)} metrics and artifacts came out again, {close} of them not bit for bit"
-    else:
-        line = f"all {len(results)} metrics and artifacts came out again, bit for bit"
-    if wrong or close:
-        line += f"; {farthest(results)}"
-    if changed:
-        return f"{line}; what changed: {told(changed)}"
-    return f"{line}; {guess(rows)}" if wrong else line
-
-
-def farthest(rows: Iterable[Row]) -> str:
+def largest(rows: Iterable[Row]) -> str:
     """The largest deviation, in words."""
     row = max((row for row in rows if row.deviation < math.inf), key=lambda row: row.deviation, default=None)
     if row is None or row.deviation == 0:
@@ -142,22 +182,33 @@ def farthest(rows: Iterable[Row]) -> str:
     return f"the largest deviation is {row.deviation:.2g} ({row.group}: {row.item})"
 
 
-def told(rows: Sequence[Row], most: int = 3) -> str:
+def differences(rows: Sequence[Row], most: int = 3) -> str:
     """What differs, in words; of a group with many rows, the first few."""
-    parts = []
+    described = []
     for group in dict.fromkeys(row.group for row in rows):
         of_group = [row for row in rows if row.group == group]
         named = [f"{row.item} {shortened(row.recorded)} → {shortened(row.reproduced)}" for row in of_group[:most]]
         rest = f" and {len(of_group) - most} more" if len(of_group) > most else ""
-        parts.append(f"{group}: {', '.join(named)}{rest}")
-    return "; ".join(parts)
+        described.append(f"{group}: {', '.join(named)}{rest}")
+    return "; ".join(described)
 
 
-def guess(rows: Sequence[Row]) -> str:
-    """Why numbers differ though all that should decide them is equal."""
-    if excuses := [row for row in rows if row.verdict == ANOTHER]:
-        return f"perhaps because of {told(excuses)} (another processor: try -P rtol=1e-9)"
-    return "nothing that is recorded explains it: something is random that should not be"
+def cause(rows: Sequence[Row], wrong: Sequence[Row]) -> str:
+    """Why numbers differ though code, data, parameters and packages are equal; what to do about the `wrong` ones."""
+    others = [row for row in rows if row.verdict == ANOTHER]
+    others = [row for row in others if row.item not in NAMES] or others
+    if not others:
+        return "nothing that is recorded explains it: something is random that should not be"
+    if not wrong:
+        return f"because of {differences(others)}"
+    if all(row.deviation <= ELSEWHERE for row in wrong):
+        return f"because of {differences(others)}: it comes out with -P rtol={power(ELSEWHERE)}"
+    return f"perhaps because of {differences(others)}: reproduce it where these are as recorded"
+
+
+def power(number: float) -> str:
+    """A tolerance as people write it: 1e-9."""
+    return f"{number:g}".replace("e-0", "e-")
 
 
 def shortened(text: str) -> str:

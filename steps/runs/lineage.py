@@ -15,10 +15,9 @@ from mlflow.exceptions import MlflowException
 
 from errors import UserError
 from runs import fingerprint, git, receipt
-from runs.parameters import Parameter, as_text, resolved
+from runs.parameters import AUTO, Parameter, as_text, resolved
 from runs.tracking import artifacts, console, describe, downloaded, opened, warn
 
-AUTO = "auto"
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
 

@@ -12,6 +12,8 @@ import yaml
 
 from errors import UserError
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -95,6 +97,11 @@ def one_of(options: Iterable[str]) -> Callable[[str], str]:
     return choose
 
 
+def or_auto(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A converter that takes `auto` as it is, and hands all else to `convert`."""
+    return lambda text: text if text == AUTO else convert(text)
+
+
 def several_of(options: Iterable[str]) -> Callable[[str], list[str]]:
     """A converter that takes a comma-separated list of `options`, each at most once."""
 
@@ -138,6 +145,11 @@ def at_least_zero(text: str) -> float:
     if not 0 <= number < math.inf:
         raise ValueError("must be a number from 0")
     return number
+
+
+def truth(text: str) -> bool:
+    """`true` or `false`."""
+    return one_of(("true", "false"))(text.lower()) == "true"
 
 
 def mapping(text: str) -> dict[str, Any]:

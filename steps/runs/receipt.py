@@ -14,7 +14,7 @@ from errors import UserError
 from runs import fingerprint
 
 FILE = "receipt.json"
-VERSION = 1
+VERSION = 2
 SCHEMA = Path(__file__).with_name("receipt.schema.json")
 UNSEALED = {"sha256", "occasion"}
 SHORT = 16 * 1024  # bytes of an input that stands in the receipt itself
@@ -106,7 +106,7 @@ def environment(script: Path) -> dict[str, Any]:
             "machine": platform.machine(),
             "processor": processor(),
             "libc": " ".join(platform.libc_ver()),
-            "blas": blas(),
+            **arithmetic(),
         },
         "threads": {"cpus": os.cpu_count()} | {name: os.environ[name] for name in THREADS if name in os.environ},
     }
@@ -122,12 +122,21 @@ def processor() -> str:
     return model[1] if model else platform.processor()
 
 
-def blas() -> str:
-    """The library that multiplies numpy's matrices, and the kernel it chose for this processor."""
-    import numpy  # noqa: F401 - so that its library is there to be asked
+def arithmetic() -> dict[str, str]:
+    """What numpy chose for this processor: its level, and the kernel of the library that multiplies its matrices.
+
+    And the compiler that it was built with, which stands for that of all packages of the same origin.
+    """
+    import numpy
     from threadpoolctl import threadpool_info
 
-    found = [
+    built = numpy.show_config(mode="dicts")
+    levels, compiler = built["SIMD Extensions"], built["Compilers"]["c"]
+    libraries = [
         library for library in threadpool_info() if library["user_api"] == "blas" and "numpy" in library["filepath"]
     ]
-    return " ".join(f"{each['internal_api']} {each['version']} {each.get('architecture')}" for each in found)
+    return {
+        "numpy": " ".join(levels.get("found") or levels["baseline"]),
+        "blas": " ".join(f"{each['internal_api']} {each['version']} {each.get('architecture')}" for each in libraries),
+        "compiler": f"{compiler['name']} {compiler['version']}",
+    }

@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.progress import track
 
 from errors import UserError
-from runs.lineage import AUTO, Step, obtain, record
-from runs.parameters import Parameter, parse
+from runs.lineage import Step, obtain, record
+from runs.parameters import AUTO, Parameter, parse
 from runs.tracking import close_abandoned, console, opened, stopped
 
 HELP = {"-h", "--help"}

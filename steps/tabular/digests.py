@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 SAMPLE = 50
-# Of an object, its address in memory; of a file, that or something random.
-SKOPS_NAME = re.compile(r'(?<="__id__": )\d+|(?<="file": ")[^"]+')
+# skops names objects, and the files of their arrays, by their address in memory.
+SKOPS_ID = re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+|^\d+')
 
 
 def table(path: Path) -> dict[str, Any]:
@@ -79,38 +79,39 @@ def model(path: Path) -> dict[str, Any]:
     """SHA-256 of what a skops file holds, and of its structure, which is all but the floats; and a sample of these.
 
     Two models of one structure have the same parameters, trees and neighbours. A skops file itself holds time stamps
-    and memory addresses: objects and files are named by their order of appearance. Raises UserError for another file.
+    and memory addresses: objects are named by their order of appearance. Raises UserError for another file.
     """
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path.name}: not a skops file")
     with zipfile.ZipFile(path) as file:
-        names: dict[str, str] = {}
-        schema = SKOPS_NAME.sub(
-            lambda found: names.setdefault(found[0], str(len(names))), file.read("schema.json").decode()
-        )
-        content = hashlib.sha256(schema.encode())
+        order: dict[str, str] = {}
+
+        def renamed(text: str) -> str:
+            return SKOPS_ID.sub(lambda found: order.setdefault(found[0], str(len(order))), text)
+
+        content = hashlib.sha256(renamed(file.read("schema.json").decode()).encode())
         structure, floats = content.copy(), []
-        for name in filter(set(file.namelist()).__contains__, names):
-            for part in parts(name, file.read(name)):
-                described = repr((names[name], part.dtype, part.shape)).encode() + part.tobytes()
-                content.update(described)
+        others = {renamed(name): name for name in file.namelist() if name != "schema.json"}
+        for alias in sorted(others, key=lambda alias: (len(alias), alias)):
+            data = file.read(others[alias])
+            content.update(alias.encode() + data)
+            for part in parts(alias, data):
                 if part.dtype.kind == "f":
                     floats.append(part)
                 else:
-                    structure.update(described)
+                    structure.update(alias.encode() + part.tobytes())
     return {"sha256": content.hexdigest(), "structure": structure.hexdigest()} | sampled(floats)
 
 
-def parts(name: str, data: bytes) -> "Iterator[ndarray]":
-    """The arrays in a file of a skops file, those of a structured array one by one."""
+def parts(name: str, data: bytes) -> "list[ndarray]":
+    """The arrays in a file within a skops file, those of a structured array one by one."""
     import numpy as np
 
     if not name.endswith((".npy", ".npz")):
-        yield np.frombuffer(data, np.uint8)
-        return
+        return [np.frombuffer(data, np.uint8)]
     loaded = np.load(io.BytesIO(data), allow_pickle=False)
-    for array in [loaded] if name.endswith(".npy") else loaded.values():
-        yield from [array[field] for field in array.dtype.names or ()] or [array]
+    arrays = [loaded] if name.endswith(".npy") else list(loaded.values())
+    return [part for array in arrays for part in [array[field] for field in array.dtype.names or ()] or [array]]
 
 
 def sampled(arrays: Iterable[Any]) -> dict[str, Any]:

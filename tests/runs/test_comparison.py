@@ -2,7 +2,19 @@ import math
 
 import pytest
 
-from runs.comparison import ANOTHER, DIFFERS, EQUAL, WITHIN, Row, artifact, conclusion, exact, metric, outcomes
+from runs.comparison import (
+    ANOTHER,
+    DIFFERS,
+    EQUAL,
+    WITHIN,
+    Comparison,
+    Row,
+    artifact,
+    compare,
+    exact,
+    metric,
+    outcomes,
+)
 
 ONE, OTHER = "1" * 64, "2" * 64
 
@@ -36,6 +48,12 @@ def test_metric(recorded, reproduced, rtol, verdict, deviation):
         ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0, DIFFERS),
         ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0.1, WITHIN),
         ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 8, "sample": [4.0]}, 0.1, DIFFERS),
+        (
+            {"sha256": ONE, "structure": ONE, "count": 9, "sample": [4.0]},
+            {"sha256": OTHER, "structure": OTHER, "count": 9, "sample": [4.0]},
+            0.1,
+            DIFFERS,
+        ),
     ],
 )
 def test_artifact(recorded, reproduced, rtol, verdict):
@@ -60,12 +78,74 @@ def test_what_only_one_has_differs():
         ),
         ([Row("rf", "mae", "1", "2", DIFFERS, 1.0)], "the largest deviation is 1 (rf: mae); nothing that is recorded"),
         (
-            [Row("rf", "mae", "1", "2", DIFFERS), Row("platform", "blas", "a", "b", ANOTHER)],
-            "perhaps because of platform",
+            [Row("rf", "mae", "1", "2", DIFFERS, 1e-8), Row("platform", "blas", "a", "b", ANOTHER)],
+            "perhaps because of platform: blas a → b: reproduce it where these are as recorded",
         ),
-        ([Row("rf", "mae", "1", "2", WITHIN, 1e-12)], "1 of them not bit for bit; the largest deviation is 1e-12"),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS, 1e-12), Row("platform", "blas", "a", "b", ANOTHER)],
+            "because of platform: blas a → b: it comes out with -P rtol=1e-9",
+        ),
+        (
+            [
+                Row("rf", "mae", "1", "2", DIFFERS, 1e-12),
+                Row("platform", "processor", "a", "b", ANOTHER),
+                Row("platform", "numpy", "V3", "V4", ANOTHER),
+            ],
+            "because of platform: numpy V3 → V4: it comes out",
+        ),
+        (
+            [Row("rf", "mae", "1", "2", WITHIN, 1e-12), Row("platform", "numpy", "V3", "V4", ANOTHER)],
+            "1 of them not bit for bit; the largest deviation is 1e-12 (rf: mae); because of platform: numpy V3 → V4",
+        ),
         ([Row("code", str(n), "1", "2", DIFFERS) for n in range(5)], "code: 0 1 → 2, 1 1 → 2, 2 1 → 2 and 2 more"),
     ],
 )
 def test_conclusion(rows, words):
-    assert words in conclusion([Row("rf", "r2", "1", "1", EQUAL), *rows], {"rf": {}})
+    assert words in Comparison([Row("rf", "r2", "1", "1", EQUAL), *rows], {"rf"}, 0).conclusion
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([EQUAL, ANOTHER], "equal"),
+        ([EQUAL, WITHIN], "equal within 1e-9"),
+        ([EQUAL, WITHIN, DIFFERS], "differs"),
+    ],
+)
+def test_verdict(verdicts, expected):
+    rows = [Row("rf", str(place), "1", "2", verdict) for place, verdict in enumerate(verdicts)]
+    assert Comparison(rows, {"rf"}, 1e-9).verdict == expected
+
+
+def receipt(value=1.0, version=2, python="3.11.7", **platform):
+    environment = {"python": python, "packages": {}, "platform": {"numpy": "V3", "processor": "A"} | platform}
+    return {
+        "version": version,
+        "code": {"files": {}},
+        "parameters": {},
+        "environment": environment | {"threads": {}},
+        "outcome": {"rf": {"metrics": {"mae": value}, "artifacts": {}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "rtol", "verdict"),
+    [
+        ({}, None, "differs"),
+        ({"processor": "B"}, None, "differs"),  # what it is called does not matter
+        ({"numpy": "V4"}, None, "equal within 1e-9"),
+        ({"python": "3.12.1"}, None, "equal within 1e-9"),
+        ({"numpy": "V4"}, 0.0, "differs"),
+        ({}, 1e-12, "equal within 1e-12"),
+        ({"numpy": "V4", "value": 1 + 1e-8}, None, "differs"),
+        ({"numpy": "V4", "value": 1.0}, None, "equal"),
+    ],
+)
+def test_another_platform_has_a_tolerance(change, rtol, verdict):
+    found = compare(receipt(), receipt(**{"value": 1 + 1e-15} | change), [], rtol)
+    assert found.verdict == verdict
+
+
+def test_the_first_version_does_not_tell_the_level():
+    found = compare(receipt(version=1), receipt(1 + 1e-8, version=1), [], None)
+    assert "perhaps because of platform: numpy's level not recorded → not recorded" in found.conclusion

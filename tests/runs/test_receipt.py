@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,19 @@ def test_a_receipt_is_read_as_it_was_written():
     assert receipt.read(receipt.text(DOCUMENT), "it") == DOCUMENT
 
 
+def test_an_older_receipt_is_read():
+    older = DOCUMENT | {"version": 1}
+    assert receipt.read(json.dumps(older), "it") == older
+
+
+def test_the_platform_says_at_which_level_is_computed():
+    said = receipt.environment(Path(receipt.__file__))["platform"]
+    assert re.fullmatch(r"X86_V\d.*|[A-Z0-9 ]+", said["numpy"])
+    assert re.fullmatch(r"\w+ [\d.]+ \w+", said["blas"])
+    assert re.fullmatch(r"\w+ [\d.]+", said["compiler"])
+    assert said["libc"]
+
+
 def test_the_seal_covers_all_but_the_occasion():
     assert receipt.seal(DOCUMENT | {"occasion": {}}) == DOCUMENT["sha256"]
     for part in DOCUMENT.keys() - {"sha256", "occasion"}:
@@ -32,8 +47,8 @@ def test_the_seal_covers_all_but_the_occasion():
         ("price: 3", "it: not JSON"),
         ("[]", "it: not a receipt: the whole: [] is not of type 'object'"),
         ("{}", "is a required property"),
-        ({"version": 2}, "a receipt of version 2, but this project reads up to 1"),
-        ({"version": "1"}, "version: 1 was expected"),
+        ({"version": 3}, "a receipt of version 3, but this project reads up to 2"),
+        ({"version": "1"}, "version: '1' is not one of [1, 2]"),
         *(({part: None}, f"'{part}' is a required property") for part in DOCUMENT if part != "version"),
         ({"outcome": {}}, "outcome: {} should be non-empty"),
         ({"step": "../evil"}, "step: '../evil' does not match"),
