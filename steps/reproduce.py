@@ -4,8 +4,8 @@
     mlflow run . -e reproduce -P run=receipts/wines.json -P env=recorded
     mlflow run . -e reproduce -P run=<name of an experiment>
 
-The exit code is 0 only if all is equal, 1 if something differs, 2 if it could not be compared. It runs the code that
-the receipt names: reproduce only what you trust.
+The exit code is 0 if all is equal, to the last bit on the same platform and within 1e-9 on another; 1 if something
+differs; 2 if it could not be compared. It runs the code that the receipt names: reproduce only what you trust.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def reproduce(given: dict) -> None:
     parameters = resolved(PARAMETERS, given)
     name = parameters["run"]
     if not name:
-        raise UserError("run: name the run to reproduce by its id, or by the path or URI of its receipt")
+        raise UserError("run: name the run to reproduce by its id, by the path or URI of its receipt, or an experiment")
     mlflow.set_tag("workflow.step", "reproduce")
     if experiment := recorded.experiment(name, PROJECT):
         tracking.describe(f"reproduce {experiment.name}", parameters)
@@ -157,16 +157,16 @@ def attempt(run: Run, parameters: dict) -> tuple[str, str]:
     """
     try:
         document, _ = recorded.find(run.info.run_id, PROJECT)
-        earlier = None if parameters["again"] else recorded.proof(run, document)
-        if earlier and all(row.verdict == EQUAL for row in recorded.examined(document, STEPS)):
-            return EQUAL, f"proven before, by run {earlier.info.run_id}"
+        known = not parameters["again"] and recorded.is_proven(run, document)
+        if known and all(row.verdict == EQUAL for row in recorded.examined(document, STEPS)):
+            return EQUAL, "proven before"
         with tracking.opened(run_name=f"reproduce {run.info.run_name}", nested=True):
             found = reproduce_one(run.info.run_id, parameters)
             if found.verdict == DIFFERS:
                 raise Difference(found.conclusion)
     except UserError as error:
         return error.heading, str(error)
-    return found.verdict, found.conclusion
+    return found.verdict, "" if found.verdict == EQUAL else found.conclusion
 
 
 def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> None:

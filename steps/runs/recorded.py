@@ -43,15 +43,15 @@ def top_level_runs(experiment_id: str) -> list[Run]:
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
 
 
-def proof(run: Run, document: Mapping) -> Run | None:
-    """The reproduction on this host that has found `run` equal, bit for bit, by this very receipt."""
+def is_proven(run: Run, document: Mapping) -> bool:
+    """Whether the last reproduction of `run`, on this host and by this very receipt, found it equal, bit for bit."""
     try:
         found = mlflow.get_run(run.data.tags["workflow.reproduced_by"])
     except (KeyError, MlflowException):
-        return None
+        return False
     expected = {"workflow.verdict": EQUAL, "workflow.seal": document["sha256"]}
-    here = found.data.tags["workflow.process"].rpartition(":")[0] == socket.gethostname()
-    return found if here and expected.items() <= found.data.tags.items() else None
+    host = found.data.tags["workflow.process"].rpartition(":")[0]
+    return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
 def find(name: str, project: Path) -> tuple[dict, bytes]:

@@ -1,0 +1,104 @@
+"""Whether the workflow comes out again on other processors, which QEMU stands in for: half an hour, as root.
+
+    apt-get install qemu-user && dpkg --add-architecture arm64 && apt-get update
+    python benchmarks/processors.py
+
+It takes QEMU 10; 7.2 crashes where numpy sorts with AVX2.
+
+Runs `main` with four models on a small file here, on x86-64 processors with and without AVX, and on arm64 with a Python
+of Debian's and wheels of PyPI; compares the receipts as `reproduce` does, and prints a line for each processor.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "steps"))
+
+from runs import comparison  # noqa: E402
+
+ROWS = 400
+PARAMETERS = ["--models", "linear,knn,rf,extra_trees", "--shap_samples", "2"]
+PACKAGES = """
+python3.11-minimal libpython3.11-stdlib libpython3.11-minimal libc6 libgcc-s1 libstdc++6 zlib1g libssl3 libffi8
+libsqlite3-0 libexpat1 libbz2-1.0 liblzma5 libuuid1 libncursesw6 libtinfo6 libreadline8 libcrypt1
+"""
+
+
+def x86(processor: str) -> list[str]:
+    """The command of this Python on another x86-64 processor."""
+    return ["qemu-x86_64", "-cpu", processor, sys.executable]
+
+
+def without_avx(words: list[str], folder: Path) -> list[str]:
+    """A command that sees no AVX in /proc/cpuinfo, which QEMU leaves as it is: in a mount namespace of its own."""
+    told = folder / "cpuinfo"
+    told.write_text(re.sub(r"\b(avx\w*|fma)\b ?", "", Path("/proc/cpuinfo").read_text()))
+    return ["unshare", "--mount", "sh", "-c", f'mount --bind {told} /proc/cpuinfo && exec "$@"', "sh", *words]
+
+
+def arm64(folder: Path) -> list[str]:
+    """The command of a Python for arm64, which is put together in `folder`."""
+    root, packages = folder / "root", folder / "packages"
+    subprocess.run(
+        ["apt-get", "download", "-q", *(f"{name}:arm64" for name in PACKAGES.split())], cwd=folder, check=True
+    )
+    for package in folder.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package, root], check=True)
+    words = ["--target", packages, "--python-platform", "aarch64-unknown-linux-gnu", "--only-binary", ":all:"]
+    requirements = ["--python-version", "3.11", "-r", PROJECT / "requirements.txt"]
+    subprocess.run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *words, *requirements], check=True)
+    return ["env", f"PYTHONPATH={packages}", "qemu-aarch64", "-L", root, root / "usr/bin/python3.11"]
+
+
+def receipt(words: list, folder: Path, data: Path) -> dict:
+    """The receipt of `main`, run by a command that starts Python."""
+    store = f"sqlite:///{folder}/mlflow.db"
+    script = [PROJECT / "steps/main.py", "--data", data, *PARAMETERS]
+    done = subprocess.run(
+        [*words, *script], env=os.environ | {"MLFLOW_TRACKING_URI": store}, cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    client = mlflow.MlflowClient(store)
+    (run,) = client.search_runs(["0"], "tags.`workflow.step` = 'main'")
+    return json.loads(Path(client.download_artifacts(run.info.run_id, "receipt.json", str(folder))).read_text())
+
+
+def main() -> None:
+    """Print the verdict and its reason for each processor."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        data = place / "wines.csv"
+        pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(ROWS).to_csv(data, index=False)
+        data.with_suffix(".yaml").write_bytes((PROJECT / "data/wines.yaml").read_bytes())
+        folders = {name: place / name for name in ("here", "Haswell", "EPYC", "Nehalem", "arm64")}
+        for folder in folders.values():
+            folder.mkdir()
+        commands = {
+            "Haswell": x86("Haswell"),
+            "EPYC": x86("EPYC"),
+            "Nehalem": without_avx(x86("Nehalem"), place),
+            "arm64": arm64(folders["arm64"]),
+        }
+        recorded = receipt([sys.executable], folders["here"], data)
+        for processor, words in commands.items():
+            started = time.monotonic()
+            made = receipt(words, folders[processor], data)
+            found = comparison.compare(recorded, made, [], None)
+            print(
+                f"{processor:<8} {time.monotonic() - started:5.0f} s  {found.verdict}: {found.conclusion}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
