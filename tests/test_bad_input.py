@@ -85,8 +85,8 @@ def test_mistake(workflow, files, entry_point, parameters, words):
     given = {name: value.replace("{files}", str(files)) for name, value in parameters.items()}
     if "data" in given and entry_point != "contract":
         given.setdefault("contract", "data/wines.yaml")
-    result = workflow.run(entry_point, **given)
-    assert result.code != 0
+    result = workflow.step(entry_point, **given)
+    assert result.code == 2
     assert words in result.error
     assert "Traceback" not in result.output
     run = workflow.last()
@@ -95,21 +95,30 @@ def test_mistake(workflow, files, entry_point, parameters, words):
     assert "workflow.fingerprint" not in run.data.tags
 
 
+def test_mistake_in_mlflow_run(workflow):
+    result = workflow.run("train", model="forest")
+    assert result.code != 0
+    assert "model=forest: no such choice" in result.error
+    run = workflow.last()
+    assert (run.info.status, run.data.tags["workflow.error"]) == ("FAILED", result.error)
+    assert run.data.params["model"] == "forest"  # as `mlflow run` logged it
+
+
 def test_run_of_another_step(workflow):
     run = workflow.first("train")
-    assert "a run of train, not of preprocess" in workflow.run("train", preprocess_run_id=run.info.run_id).error
+    assert "a run of train, not of preprocess" in workflow.step("train", preprocess_run_id=run.info.run_id).error
 
 
 def test_run_that_did_not_finish(workflow):
     run = workflow.client.create_run("0", tags={"workflow.step": "preprocess"})
-    assert "not complete (RUNNING)" in workflow.run("train", preprocess_run_id=run.info.run_id).error
+    assert "not complete (RUNNING)" in workflow.step("train", preprocess_run_id=run.info.run_id).error
     workflow.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def test_unreachable_store(workflow, monkeypatch):
     monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setitem(workflow.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    result = workflow.execute([sys.executable, str(workflow.project / "steps/preprocess.py")])
+    result = workflow.step("preprocess")
     assert result.code == 2
     assert "tracking store http://127.0.0.1:9" in result.error
     assert "Traceback" not in result.output
@@ -118,7 +127,7 @@ def test_unreachable_store(workflow, monkeypatch):
 def test_unwritable_store(workflow, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
-    result = workflow.execute([sys.executable, str(workflow.project / "steps/preprocess.py")])
+    result = workflow.step("preprocess")
     assert result.code == 2
     assert "Traceback" not in result.output
     assert "tracking store" in result.error
@@ -152,7 +161,7 @@ def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert workflow.client.get_run(abandoned).info.status == "RUNNING"
-    workflow.run("preprocess", data="/nowhere.csv")
+    workflow.step("preprocess", data="/nowhere.csv")
     run = workflow.client.get_run(abandoned)
     assert run.info.status == "FAILED"
     assert run.data.tags["workflow.error"] == "its process ended without closing the run"

@@ -6,7 +6,6 @@ import gzip
 import io
 import lzma
 import random
-import sys
 import zipfile
 from pathlib import Path
 
@@ -161,20 +160,8 @@ def test_the_whole_workflow_on_such_a_file(tmp_path, name):
     path = tmp_path / "it.csv"
     path.write_bytes(content)
     workflow = Workflow(tmp_path / "store")
-    script = str(workflow.project / "steps/evaluate.py")
-    arguments = [
-        "--data",
-        str(path),
-        "--target",
-        "price",
-        "--model",
-        "linear",
-        "--test_size",
-        "0.3",
-        "--shap_samples",
-        "2",
-    ]
-    result = workflow.execute([sys.executable, script, *arguments])
+    small = {"model": "linear", "test_size": "0.3", "shap_samples": "2"}
+    result = workflow.step("evaluate", data=str(path), target="price", **small)
     assert "Traceback" not in result.output
     if words == FINE:
         assert result.code == 0, result.output

@@ -121,7 +121,7 @@ def test_second_main_fits_nothing_and_says_so(workflow):
 
 
 def test_train_alone_finds_the_preprocess_run(workflow):
-    result = workflow.run("train", model="dummy")
+    result = workflow.step("train", model="dummy")
     assert result.code == 0, result.output
     assert "preprocess             reused" in result.output
     run = workflow.last()
@@ -132,17 +132,17 @@ def test_train_alone_finds_the_preprocess_run(workflow):
 
 def test_a_named_run_is_used_and_may_not_be_contradicted(workflow):
     trained = next(run for run in workflow.runs("train") if run.info.run_name == "train knn")
-    result = workflow.run("evaluate", train_run_id=trained.info.run_id, shap_samples="3", data=str(workflow.data))
+    result = workflow.step("evaluate", train_run_id=trained.info.run_id, shap_samples="3", data=str(workflow.data))
     assert result.code == 0, result.output
     run = workflow.last()
     assert run.data.tags["workflow.upstream"] == trained.info.run_id
     assert run.data.params["model"] == "knn"
-    result = workflow.run("evaluate", train_run_id=trained.info.run_id, model="rf", data=str(workflow.data))
+    result = workflow.step("evaluate", train_run_id=trained.info.run_id, model="rf", data=str(workflow.data))
     assert "model=rf contradicts train_run_id" in result.error
 
 
 def test_a_leaked_score_is_shown_but_never_published(workflow):
-    result = workflow.run("evaluate", duplicates="keep", model="knn", shap_samples="3")
+    result = workflow.step("evaluate", duplicates="keep", model="knn", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
     assert "were seen in training" in run.data.tags["workflow.leak"]
@@ -164,7 +164,7 @@ def test_copies_are_told_of_where_they_would_have_helped():
 
 
 def test_other_parameters_and_groups(workflow):
-    result = workflow.run(
+    result = workflow.step(
         "evaluate", split="group", encoder="onehot", log_target="false", model="linear", shap_samples="3"
     )
     assert result.code == 0, result.output
@@ -179,7 +179,7 @@ def test_other_parameters_and_groups(workflow):
 
 
 def test_the_future(workflow):
-    result = workflow.run("evaluate", split="time", time="year", model="linear", shap_samples="3")
+    result = workflow.step("evaluate", split="time", time="year", model="linear", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
     assert "whose year is later than all it has learned from" in workflow.artifacts(run, "report.html").read_text()
@@ -217,8 +217,8 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
         workflow = Workflow(tmp_path / str(number))
         workflow.environment |= variables
         models = ",".join(MODELS[:: 1 - 2 * number])
-        script = str(PROJECT / "steps/main.py")
-        result = workflow.execute([sys.executable, script, "--data", str(small_data), "--models", models])
+        words = ["--data", str(small_data), "--models", models, "--shap_samples", "5"]
+        result = workflow.execute([sys.executable, str(PROJECT / "steps/main.py"), *words])
         assert result.code == 0, result.output
         found.append(results(workflow))
     assert len(found[0]) > 30
@@ -260,5 +260,5 @@ def test_both_environments_point_to_the_one_lock():
 def test_the_bundled_file_comes_out_of_its_generator(tmp_path):
     script = tmp_path / "make_wines.py"
     script.write_bytes((PROJECT / "data/make_wines.py").read_bytes())
-    assert Workflow(tmp_path / "store").execute(["python", str(script)]).code == 0
+    assert Workflow(tmp_path / "store").execute([sys.executable, str(script)]).code == 0
     assert (tmp_path / "wines.csv").read_bytes() == (PROJECT / "data/wines.csv").read_bytes()

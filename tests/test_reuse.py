@@ -1,7 +1,6 @@
 """The stale-reuse matrix: what was edited decides which steps run again, and no other does."""
 
 import shutil
-import sys
 
 import pandas as pd
 import pytest
@@ -22,12 +21,10 @@ def copy(tmp_path_factory, small_data):
     return workflow
 
 
-def again(workflow: Workflow, *arguments: str) -> set[str]:
+def again(workflow: Workflow, **parameters: str) -> set[str]:
     """The steps that ran, rather than being reused."""
     before = {run.info.run_id for run in workflow.runs()}
-    script = workflow.project / "steps/main.py"
-    words = [sys.executable, str(script), "--models", "linear", "--shap_samples", "2", *arguments]
-    result = workflow.execute(words)
+    result = workflow.step("main", **{"models": "linear", "shap_samples": "2"} | parameters)
     assert result.code == 0, result.output
     made = {r.data.tags["workflow.step"] for r in workflow.runs() if r.info.run_id not in before}
     reused = {line.split()[0] for line in result.output.splitlines() if " reused " in line}
@@ -54,8 +51,8 @@ def test_the_contract(copy):
 
 
 def test_a_parameter(copy):
-    assert again(copy, "--encoder", "ordinal") == {"train", "evaluate"}
-    assert again(copy, "--encoder", "ordinal", "--shap_samples", "3") == {"evaluate"}
+    assert again(copy, encoder="ordinal") == {"train", "evaluate"}
+    assert again(copy, encoder="ordinal", shap_samples="3") == {"evaluate"}
     assert again(copy) == set()
 
 

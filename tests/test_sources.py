@@ -10,7 +10,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import Workflow, free_port, wait_for
+from conftest import Result, Workflow, free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -61,12 +61,8 @@ def bucket(small_data, tmp_path_factory):
     server.wait()
 
 
-def preprocess(workflow: Workflow, data: str, **parameters: str):
-    script = str(workflow.project / "steps/preprocess.py")
-    words = [sys.executable, script, "--data", data]
-    for name, value in ({"target": "price"} | parameters).items():
-        words += [f"--{name}", value]
-    return workflow.execute(words)
+def preprocess(workflow: Workflow, data: str, **parameters: str) -> Result:
+    return workflow.step("preprocess", **{"data": data, "target": "price"} | parameters)
 
 
 def test_the_web(web, tmp_path):
@@ -83,9 +79,8 @@ def test_the_web(web, tmp_path):
 def test_the_same_content_elsewhere_is_the_same_data(web, tmp_path, small_data):
     workflow = Workflow(tmp_path)
     assert preprocess(workflow, str(small_data)).code == 0
-    script = str(workflow.project / "steps/train.py")
-    words = ["--data", f"{web}/small.csv", "--contract", f"{web}/small.yaml", "--target", "price", "--model", "dummy"]
-    result = workflow.execute([sys.executable, script, *words])
+    there = {"data": f"{web}/small.csv", "contract": f"{web}/small.yaml"}
+    result = workflow.step("train", **there, target="price", model="dummy")
     assert result.code == 0, result.output
     assert "preprocess             reused" in result.output
 
