@@ -6,7 +6,7 @@
 It takes QEMU 10; 7.2 crashes where numpy sorts with AVX2.
 
 Runs `main` with four models on a small file here, on two x86-64 processors, and on arm64 with a Python of Debian's and
-wheels of PyPI; compares the receipts as `reproduce` does, and prints a line for each processor. Without AVX2 nothing can
+wheels of PyPI; compares the receipts as `reproduce` does, and prints a line for each processor. One without AVX2 cannot
 be tried: DuckDB does not load there.
 """
 
