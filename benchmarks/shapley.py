@@ -29,7 +29,7 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     encoded, base = encode.transform(rows), encode.transform(background)
     count = rows.shape[1]
     coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
-    switched, sizes = coalitions @ shapley.members_of(encode[-1]), coalitions.sum(axis=1)
+    switched, sizes = coalitions @ shapley.encoded_members(encode[-1]), coalitions.sum(axis=1)
     values = np.zeros(rows.shape)
     for row, point in enumerate(encoded):
         mixed = np.where(switched[:, None, :], point, base).reshape(-1, encoded.shape[1])
@@ -45,7 +45,7 @@ def scaled_from_log(estimator, explainer: str, rows: pd.DataFrame, background: p
     """Exact values of log(price), scaled in each row to add up in EUR: (rows, features)."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, base = encode.transform(rows), encode.transform(background)
-    summed = shapley.exact_values(explainer, regress, encoded, base) @ shapley.members_of(encode[-1]).T
+    summed = shapley.exact_values(explainer, regress, encoded, base) @ shapley.encoded_members(encode[-1]).T
     start = regress.predict(base).mean()
     end = start + summed.sum(axis=1)
     return summed * ((np.exp(end) - np.exp(start)) / (end - start))[:, None]

@@ -25,8 +25,8 @@ def contract(given: dict) -> None:
     parameters = resolved(PARAMETERS, given)
     tracking.describe("contract", parameters)
     mlflow.set_tag("workflow.step", "contract")
-    rows, _ = read_table(sources.located("data", parameters["data"], preprocess.PROJECT))
-    found = preprocess.inferred(rows, parameters)
+    rows, _ = read_table(sources.local_copy("data", parameters["data"], preprocess.PROJECT))
+    found = preprocess.infer_contract(rows, parameters)
     text = contract_text(found.contract, found.notes)
     with tracking.artifacts() as folder:
         (folder / preprocess.CONTRACT).write_text(text, encoding="utf-8")

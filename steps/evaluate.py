@@ -40,13 +40,13 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
 
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
-    training, test, terms = preprocess.parts(preprocessed)
+    training, test, terms = preprocess.read_parts(preprocessed)
     with tracking.downloaded(upstream, "model/model.skops") as path:
         estimator = estimators.load(path, model)
     baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.learns_log(estimator), seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
-    test, metrics, leak = without_leak(estimator, training, test, terms)
+    test, metrics, leak = drop_seen_rows(estimator, training, test, terms)
     features, true = test[terms.features], test[terms.target].to_numpy()
     predicted = estimators.predict(estimator, features)
     metrics |= scoring.scores_with_intervals(true, predicted, seed)
@@ -64,16 +64,16 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
             table.to_csv(folder / name, index=False)
         values.to_parquet(folder / "shap_values.parquet")
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
-        again = lineage.instruction(STEP, parameters)
+        again = lineage.command_line(STEP, parameters)
         question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
-        shown = parameters | {"learns": estimators.learned(estimator, terms.target)}
+        shown = parameters | {"learns": estimators.learned_target(estimator, terms.target)}
         page = model_report(shown, terms, metrics, tables, pictures, leak, question, again)
         (folder / "report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(metrics)
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short(test))
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
 
 
-def without_leak(
+def drop_seen_rows(
     estimator: "TransformedTargetRegressor", training: "DataFrame", test: "DataFrame", terms: "Contract"
 ) -> "tuple[DataFrame, dict[str, float], str]":
     """The test rows that were not seen in training; what a score with the others would read (`leaked_…`); a warning.
@@ -113,7 +113,7 @@ def explain(
     background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
     explainer = estimators.MODELS[model].explainer
     values, base = shapley.explain(estimator, sample, background, explainer, seed, step.tracker(f"explaining {model}"))
-    colours = shapley.colours(estimator, sample)
+    colours = shapley.colour_values(estimator, sample)
     figures = {
         "shap.png": plots.importance(values, terms.target_label, f"{model}: what moves a prediction"),
         "shap_beeswarm.png": plots.beeswarm(

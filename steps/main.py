@@ -73,7 +73,7 @@ def main(given: dict) -> None:
         chosen["preprocess_run_id"] = preprocessed.info.run_id
         trained = lineage.obtain(train.STEP, chosen)
         evaluated.append((trained, lineage.obtain(evaluate.STEP, chosen | {"train_run_id": trained.info.run_id})))
-    terms = preprocess.contract_of(preprocessed)
+    terms = preprocess.read_contract_of(preprocessed)
     rows = publish(evaluated, parameters, terms.target_label)
     show(rows, terms.unit)
 
@@ -89,7 +89,7 @@ def publish(evaluated: list[tuple[Run, Run]], parameters: dict, target: str) -> 
     mark = fingerprint.fingerprint("main", Path(__file__), {}, marks)
     with tracking.artifacts() as folder:
         pd.DataFrame(rows).to_csv(folder / "leaderboard.csv", index=False)
-        if same := lineage.find(mark):  # drawing takes a second, and nothing has changed
+        if same := lineage.find_run(mark):  # drawing takes a second, and nothing has changed
             with tracking.downloaded(same, PICTURE) as path:
                 (folder / PICTURE).write_bytes(path.read_bytes())
         else:
@@ -102,7 +102,7 @@ def publish(evaluated: list[tuple[Run, Run]], parameters: dict, target: str) -> 
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", mlflow.active_run().info.run_id)
     receipts = [lineage.receipt_of(run) for _, run in evaluated]
     outcome = {"metrics": scores, "artifacts": {}}
-    lineage.complete("main", "main", Path(__file__), parameters, {}, receipts, outcome)
+    lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
     return rows
 

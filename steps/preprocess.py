@@ -60,10 +60,12 @@ PARAMETERS = (
 
 def inputs(parameters: dict) -> dict[str, Input]:
     """The files that preprocess reads: the data, and the contract if there is one."""
-    data = sources.located("data", parameters["data"], PROJECT)
+    data = sources.local_copy("data", parameters["data"], PROJECT)
     found = {"data": Input(parameters["data"], data)}
     if parameters["contract"] != AUTO:
-        found["contract"] = Input(parameters["contract"], sources.located("contract", parameters["contract"], PROJECT))
+        found["contract"] = Input(
+            parameters["contract"], sources.local_copy("contract", parameters["contract"], PROJECT)
+        )
     elif not sources.is_remote(parameters["data"]) and (beside := data.with_suffix(".yaml")).is_file():
         found["contract"] = Input(str(Path(parameters["data"]).with_suffix(".yaml")), beside)
     return found
@@ -74,7 +76,7 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
     from tabular import contract, leak, split
     from tabular.data_report import data_report
 
-    found, lost, terms, notes = understood(parameters)
+    found, lost, terms, notes = read_data(parameters)
     typed, kept = contract.enforce(found, terms, lost)
     del found  # a million rows of text are a few hundred megabytes
     rows, copies = split.distinct(typed)
@@ -91,7 +93,7 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         "rows_overlap": int(split.seen(train, test).sum()),
     }
     scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
-    warnings = [*suspicious(rows, terms), *copies_told(counts, scores)]
+    warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
     with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")
         test.to_parquet(folder / "test.parquet")
@@ -102,24 +104,24 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         page = data_report(rows, terms, notes, kept, counts, split.question(way, by), warnings)
         (folder / "data_report.html").write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts | scores)
-    tracking.log_dataset(train, terms.target, parameters["data"], "training", digests.short(train))
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short(test))
+    tracking.log_dataset(train, terms.target, parameters["data"], "training", digests.short_digest(train))
+    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
 
 
-def understood(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
+def read_data(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
     """The rows of the data, its lines that are no rows, and its contract, given or inferred, with notes on columns."""
     from tabular import contract, tables
 
     files = {name: given.file for name, given in inputs(parameters).items()}
     rows, lost = tables.read_table(files["data"])
     if "contract" not in files:
-        found = inferred(rows, parameters)
+        found = infer_contract(rows, parameters)
         return rows, lost, found.contract, found.notes
     terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen_columns(parameters))
     return rows, lost, contract.checked(terms, f"contract {files['contract']}"), {}
 
 
-def inferred(rows: "DataFrame", parameters: dict) -> "Inferred":
+def infer_contract(rows: "DataFrame", parameters: dict) -> "Inferred":
     """The contract of rows that have none; UserError if they cannot have one, or if no target is named."""
     from tabular.inference import infer
 
@@ -143,11 +145,11 @@ def split_column(way: str, terms: "Contract") -> str | None:
     return column
 
 
-def suspicious(rows: "DataFrame", terms: "Contract") -> list[str]:
+def warn_of_leaky_columns(rows: "DataFrame", terms: "Contract") -> list[str]:
     """Warnings about columns that give the target away; they are shown, too."""
-    from tabular.leak import giveaways
+    from tabular.leak import leaky_columns
 
-    found = [f"column {name} {how}" for name, how in giveaways(rows, terms).items()]
+    found = [f"column {name} {how}" for name, how in leaky_columns(rows, terms).items()]
     for warning in found:
         tracking.warn(f"{warning}: leave it out unless it is known before the {terms.target} is")
     if found:
@@ -155,7 +157,7 @@ def suspicious(rows: "DataFrame", terms: "Contract") -> list[str]:
     return found
 
 
-def copies_told(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
+def warnings_of_copies(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
     """A sentence about what copies of rows would have done to a score, if that is more than another split would."""
     if not scores:
         return []
@@ -168,15 +170,15 @@ def copies_told(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
     ]
 
 
-def parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
+def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
     """The training part, the test part and the contract that a preprocess run left."""
     import pandas as pd
 
     with tracking.downloaded(run, "train.parquet") as train, tracking.downloaded(run, "test.parquet") as test:
-        return pd.read_parquet(train), pd.read_parquet(test), contract_of(run)
+        return pd.read_parquet(train), pd.read_parquet(test), read_contract_of(run)
 
 
-def contract_of(run: Run) -> "Contract":
+def read_contract_of(run: Run) -> "Contract":
     """The contract that a preprocess run kept to."""
     from tabular.contract import read_contract
 

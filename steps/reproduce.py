@@ -63,7 +63,7 @@ def reproduce(given: dict) -> None:
     if not name:
         raise UserError("run: name the run to reproduce by its id, by the path or URI of its receipt, or an experiment")
     mlflow.set_tag("workflow.step", "reproduce")
-    if experiment := recorded.experiment(name, PROJECT):
+    if experiment := recorded.find_experiment(name, PROJECT):
         tracking.describe(f"reproduce {experiment.name}", parameters)
         reproduce_all(experiment, parameters)
         return
@@ -77,19 +77,19 @@ def reproduce(given: dict) -> None:
 
 def reproduce_one(name: str, parameters: dict) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
-    document, patch = recorded.find(name, PROJECT)
+    document, patch = recorded.find_receipt(name, PROJECT)
     label = list(document["outcome"])[-1]
     tracking.describe(f"reproduce {label}", parameters)
-    mlflow.set_tags({"workflow.reproduces": recorded.own_run(document), "workflow.seal": document["sha256"]})
+    mlflow.set_tags({"workflow.reproduces": recorded.run_id_of(document), "workflow.seal": document["sha256"]})
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "code").mkdir()
         project = git.checkout(document["code"], patch, PROJECT, folder / "code")
-        inputs, rows = reproduction.inputs_again(document, (project, PROJECT), folder)
+        inputs, rows = reproduction.restore_inputs(document, (project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
-        with reproduction.started(document, project, inputs, parameters["env"], store) as process:
-            rows = recorded.examined(document, STEPS) + rows
-            made = reproduction.result(process, document, store)
+        with reproduction.run_again(document, project, inputs, parameters["env"], store) as process:
+            rows = recorded.compare_as_logged(document, STEPS) + rows
+            made = reproduction.wait_for_receipt(process, document, store)
     rtol = parameters["rtol"]
     found = comparison.compare(document, made, rows, None if rtol == AUTO else rtol)
     compared = table(found)
@@ -156,9 +156,9 @@ def attempt(run: Run, parameters: dict) -> tuple[str, str]:
     What was found equal on this machine before, by the same receipt, is only looked at, unless `again`.
     """
     try:
-        document, _ = recorded.find(run.info.run_id, PROJECT)
+        document, _ = recorded.find_receipt(run.info.run_id, PROJECT)
         known = not parameters["again"] and recorded.is_proven(run, document)
-        if known and all(row.verdict == EQUAL for row in recorded.examined(document, STEPS)):
+        if known and all(row.verdict == EQUAL for row in recorded.compare_as_logged(document, STEPS)):
             return EQUAL, "proven before"
         with tracking.opened(run_name=f"reproduce {run.info.run_name}", nested=True):
             found = reproduce_one(run.info.run_id, parameters)

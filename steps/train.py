@@ -36,13 +36,13 @@ def train(parameters: dict, upstream: Run | None) -> None:
     """Log the fitted model with its training and cross-validated scores."""
     from tabular import estimators, scoring, split
 
-    rows, _, terms = preprocess.parts(upstream)
+    rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]
     estimator = estimators.build(
         parameters["model"],
         terms,
         parameters["encoder"],
-        estimators.takes_log(parameters["log_target"], target),
+        estimators.should_learn_log(parameters["log_target"], target),
         parameters["seed"],
         parameters["model_params"],
     )
@@ -54,13 +54,13 @@ def train(parameters: dict, upstream: Run | None) -> None:
     predicted = estimators.predict(estimator, features)
     scores |= scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_")
     mlflow.log_metrics(scores)
-    mlflow.log_param("learns", estimators.learned(estimator, terms.target))
-    tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short(rows))
+    mlflow.log_param("learns", estimators.learned_target(estimator, terms.target))
+    tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
     mlflow.sklearn.log_model(
         estimator,
         name="model",
         serialization_format="skops",
-        skops_trusted_types=estimators.trusted(parameters["model"]),
+        skops_trusted_types=estimators.trusted_types(parameters["model"]),
         signature=mlflow.models.infer_signature(features, predicted),
         input_example=features.head(5),
         pip_requirements=[f"{name}=={version}" for name, version in fingerprint.packages(STEP.script).items()],

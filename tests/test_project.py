@@ -157,10 +157,10 @@ def test_a_leaked_score_is_shown_but_never_published(workflow):
 
 def test_copies_are_told_of_where_they_would_have_helped():
     counts = {"rows_duplicate": 1234}
-    (told,) = preprocess.copies_told(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.6})
+    (told,) = preprocess.warnings_of_copies(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.6})
     assert told.startswith("1,234 rows are exact copies")
-    assert preprocess.copies_told(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.91}) == []
-    assert preprocess.copies_told(counts, {}) == []
+    assert preprocess.warnings_of_copies(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.91}) == []
+    assert preprocess.warnings_of_copies(counts, {}) == []
 
 
 def test_other_parameters_and_groups(workflow):

@@ -322,7 +322,7 @@ def refused(workflow: Workflow, run: str | Path, words: str, **parameters: str) 
     [
         ("", "name the run to reproduce"),
         ("0" * 32, "no such run"),
-        ("receipts/none.json", "neither a run id nor a file"),
+        ("receipts/none.json", "neither a run id, nor a file in the project"),
         ("runs:/" + "0" * 32 + "/receipt.json", "cannot be read"),
         ("http://127.0.0.1:9/receipt.json", "cannot be read"),
     ],
@@ -370,7 +370,7 @@ def test_the_receipt_is_what_its_schema_says(recorded):
     assert document["sha256"] == receipt.seal(document)
     assert document["code"]["commit"] == git(recorded.project, "rev-parse", "HEAD")
     assert document["code"]["patch"] is None
-    assert PROJECT.name not in json.dumps(document["code"])
+    assert str(PROJECT) not in json.dumps(document["code"])
 
 
 def test_the_committed_receipt(tmp_path):

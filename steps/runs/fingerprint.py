@@ -54,7 +54,7 @@ def packages(script: Path) -> dict[str, str]:
     return with_requirements([provider(name) for name in names], ALONE)
 
 
-def supporting(script: Path) -> dict[str, str]:
+def supporting_packages(script: Path) -> dict[str, str]:
     """Exact versions of what else must be installed to run `script`, though no number rests on it."""
     known = packages(script)
     every = with_requirements(list(known), set())
@@ -66,7 +66,7 @@ def with_requirements(names: list[str], alone: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     while names:
         name = names.pop()
-        if name not in found and (described := description(name)):
+        if name not in found and (described := installed(name)):
             found[name], requirements = described
             names += () if name in alone else requirements
     return dict(sorted(found.items()))
@@ -75,20 +75,20 @@ def with_requirements(names: list[str], alone: set[str]) -> dict[str, str]:
 @cache
 def provider(module: str) -> str:
     """The distribution that provides an importable name: `sklearn` → `scikit-learn`."""
-    if known := PROVIDERS.get(module) or (description(module) and module):
-        return normalised(known)
-    return normalised(metadata.packages_distributions().get(module, [module])[0])
+    if known := PROVIDERS.get(module) or (installed(module) and module):
+        return normalised_name(known)
+    return normalised_name(metadata.packages_distributions().get(module, [module])[0])
 
 
 @cache
-def description(distribution: str) -> tuple[str, tuple[str, ...]] | None:
+def installed(distribution: str) -> tuple[str, tuple[str, ...]] | None:
     """Version of an installed distribution, and what it requires here without extras; None if it is not installed."""
     try:
         found = metadata.metadata(distribution)
     except metadata.PackageNotFoundError:
         return None
     lines = found.get_all("Requires-Dist") or []
-    return found["Version"], tuple(normalised(NAME.match(line)[0]) for line in lines if is_required(line))
+    return found["Version"], tuple(normalised_name(NAME.match(line)[0]) for line in lines if is_required(line))
 
 
 def is_required(line: str) -> bool:
@@ -97,7 +97,7 @@ def is_required(line: str) -> bool:
     return not semicolon or Marker(marker).evaluate({"extra": ""})
 
 
-def normalised(name: str) -> str:
+def normalised_name(name: str) -> str:
     """The name of a distribution as PEP 503 spells it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 

@@ -39,8 +39,9 @@ def state(project: Path, sources: Iterable[str]) -> tuple[dict[str, str | None],
     except (REFUSED, OSError):
         return dict.fromkeys(("commit", "folder", "remote", "patch")), b""
     with tempfile.TemporaryDirectory() as folder:
-        # A copy of the index, and a folder of its own for new objects: the user's repository stays as it is.
-        shutil.copy(project / index, f"{folder}/index")
+        # A copy of the index, and a folder of its own for new objects: the user's repository stays as it is. The copy
+        # is as old as the index, or git would take a file that was edited just now for unchanged.
+        shutil.copy2(project / index, f"{folder}/index")
         aside = {
             "GIT_INDEX_FILE": f"{folder}/index",
             "GIT_OBJECT_DIRECTORY": folder,

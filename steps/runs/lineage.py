@@ -83,7 +83,7 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
     upstream = obtain(step.upstream, given) if step.upstream else None
     parameters = step.resolve(given, upstream)
     label = step.label(parameters)
-    if found := find(step.fingerprint(parameters, upstream)):
+    if found := find_run(step.fingerprint(parameters, upstream)):
         console.print(f"{label:<22} reused   [dim]run {found.info.run_id}[/dim]")
         return found
     started = time.monotonic()
@@ -93,7 +93,7 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
     return mlflow.get_run(run.info.run_id)
 
 
-def find(mark: str) -> Run | None:
+def find_run(mark: str) -> Run | None:
     """The newest complete run with the fingerprint `mark` in the experiment of the active run."""
     runs = mlflow.MlflowClient().search_runs(
         [mlflow.active_run().info.experiment_id],
@@ -146,8 +146,8 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
     if step.fingerprint(parameters, upstream) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
     outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
-    inputs = {name: logged_input(given) for name, given in step.inputs(parameters).items()}
-    complete(step.name, label, step.script, parameters, inputs, earlier, outcome)
+    inputs = {name: log_input(given) for name, given in step.inputs(parameters).items()}
+    log_receipt(step.name, label, step.script, parameters, inputs, earlier, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
 
 
@@ -168,7 +168,7 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[s
     return {"metrics": metrics, "artifacts": digests}
 
 
-def logged_input(given: Input) -> dict[str, str]:
+def log_input(given: Input) -> dict[str, str]:
     """How a receipt holds what the active run read: the content of a short file, else a logged copy."""
     entry = {"source": given.source, "sha256": fingerprint.path_digest(given.file)}
     if content := receipt.short_text(given.file):
@@ -181,7 +181,7 @@ def logged_input(given: Input) -> dict[str, str]:
     return entry | {"artifact": place}
 
 
-def complete(
+def log_receipt(
     step: str,
     label: str,
     script: Path,
@@ -233,7 +233,7 @@ def receipt_of(run: Run) -> dict:
         return receipt.read(path.read_text(encoding="utf-8"), f"{receipt.FILE} of run {run.info.run_id}")
 
 
-def instruction(step: Step, parameters: Mapping[str, Any]) -> str:
+def command_line(step: Step, parameters: Mapping[str, Any]) -> str:
     """The `mlflow run` command that makes this step's result again, at the recorded commit of the project."""
     tags = mlflow.get_run(mlflow.active_run().info.run_id).data.tags
     url, commit = tags.get("mlflow.source.git.repoURL"), tags.get("mlflow.source.git.commit")

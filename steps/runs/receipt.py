@@ -100,7 +100,7 @@ def environment(script: Path) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": fingerprint.packages(script),
-        "supporting": fingerprint.supporting(script),
+        "supporting": fingerprint.supporting_packages(script),
         "platform": {
             "system": platform.system(),
             "machine": platform.machine(),

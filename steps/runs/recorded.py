@@ -20,7 +20,7 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 AS_LOGGED = "as logged"
 
 
-def experiment(name: str, project: Path) -> Experiment | None:
+def find_experiment(name: str, project: Path) -> Experiment | None:
     """The experiment of that name or id, unless `name` is a run id, a URI, or a file in `project`."""
     if RUN_ID.fullmatch(name) or ":/" in name or (project / name).is_file():
         return None
@@ -54,7 +54,7 @@ def is_proven(run: Run, document: Mapping) -> bool:
     return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
-def find(name: str, project: Path) -> tuple[dict, bytes]:
+def find_receipt(name: str, project: Path) -> tuple[dict, bytes]:
     """The receipt that a run id, a URI, or a path relative to `project` leads to, and the patch that belongs to it.
 
     Raises UserError if there is none, or if the run has not finished.
@@ -70,7 +70,7 @@ def find(name: str, project: Path) -> tuple[dict, bytes]:
                 f"run={name}: neither a run id, nor a file in the project folder{hint}, nor the name of an experiment"
             )
     try:
-        content = sources.content(uri).decode()
+        content = sources.read_bytes(uri).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"run={name}: not JSON ({error})") from error
     document = receipt.read(content, f"run={name}")
@@ -100,11 +100,11 @@ def patch_of(document: Mapping, uri: str) -> bytes:
     digest = document["code"]["patch"]
     if digest is None:
         return b""
-    places = [f"{uri.rpartition('/')[0]}/{git.PATCH}", f"runs:/{own_run(document)}/{git.PATCH}"]
+    places = [f"{uri.rpartition('/')[0]}/{git.PATCH}", f"runs:/{run_id_of(document)}/{git.PATCH}"]
     reasons = []
     for place in places:
         try:
-            patch = sources.content(place)
+            patch = sources.read_bytes(place)
         except UserError as error:
             reasons.append(str(error))
             continue
@@ -114,12 +114,12 @@ def patch_of(document: Mapping, uri: str) -> bytes:
     raise UserError(f"{git.PATCH}, which this receipt needs, cannot be had: {'; '.join(reasons)}")
 
 
-def own_run(document: Mapping) -> str:
+def run_id_of(document: Mapping) -> str:
     """The id of the run that the receipt is of."""
     return list(document["occasion"]["runs"].values())[-1]
 
 
-def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
+def compare_as_logged(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
     """Whether the recorded runs still hold what the receipt says: nobody edited a metric or swapped a model."""
     seal = receipt.seal(document)
     remark = "" if seal == document["sha256"] else " (edited after it was written)"
@@ -143,7 +143,7 @@ def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
             rows += [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
         except UserError as error:
             rows.append(Row(AS_LOGGED, label, ", ".join(recorded["artifacts"]), str(error), DIFFERS))
-        if run_id == own_run(document):
+        if run_id == run_id_of(document):
             logged = parameters_of(run)
             given = document["parameters"]
             rows += exact(AS_LOGGED, given, {name: logged.get(name, ABSENT) for name in given})
@@ -154,7 +154,7 @@ def examined(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
 
 def tag_original(document: Mapping, verdict: str) -> None:
     """Tag the run that the receipt is of with the outcome, if it is in this tracking store and this is its receipt."""
-    client, original = mlflow.MlflowClient(), own_run(document)
+    client, original = mlflow.MlflowClient(), run_id_of(document)
     try:
         logged = receipt_of(client.get_run(original))
     except (MlflowException, UserError):

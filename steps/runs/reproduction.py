@@ -21,7 +21,7 @@ from runs.tracking import console
 SAME, RECORDED = "same", "recorded"
 
 
-def inputs_again(document: Mapping, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
+def restore_inputs(document: Mapping, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
     """What the receipt's step read, by parameter, with the very bytes that it recorded; and how its source is today.
 
     Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
@@ -29,27 +29,27 @@ def inputs_again(document: Mapping, roots: tuple[Path, Path], folder: Path) -> t
     """
     found, rows = {}, []
     for name, entry in document["inputs"].items():
-        source = located_today(name, entry["source"], roots)
+        source = current_source(name, entry["source"], roots)
         digest = fingerprint.path_digest(source) if source else ABSENT
         same = digest == entry["sha256"]
-        found[name] = source if same else copy_of(name, entry, document, folder)
+        found[name] = source if same else recorded_copy(name, entry, document, folder)
         verdict = EQUAL if same or not source else DIFFERS
         remark = digest if source else "gone, but a copy is the same"
         rows.append(Row(name, entry["source"], entry["sha256"], remark, verdict))
     return found, rows
 
 
-def located_today(name: str, source: str, roots: tuple[Path, Path]) -> Path | None:
+def current_source(name: str, source: str, roots: tuple[Path, Path]) -> Path | None:
     """Where an input's source is today, if it still is."""
     for root in roots:
         try:
-            return sources.located(name, source, root)
+            return sources.local_copy(name, source, root)
         except UserError:
             continue  # perhaps in the next root; else the recorded copy takes its place, and the table says so
     return None
 
 
-def copy_of(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
+def recorded_copy(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
     """The recorded content of an input whose source no longer has it; UserError if it cannot be had."""
     if "content" in entry:
         place, copy = "the receipt", folder / f"{name}{Path(entry['source']).suffix}"
@@ -57,7 +57,7 @@ def copy_of(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
     else:
         place = f"runs:/{next(iter(document['occasion']['runs'].values()))}/{entry['artifact']}"
         try:
-            copy = sources.brought(place)
+            copy = sources.download(place)
         except UserError as error:
             raise UserError(
                 f"{name}={entry['source']}: the file is gone or has changed, and there is no copy: {place} {error}"
@@ -68,7 +68,7 @@ def copy_of(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
 
 
 @contextmanager
-def started(
+def run_again(
     document: Mapping, project: Path, inputs: Mapping[str, Path], env: str, store: str
 ) -> Iterator[subprocess.Popen]:
     """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse."""
@@ -122,7 +122,7 @@ def interpreter(document: Mapping, env: str, project: Path) -> list[str]:
     ]
 
 
-def result(process: subprocess.Popen, document: Mapping, store: str) -> dict:
+def wait_for_receipt(process: subprocess.Popen, document: Mapping, store: str) -> dict:
     """The receipt that the process leaves in `store`, when it has ended; UserError with its last word if it fails."""
     output = []
     with console.status(f"reproducing {document['step']}") as status:

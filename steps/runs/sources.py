@@ -19,17 +19,17 @@ EXTRAS = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
 FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
 
 
-def located(parameter: str, source: str, project: Path) -> Path:
+def local_copy(parameter: str, source: str, project: Path) -> Path:
     """The file or folder that `parameter` names, brought here if it is elsewhere; relative paths are the project's.
 
     Raises UserError if it is not there or cannot be had.
     """
     if is_remote(source):
         try:
-            return brought(source)
+            return download(source)
         except UserError as error:
             raise UserError(f"{parameter}={source}: {error}") from error
-    path = project / local(source)
+    path = project / as_path(source)
     if path.exists():
         return path
     inside = not Path(source).is_absolute() and not source.startswith("file:")
@@ -42,30 +42,30 @@ def is_remote(source: str) -> bool:
     return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
 
 
-def local(source: str) -> Path:
+def as_path(source: str) -> Path:
     """The path that a source of this computer names."""
     return Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
 
 
-def content(uri: str) -> bytes:
+def read_bytes(uri: str) -> bytes:
     """The bytes of a file at a path or a URI; UserError if they cannot be had."""
     try:
-        return (brought(uri) if is_remote(uri) else local(uri)).read_bytes()
+        return (download(uri) if is_remote(uri) else as_path(uri)).read_bytes()
     except (UserError, OSError) as error:
         raise UserError(f"{uri}: {error}") from error
 
 
 @cache
-def brought(source: str) -> Path:
+def download(source: str) -> Path:
     """A local copy of a remote source, read once per process; UserError if it cannot be had."""
     scheme = source.partition(":")[0]
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         if scheme == "kaggle":
-            return from_kaggle(source.removeprefix(KAGGLE))
+            return download_from_kaggle(source.removeprefix(KAGGLE))
         if scheme in ("http", "https"):
-            return from_web(source, folder)
+            return download_from_web(source, folder)
         return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
     except ImportError as error:
         package = EXTRAS.get(scheme, error.name)
@@ -76,7 +76,7 @@ def brought(source: str) -> Path:
         raise UserError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def from_web(source: str, folder: Path) -> Path:
+def download_from_web(source: str, folder: Path) -> Path:
     """A download over HTTP."""
     path = folder / (Path(unquote(urlsplit(source).path)).name or "data")
     with urllib.request.urlopen(source, timeout=60) as response, open(path, "wb") as file:
@@ -84,7 +84,7 @@ def from_web(source: str, folder: Path) -> Path:
     return path
 
 
-def from_kaggle(name: str) -> Path:
+def download_from_kaggle(name: str) -> Path:
     """A file of a Kaggle dataset, `<owner>/<dataset>/<file>`, or the whole of it, `<owner>/<dataset>`."""
     import kagglehub
 

@@ -36,7 +36,7 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # our links open the right view
     atexit.register(gc.freeze)  # or the interpreter looks through all that was imported before it ends: half a second
-    sys.unraisablehook = insist
+    sys.unraisablehook = interrupt_again
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
@@ -59,7 +59,7 @@ def stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def insist(ignored: Any) -> None:
+def interrupt_again(ignored: Any) -> None:
     """Interrupt again where Python ignored it: in the callback of a weak reference, for one."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()

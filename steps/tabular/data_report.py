@@ -48,7 +48,7 @@ def data_report(
     reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
     named = [(READABLE[name], count) for name, count in counts.items()]
     shown = list(terms.columns.items())[:SHOWN]
-    lines = [column_line(rows[name], column, notes.get(name, "")) for name, column in shown]
+    lines = [column_summary(rows[name], column, notes.get(name, "")) for name, column in shown]
     sections = [
         Section("Columns", f"Of the rows that keep to the contract; {terms.target} is to be predicted.",
                 pd.DataFrame(lines, dtype=object)),
@@ -66,7 +66,7 @@ def data_report(
     return page("The data", lead, sections, "; ".join(warnings))
 
 
-def column_line(values: pd.Series, column: Column, note: str) -> dict[str, object]:
+def column_summary(values: pd.Series, column: Column, note: str) -> dict[str, object]:
     """What the page says of one column."""
     known = values.dropna()
     reach = ""
@@ -82,12 +82,12 @@ def column_line(values: pd.Series, column: Column, note: str) -> dict[str, objec
         "missing": f"{values.isna().mean():.1%}" if values.isna().any() else "",
         "distinct": f"{known.nunique():,}",
         "range": reach,
-        "distribution": picture(known, column),
+        "distribution": histogram(known, column),
         "note": "" if column.kind == CATEGORICAL else note,  # it would count the categories again
     }
 
 
-def picture(known: pd.Series, column: Column) -> Markup:
+def histogram(known: pd.Series, column: Column) -> Markup:
     """A small bar chart: how often each of the commonest categories occurs, or numbers from low to high."""
     if known.empty:
         return Markup("")

@@ -23,7 +23,7 @@ SKOPS_ID = re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+|^\d+')
 
 def table(path: Path) -> dict[str, Any]:
     """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
-    return {"sha256": digest(read(path))}
+    return {"sha256": digest(read_table(path))}
 
 
 def digest(rows: "Table") -> str:
@@ -31,11 +31,11 @@ def digest(rows: "Table") -> str:
     import pyarrow.csv
 
     content = hashlib.sha256()
-    pyarrow.csv.write_csv(rows, Written(content.update))
+    pyarrow.csv.write_csv(rows, ByteStream(content.update))
     return content.hexdigest()
 
 
-class Written(io.RawIOBase):
+class ByteStream(io.RawIOBase):
     """A file that hands on what is written to it, so that a large text need not be held."""
 
     def __init__(self, hand_on: Callable[[bytes], None]):
@@ -52,7 +52,7 @@ class Written(io.RawIOBase):
         return len(data)
 
 
-def short(rows: "DataFrame") -> str:
+def short_digest(rows: "DataFrame") -> str:
     """Eight characters that tell the rows of one frame from another's, as MLflow shows for a dataset."""
     from tabular.split import row_ids
 
@@ -61,11 +61,11 @@ def short(rows: "DataFrame") -> str:
 
 def numbers(path: Path) -> dict[str, Any]:
     """As `table`, with a sample of the floating-point numbers, row by row, to compare within a tolerance."""
-    rows = read(path)
-    return {"sha256": digest(rows)} | sampled([rows.to_pandas().select_dtypes("float")])
+    rows = read_table(path)
+    return {"sha256": digest(rows)} | sample_of([rows.to_pandas().select_dtypes("float")])
 
 
-def read(path: Path) -> "Table":
+def read_table(path: Path) -> "Table":
     """The table in a parquet file; UserError if it is none."""
     import pyarrow.parquet
 
@@ -95,15 +95,15 @@ def model(path: Path) -> dict[str, Any]:
         for alias in sorted(others, key=lambda alias: (len(alias), alias)):
             data = file.read(others[alias])
             content.update(alias.encode() + data)
-            for part in parts(alias, data):
+            for part in arrays_in(alias, data):
                 if part.dtype.kind == "f":
                     floats.append(part)
                 else:
                     structure.update(alias.encode() + part.tobytes())
-    return {"sha256": content.hexdigest(), "structure": structure.hexdigest()} | sampled(floats)
+    return {"sha256": content.hexdigest(), "structure": structure.hexdigest()} | sample_of(floats)
 
 
-def parts(name: str, data: bytes) -> "list[ndarray]":
+def arrays_in(name: str, data: bytes) -> "list[ndarray]":
     """The arrays in a file within a skops file, those of a structured array one by one."""
     import numpy as np
 
@@ -114,7 +114,7 @@ def parts(name: str, data: bytes) -> "list[ndarray]":
     return [part for array in arrays for part in [array[field] for field in array.dtype.names or ()] or [array]]
 
 
-def sampled(arrays: Iterable[Any]) -> dict[str, Any]:
+def sample_of(arrays: Iterable[Any]) -> dict[str, Any]:
     """How many numbers the `arrays` hold, and some of them, evenly spaced; a missing one is None."""
     import numpy as np
 

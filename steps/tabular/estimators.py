@@ -16,18 +16,16 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import FunctionTransformer
 
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
-GRID_BITS = 16
 
 
 @dataclass(frozen=True)
 class Model:
     """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
 
-    One that compares distances gets its scaled columns `on_grid`: see `grid`.
+    One that compares distances gets its scaled columns `on_grid`: see `rounding_to_grid`.
     """
 
     path: str
@@ -83,28 +81,14 @@ def build(
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
-    encode = encoding(contract, encoder, seed, MODELS[model].on_grid)
+    from tabular.rounding import logarithm
+
+    encode = column_encoders(contract, encoder, seed, MODELS[model].on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params))]
     return TransformedTargetRegressor(Pipeline(steps), transformer=logarithm() if log_target else None)
 
 
-def logarithm() -> "Pipeline":
-    """The transformer of a target to its logarithm, in single precision.
-
-    The last bit of a logarithm is the processor's and the library's choice. A forest that finds two splits equally good
-    lets it decide, and the prices that it predicts then differ in the first digit. Rounded to half as many bits, the
-    logarithms are the same everywhere, and so are their sums, which are exact in double precision.
-    """
-    import numpy as np
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-
-    return make_pipeline(
-        FunctionTransformer(np.log, np.exp), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
-    )
-
-
-def takes_log(log_target: str, target: "Series") -> bool:
+def should_learn_log(log_target: str, target: "Series") -> bool:
     """Whether to learn log(target): as `log_target` says, and for `auto`, if all are above 0 and skewed by more than 1.
 
     From there on Bulmer, Principles of Statistics (1979), calls a distribution highly skewed.
@@ -119,7 +103,7 @@ def learns_log(estimator: "TransformedTargetRegressor") -> bool:
     return (estimator.transformer or estimator.func) is not None
 
 
-def learned(estimator: "TransformedTargetRegressor", target: str) -> str:
+def learned_target(estimator: "TransformedTargetRegressor", target: str) -> str:
     """What an estimator learns, for people: `log(price)` or `price`."""
     return f"log({target})" if learns_log(estimator) else target
 
@@ -137,7 +121,7 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
     return kind(**seeded | MODELS[model].defaults | model_params)
 
 
-def encoding(contract: Contract, encoder: str, seed: int, on_grid: bool = False) -> "ColumnTransformer":
+def column_encoders(contract: Contract, encoder: str, seed: int, on_grid: bool = False) -> "ColumnTransformer":
     """The features as numbers: one transformer per column, so that its output can be told apart.
 
     They are called by number: a column may have a name that scikit-learn does not take, such as `a__b` or `verbose`.
@@ -147,40 +131,27 @@ def encoding(contract: Contract, encoder: str, seed: int, on_grid: bool = False)
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    from tabular.rounding import rounding_to_grid
+
     def transformer(column: str) -> "Pipeline":
         kind = contract.columns[column].kind
         if kind == CATEGORICAL:
-            return categories(encoder, seed)
+            return category_encoder(encoder, seed)
         if kind == DATE:
-            return calendar()
+            return date_encoder()
         return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 
     def rounded(column: str) -> "Pipeline":
         if not on_grid or (contract.columns[column].kind == CATEGORICAL and encoder == "onehot"):
             return transformer(column)  # ones and zeros are on any grid
-        return make_pipeline(transformer(column), *grid())
+        return make_pipeline(transformer(column), *rounding_to_grid())
 
     return ColumnTransformer(
         [(str(number), rounded(column), [column]) for number, column in enumerate(contract.features)]
     )
 
 
-def grid() -> "list[FunctionTransformer]":
-    """The transformers that round numbers to multiples of 2⁻¹⁶, of a standard deviation where they are scaled.
-
-    The products and sums of such numbers are exact in double precision, so that two distances which are equal are found
-    equal by any BLAS library. Else the last bits decide which of two rows is the nearer neighbour.
-    """
-    from functools import partial
-
-    import numpy as np
-    from sklearn.preprocessing import FunctionTransformer
-
-    steps = (partial(np.multiply, 2.0**GRID_BITS), np.rint, partial(np.multiply, 2.0**-GRID_BITS))
-    return [FunctionTransformer(step) for step in steps]
-
-
-def calendar() -> "Pipeline":
+def date_encoder() -> "Pipeline":
     """The transformer of one column of dates, in days: their trend, the time of the year, and the day of the week.
 
     Periodic splines, as scikit-learn's example on time-related features has them.
@@ -200,7 +171,7 @@ def calendar() -> "Pipeline":
     )
 
 
-def categories(encoder: str, seed: int) -> "BaseEstimator":
+def category_encoder(encoder: str, seed: int) -> "BaseEstimator":
     """The transformer of one categorical column. Categories never seen in training are no error."""
     from sklearn import preprocessing
     from sklearn.model_selection import KFold
@@ -262,11 +233,11 @@ def load(path: Path, model: str) -> "TransformedTargetRegressor":
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=trusted(model))
+        return skops.io.load(path, trusted=trusted_types(model))
     except UntrustedTypesFoundException as error:
         raise UserError(f"the model file of {model} holds types it should not: {error}; train again") from error
 
 
-def trusted(model: str) -> list[str]:
+def trusted_types(model: str) -> list[str]:
     """The types that the file of `model` may hold beyond those that skops trusts by itself."""
     return [*TRUSTED, *MODELS[model].trusted]

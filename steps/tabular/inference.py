@@ -56,7 +56,7 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     sample = sample.drop(columns=list(drop)).drop_duplicates()
     columns, missing, notes = {}, set(), {}
     for name in sample:
-        found, spellings, note = column_of(sample[name], keep=name in (target, group, time))
+        found, spellings, note = infer_column(sample[name], keep=name in (target, group, time))
         missing |= spellings
         if found is None:
             drop[name] = note
@@ -86,38 +86,38 @@ def is_nested(values: pd.Series) -> bool:
     return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str)).all()
 
 
-def column_of(values: pd.Series, keep: bool = False) -> tuple[Column | None, set[str], str]:
+def infer_column(values: pd.Series, keep: bool = False) -> tuple[Column | None, set[str], str]:
     """What a column is (None to set it aside, unless `keep`), how it spells missing, and a note or the reason."""
     if pd.api.types.is_bool_dtype(values):
         return Column(BOOLEAN), set(), ""
     if pd.api.types.is_datetime64_any_dtype(values):
         return Column(DATE), set(), ""
     if pd.api.types.is_numeric_dtype(values):
-        reason = "" if keep else aside(values, values.name)
+        reason = "" if keep else reason_to_drop_numbers(values, values.name)
         return (None, set(), reason) if reason else (Column(NUMERIC), set(), "")
     spelt = set(values[values.isin(MISSING)])
     texts = values[~values.isin(spelt)].dropna()
     if texts.nunique() <= 1:
         return None, spelt, "is empty" if texts.empty else "has one value in the whole file"
     faults = MANY_FAULTS if keep else FEW_FAULTS
-    for guess in (boolean, date, number):
+    for guess in (boolean_column, date_column, numeric_column):
         if (found := guess(texts, faults)) is not None:
             column, odd = found
             judged = column.kind == NUMERIC and not keep
-            reason = aside(values_of(texts, column), values.name) if judged else ""
+            reason = reason_to_drop_numbers(values_of(texts, column), values.name) if judged else ""
             note = f"also spells missing as {', '.join(sorted(odd))}" if odd else ""
             return (None, spelt, reason) if reason else (column, spelt | odd, note)
-    reason = "" if keep else unread(texts)
-    return (None, spelt, reason) if reason else (Column(CATEGORICAL), spelt, plural(texts.nunique()))
+    reason = "" if keep else reason_to_drop_texts(texts)
+    return (None, spelt, reason) if reason else (Column(CATEGORICAL), spelt, note_on_categories(texts.nunique()))
 
 
-def boolean(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+def boolean_column(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of two words that mean true and false."""
     words = texts.str.lower().unique()
     return (Column(BOOLEAN), set()) if len(words) == 2 and set(words) <= SPELLINGS_OF_TRUTH.keys() else None
 
 
-def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+def numeric_column(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of numbers, with the sign, the separators and the currency that they are written with."""
     if floats(texts).notna().all():
         return Column(NUMERIC), set()
@@ -128,10 +128,10 @@ def number(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     remove = tuple(sorted(found, key=len, reverse=True))  # a longer one may hold a shorter
     styles = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]
     candidates = [Column(NUMERIC, decimal=decimal, thousands=thousands, remove=remove) for decimal, thousands in styles]
-    return best(texts, candidates, faults)
+    return best_reading(texts, candidates, faults)
 
 
-def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
+def date_column(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
     """A column of dates in one format."""
     from pandas.tseries.api import guess_datetime_format
 
@@ -146,10 +146,10 @@ def date(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
         guesses = {guess_datetime_format(text, dayfirst=first): None for first in (True, False) for text in examples}
     formats = [form for form in guesses if form and not YEAR_FIRST.match(form)]
     formats.sort(key=days_of_the_month)  # 1/1, 2/1, 3/1 are first days of months, if both ways read all texts
-    return best(texts, [Column(DATE, format=form) for form in formats], faults)
+    return best_reading(texts, [Column(DATE, format=form) for form in formats], faults)
 
 
-def best(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Column, set[str]] | None:
+def best_reading(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Column, set[str]] | None:
     """The first candidate that reads the most of the texts, if that is nearly all; and words that mean missing."""
     chosen, most = None, -1.0
     for candidate in candidates:
@@ -169,7 +169,7 @@ def best(texts: pd.Series, candidates: list[Column], faults: float) -> tuple[Col
     return (chosen, words) if len(odd) <= max(faults * len(texts), len(texts) >= ENOUGH) else None
 
 
-def aside(values: pd.Series, name: str) -> str:
+def reason_to_drop_numbers(values: pd.Series, name: str) -> str:
     """Why a column of numbers is none that a model should read; empty if it is."""
     known = values.dropna()
     if known.nunique() <= 1:
@@ -184,7 +184,7 @@ def aside(values: pd.Series, name: str) -> str:
     return ""
 
 
-def unread(texts: pd.Series) -> str:
+def reason_to_drop_texts(texts: pd.Series) -> str:
     """Why a column of words holds no categories; empty if it does."""
     distinct = texts.nunique() / len(texts)
     if distinct > UNIQUE / 2 and texts.str.count(r"\s+").median() >= WORDS:
@@ -192,6 +192,6 @@ def unread(texts: pd.Series) -> str:
     return "is an identifier: nearly every row has another value" if distinct > UNIQUE else ""
 
 
-def plural(categories: int) -> str:
+def note_on_categories(categories: int) -> str:
     """A note on a column with many categories."""
     return f"{categories:,} categories" if categories > MANY else ""

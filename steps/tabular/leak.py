@@ -5,7 +5,6 @@ import pandas as pd
 
 from tabular.columns import CATEGORICAL
 from tabular.contract import Contract
-from tabular.estimators import grid
 from tabular.sampling import evenly_spaced
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
@@ -13,7 +12,7 @@ LOOKED_AT = 20_000
 SAMPLE = 2000  # distinct rows to try copies on
 
 
-def giveaways(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
+def leaky_columns(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
     """Columns that give the target away, and how: a copy of it, or a number that moves one to one with it.
 
     `frame` holds the typed columns of the contract; up to `LOOKED_AT` of its rows, evenly spaced, are looked at. Ranks
@@ -56,7 +55,7 @@ def scores_with_and_without_copies(
     places = np.arange(len(copies)) if len(rows) == len(copies) else np.cumsum(copies) - copies
     chosen = np.sort(np.random.default_rng(seed).permutation(len(places))[:SAMPLE])
     sample = rows.iloc[places[chosen]]
-    features, target = coded(sample[contract.features]), sample[contract.target].to_numpy()
+    features, target = scaled_codes(sample[contract.features]), sample[contract.target].to_numpy()
 
     def score(places: np.ndarray) -> float:
         train, test = train_test_split(places, test_size=0.2, random_state=seed)
@@ -70,10 +69,12 @@ def scores_with_and_without_copies(
     }
 
 
-def coded(features: pd.DataFrame) -> np.ndarray:
+def scaled_codes(features: pd.DataFrame) -> np.ndarray:
     """Numbers of one scale for all columns, categories by their order, to find neighbours by: (rows, columns)."""
     from sklearn.pipeline import make_pipeline
 
+    from tabular.rounding import rounding_to_grid
+
     codes = features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
     scaled = (codes - codes.mean()) / codes.std().replace(0, 1)
-    return make_pipeline(*grid()).fit_transform(scaled.fillna(0).to_numpy())
+    return make_pipeline(*rounding_to_grid()).fit_transform(scaled.fillna(0).to_numpy())

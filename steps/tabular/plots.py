@@ -23,7 +23,7 @@ COLD_TO_WARM = LinearSegmentedColormap.from_list("cold_to_warm", ["#3b6fb6", "#b
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a column's name is a dollar
 
 
-def blank(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
+def empty_figure(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
     """An empty figure of so many inches in the project's style."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
@@ -58,7 +58,7 @@ def signed_log_axis(axis: Axis, typical: float) -> None:
 
 def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
     """Predicted against true values of the test part, on log axes where all are positive. Arrays of (rows,)."""
-    figure, axes = blank(6, 6)
+    figure, axes = empty_figure(6, 6)
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color=INK, linewidth=1, label="perfect")
     if low > 0:
@@ -75,7 +75,7 @@ def predictions(true: np.ndarray, predicted: np.ndarray, target: str, title: str
 
 def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) -> Figure:
     """Error (predicted − true) against the prediction, with its median in ten equal groups. Arrays of (rows,)."""
-    figure, axes = blank()
+    figure, axes = empty_figure()
     error = predicted - true
     axes.axhline(0, color=INK, linewidth=1)
     shown = evenly_spaced(len(error), DOTS)
@@ -95,8 +95,8 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
 
 def importance(values: pd.DataFrame, target: str, title: str) -> Figure:
     """How much each raw column moves a prediction on average: mean |Shapley value|. `values` is (rows, columns)."""
-    sizes = moves(values)
-    figure, axes = blank(7, 1.2 + 0.34 * len(sizes))
+    sizes = mean_sizes(values)
+    figure, axes = empty_figure(7, 1.2 + 0.34 * len(sizes))
     bars = axes.barh(range(len(sizes)), sizes, color=ACCENT, height=0.7)
     axes.bar_label(bars, [number(size) for size in sizes], padding=3, fontsize=9, color=INK)
     name_columns(axes, sizes.index, values.shape[1])
@@ -105,7 +105,7 @@ def importance(values: pd.DataFrame, target: str, title: str) -> Figure:
     return figure
 
 
-def moves(values: pd.DataFrame) -> pd.Series:
+def mean_sizes(values: pd.DataFrame) -> pd.Series:
     """The mean |Shapley value| of the `BARS` columns where it is largest, from low to high."""
     return values.abs().mean().sort_values().tail(BARS)
 
@@ -127,14 +127,14 @@ def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: s
         target: name and unit of what is predicted.
         title: of the picture.
     """
-    order = moves(values).index
-    figure, axes = blank(7.5, 1.4 + 0.42 * len(order))
+    order = mean_sizes(values).index
+    figure, axes = empty_figure(7.5, 1.4 + 0.42 * len(order))
     axes.axvline(0, color=INK, linewidth=1)
     for height, column in enumerate(order):
         ranks = features[column].rank(pct=True)
         dots = {
             "x": values[column],
-            "y": height + spread(values[column].to_numpy()),
+            "y": height + vertical_offsets(values[column].to_numpy()),
             "s": 14,
             "linewidths": 0,
         }
@@ -150,7 +150,7 @@ def beeswarm(values: pd.DataFrame, features: pd.DataFrame, target: str, title: s
     return figure
 
 
-def spread(positions: np.ndarray, bins: int = 60, height: float = 0.36) -> np.ndarray:
+def vertical_offsets(positions: np.ndarray, bins: int = 60, height: float = 0.36) -> np.ndarray:
     """Vertical offsets that keep dots at close positions apart, within ±`height`: (rows,)."""
     edges = np.linspace(positions.min(), positions.max() + 1e-12, bins)
     bin_of = np.digitize(positions, edges)
@@ -168,7 +168,7 @@ def leaderboard(table: pd.DataFrame, target: str) -> Figure:
     `table` has the columns `model`, `cv_r2_score`, `cv_r2_score_std`, `r2_score`, `r2_score_low` and
     `r2_score_high`, best model first.
     """
-    figure, axes = blank(7.5, 1.6 + 0.75 * len(table))
+    figure, axes = empty_figure(7.5, 1.6 + 0.75 * len(table))
     places = np.arange(len(table))[::-1]
     axes.barh(places + 0.19, table["cv_r2_score"], 0.34, xerr=table["cv_r2_score_std"], color=ACCENT, ecolor=INK,
               capsize=3, label="cross-validated on the training part, ± spread over folds")  # fmt: skip

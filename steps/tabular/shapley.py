@@ -50,7 +50,7 @@ def explain(
     if not exact:
         background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
-    members = members_of(encode[-1])
+    members = encoded_members(encode[-1])
     if exact:
         values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
     else:
@@ -61,13 +61,13 @@ def explain(
     return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
 
 
-def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.DataFrame:
+def colour_values(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.DataFrame:
     """Numbers that tell the values of each raw column apart: a category is what the model encodes it as.
 
     Missing numbers, and categories that became several columns, are missing: (rows, features).
     """
     encode = estimator.regressor_[:-1]
-    encoded, members = dense(encode.transform(rows)), members_of(encode[-1])
+    encoded, members = dense(encode.transform(rows)), encoded_members(encode[-1])
 
     def colour(column: str, outputs: np.ndarray) -> np.ndarray:
         if pd.api.types.is_numeric_dtype(rows[column]):
@@ -80,7 +80,7 @@ def colours(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(colours_of, index=rows.index)
 
 
-def members_of(encode: ColumnTransformer) -> np.ndarray:
+def encoded_members(encode: ColumnTransformer) -> np.ndarray:
     """Which encoded columns each raw column became: (raw columns, encoded columns) of bool."""
     slices = [encode.output_indices_[name] for name, *_ in encode.transformers]
     places = np.arange(slices[-1].stop)

@@ -61,7 +61,7 @@ def read_file(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise UserError(f"data {path}: an empty file")
     if start.startswith(b"PAR1"):
         return read_parquet(path), pd.DataFrame(columns=BREACH)
-    with plain(path, start) as file:
+    with as_utf8(path, start) as file:
         return read_csv(file, path)
 
 
@@ -74,12 +74,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 @contextmanager
-def plain(path: Path, start: bytes) -> Iterator[Path]:
+def as_utf8(path: Path, start: bytes) -> Iterator[Path]:
     """The file as uncompressed UTF-8 text: itself, or a temporary copy. `start` is what it begins with."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
-            path = unpacked(path, start, folder)
+            path = decompress(path, start, folder)
         except (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
             raise UserError(f"data {path}: cannot be unpacked: {first_line(error)}") from error
         encoding = encoding_of(path)
@@ -96,7 +96,7 @@ def plain(path: Path, start: bytes) -> Iterator[Path]:
         yield path
 
 
-def unpacked(path: Path, start: bytes, folder: Path) -> Path:
+def decompress(path: Path, start: bytes, folder: Path) -> Path:
     """The file, or an uncompressed copy in `folder` if it is compressed."""
     copy = folder / "unpacked.csv"
     for magic, opener in COMPRESSIONS.items():
@@ -169,28 +169,28 @@ def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             lost = database.sql(LOST).df()
         except duckdb.Error as error:
             raise UserError(f"data {name}: not a table: {first_line(error)}") from error
-    names = unique([name.strip() for name in table.column_names])
-    table = pyarrow.table([trimmed(column) for column in table.columns], names)
+    names = unique_names([name.strip() for name in table.column_names])
+    table = pyarrow.table([trim(column) for column in table.columns], names)
     frame = table.to_pandas(self_destruct=True, split_blocks=True)
     del table  # its memory went to the frame, column by column
     if all(column.replace(".", "", 1).lstrip("-").isdecimal() for column in frame.columns):
         raise UserError(f"data {name}: no names of columns, but {', '.join(frame.columns[:5])} in its first line")
     frame.index = pd.RangeIndex(2, len(frame) + lost["line"].nunique() + 2).difference(lost["line"])[: len(frame)]
     if frame.empty:
-        reason = f"and line {lost['line'][0]} {told(lost['error_type'][0])}" if len(lost) else "and no rows"
+        reason = f"and line {lost['line'][0]} {reason_no_row(lost['error_type'][0])}" if len(lost) else "and no rows"
         raise UserError(f"data {name}: a header, {', '.join(frame.columns[:5])}, {reason}")
     breaches = pd.DataFrame(
         {
             "row": lost["line"].astype(int),
             "column": lost["column_name"],
             "value": lost["csv_line"].str.slice(0, 200),
-            "reason": lost["error_type"].map(told),
+            "reason": lost["error_type"].map(reason_no_row),
         }
     )
     return frame, breaches
 
 
-def trimmed(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+def trim(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     """The texts of a column without blanks around them; what was only blanks is missing."""
     from pyarrow import compute
 
@@ -198,12 +198,12 @@ def trimmed(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     return compute.if_else(compute.equal(texts, ""), None, texts)
 
 
-def told(error_type: str) -> str:
+def reason_no_row(error_type: str) -> str:
     """Why a line is no row, in words."""
     return NO_ROW.get(error_type, error_type.lower())
 
 
-def unique(names: list[str]) -> list[str]:
+def unique_names(names: list[str]) -> list[str]:
     """The names with a number after those that come again."""
     seen: dict[str, int] = {}
     found = []

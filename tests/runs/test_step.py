@@ -10,7 +10,7 @@ from runs import step
 class Thing:
     pass
 
-sys.unraisablehook = step.insist
+sys.unraisablehook = step.interrupt_again
 signal.signal(signal.SIGINT, step.stop)
 thing = Thing()
 watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))

@@ -61,5 +61,5 @@ def test_rubbish_is_refused(tmp_path, digest):
 def test_a_short_digest_is_of_all_rows():
     frame = pd.DataFrame({"price": range(100_000)})
     changed = frame.assign(price=frame["price"].where(frame.index != 99_999, 0))
-    assert len(digests.short(frame)) == 8
-    assert digests.short(frame) == digests.short(frame.copy()) != digests.short(changed)
+    assert len(digests.short_digest(frame)) == 8
+    assert digests.short_digest(frame) == digests.short_digest(frame.copy()) != digests.short_digest(changed)

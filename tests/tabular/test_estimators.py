@@ -77,7 +77,7 @@ def test_log_target_needs_positive_prices(rows):
     ],
 )
 def test_the_logarithm_is_for_what_is_positive_and_skewed(log_target, prices, expected):
-    assert estimators.takes_log(log_target, pd.Series(prices)) is expected
+    assert estimators.should_learn_log(log_target, pd.Series(prices)) is expected
 
 
 NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<b>x</b>", "x" * 300]
@@ -95,7 +95,7 @@ def test_a_column_may_have_any_name(rows, tmp_path, name):
     values, _ = shapley.explain(estimator, sample, sample, None, 0, lambda items, total: items)
     figures = [
         plots.importance(values, terms.target_label, "linear"),
-        plots.beeswarm(values, shapley.colours(estimator, sample), terms.target_label, "linear"),
+        plots.beeswarm(values, shapley.colour_values(estimator, sample), terms.target_label, "linear"),
     ]
     for figure in figures:
         assert plots.save(figure, tmp_path / "picture.png").startswith(b"\x89PNG")

@@ -6,13 +6,13 @@ from conftest import PROJECT
 from errors import UserError
 from tabular.columns import Column
 from tabular.contract import enforce, read_contract
-from tabular.inference import SAMPLE, column_of, infer
-from tabular.leak import giveaways, scores_with_and_without_copies
+from tabular.inference import SAMPLE, infer, infer_column
+from tabular.leak import leaky_columns, scores_with_and_without_copies
 from tabular.tables import read_table
 
 
 def column(texts: list, repeat: int = 20, name: str = "it"):
-    return column_of(pd.Series(texts * repeat, name=name))
+    return infer_column(pd.Series(texts * repeat, name=name))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_columns_that_give_the_target_away():
         {"tax": price * 0.2 + 3, "rank": np.log(price), "size": price + random.normal(0, 9, 200), "price": price}
     )
     terms = infer(frame, "price").contract
-    assert set(giveaways(frame, terms)) == {"tax", "rank"}
+    assert set(leaky_columns(frame, terms)) == {"tax", "rank"}
 
 
 def test_copies_flatter_a_score():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import skops.io
 
-from tabular import digests, estimators
+from tabular import digests, estimators, rounding
 from tabular.columns import Column
 from tabular.contract import Contract
 
@@ -79,5 +79,5 @@ def test_another_level_finds_the_same_structure(tmp_path):
 
 def test_distances_between_neighbours_are_exact():
     encoded = fitted("knn", "target").regressor_[:-1].transform(coarse_rows()[TERMS.features])
-    units = np.rint(encoded * 2**estimators.GRID_BITS).astype(int)
-    np.testing.assert_array_equal(encoded @ encoded.T, (units @ units.T) / 2.0 ** (2 * estimators.GRID_BITS))
+    units = np.rint(encoded * 2**rounding.GRID_BITS).astype(int)
+    np.testing.assert_array_equal(encoded @ encoded.T, (units @ units.T) / 2.0 ** (2 * rounding.GRID_BITS))

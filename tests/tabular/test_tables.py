@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from errors import UserError
-from tabular.tables import read_table, unique
+from tabular.tables import read_table, unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
 
@@ -91,7 +91,7 @@ def test_a_folder_in_the_order_of_names(tmp_path):
 
 
 def test_names_that_come_again():
-    assert unique(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
+    assert unique_names(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
 
 
 def parquet(folder) -> bytes:
