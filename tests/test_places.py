@@ -33,7 +33,7 @@ def git_url(tmp_path_factory):
 
 def test_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
-    result = workflow.run("main", models="linear", shap_samples="3")
+    result = workflow.run("main", models="dummy", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.first("main")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import level
 
+import mlflow
 import pandas as pd
 import pytest
 from conftest import PROJECT, Result, Workflow, copy_project, git
 
+from reproduce import STEPS
 from runs import receipt
+from runs.comparison import Comparison, compare
+from runs.recorded import compare_as_logged
 
 pytestmark = pytest.mark.slow
 SMALL = {"model": "linear", "shap_samples": "2"}
@@ -28,9 +32,22 @@ def recorded(tmp_path_factory, small_data):
     shutil.copy(small_data, place / "wines.csv")
     shutil.copy(small_data.with_suffix(".yaml"), place / "wines.yaml")
     workflow = Workflow(place, folder, place / "wines.csv")
-    result = workflow.run("evaluate", **SMALL)
+    result = workflow.step("evaluate", **SMALL)
     assert result.code == 0, result.output
     return workflow
+
+
+@pytest.fixture(scope="module")
+def reproduced(recorded) -> dict:
+    """The receipt that one reproduction of the train run made, to compare others with."""
+    assert reproduce(recorded, recorded.first("train").info.run_id).code == 0
+    return json.loads(recorded.artifacts(recorded.last(), "reproduced.json").read_text())
+
+
+def compared(workflow: Workflow, document: dict, made: dict) -> Comparison:
+    """What `reproduce` finds in the receipt `document`, if `made` is what its reproduction gives."""
+    mlflow.set_tracking_uri(workflow.uri)
+    return compare(document, made, compare_as_logged(document, STEPS), None)
 
 
 def commit(folder: Path) -> str:
@@ -40,10 +57,13 @@ def commit(folder: Path) -> str:
 
 
 def reproduce(workflow: Workflow, run: str | Path, **parameters: str) -> Result:
-    words = [sys.executable, str(workflow.project / "steps/reproduce.py"), "--run", str(run)]
-    for name, value in parameters.items():
-        words += [f"--{name}", value]
-    return workflow.execute(words)
+    return workflow.step("reproduce", run=str(run), **parameters)
+
+
+def script_of(workflow: Workflow) -> list[str]:
+    """The words by which Python evaluates as `recorded` does, in a process of its own."""
+    words = [word for name, value in SMALL.items() for word in (f"--{name}", value)]
+    return [str(workflow.project / "steps/evaluate.py"), "--data", str(workflow.data), *words]
 
 
 def verdict(result: Result) -> str:
@@ -94,7 +114,7 @@ def test_nothing_is_reused_and_nothing_stays(recorded):
 
 
 def test_main_comes_out_again_for_all_its_models(recorded, tmp_path):
-    assert recorded.run("main", models="dummy,linear", shap_samples="2").code == 0
+    assert recorded.step("main", models="dummy,linear", shap_samples="2").code == 0
     path = recorded.artifacts(recorded.last(), "receipt.json")
     document = json.loads(path.read_text())
     labels = ["preprocess", "train dummy", "evaluate dummy", "train linear", "evaluate linear", "main"]
@@ -137,11 +157,12 @@ def test_data(recorded, change):
         ),
     ],
 )
-def test_an_edited_receipt(recorded, tmp_path, keys, value, words):
-    line = verdict(reproduce(recorded, edited(recorded, tmp_path / "receipt.json", *keys, value=value)))
-    assert words in line
-    assert "(edited after it was written)" in line
-    assert recorded.first("train").data.tags.get("workflow.reproduced_by") != recorded.last().info.run_id
+def test_an_edited_receipt(recorded, reproduced, tmp_path, keys, value, words):
+    document = json.loads(edited(recorded, tmp_path / "receipt.json", *keys, value=value).read_text())
+    found = compared(recorded, document, reproduced)
+    assert found.verdict == "differs"
+    assert words in found.conclusion
+    assert "(edited after it was written)" in found.conclusion
 
 
 def test_an_edited_receipt_of_runs_that_are_elsewhere(recorded, tmp_path):
@@ -151,6 +172,7 @@ def test_an_edited_receipt_of_runs_that_are_elsewhere(recorded, tmp_path):
     assert "1 of " in verdict(result)
     assert "evaluate linear: r2_score 0.99 →" in verdict(result)
     assert result.output.count("not examined") == 1
+    assert "workflow.reproduced_by" not in recorded.first("evaluate").data.tags
 
 
 def test_a_hand_edited_metric(recorded):
@@ -166,25 +188,26 @@ def test_a_hand_edited_metric(recorded):
 
 
 @pytest.mark.parametrize("swapped", ["another model", "rubbish"])
-def test_a_swapped_model(recorded, swapped):
+def test_a_swapped_model(recorded, reproduced, swapped):
     run = recorded.first("train")
     path = (
         Path(recorded.client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location) / "model.skops"
     )
     original = path.read_bytes()
     if swapped == "another model":
-        assert recorded.run("train", model="dummy").code == 0
+        assert recorded.step("train", model="dummy").code == 0
         other = recorded.client.get_logged_model(recorded.last().outputs.model_outputs[0].model_id).artifact_location
         content = (Path(other) / "model.skops").read_bytes()
     else:
         content = b"rubbish"
     try:
         path.write_bytes(content)
-        line = verdict(reproduce(recorded, run.info.run_id))
+        found = compared(recorded, receipt_of(recorded), reproduced)
     finally:
         path.write_bytes(original)
-    assert "came out again, bit for bit; what changed: as logged: train linear" in line
-    assert "model.skops" in line
+    assert found.verdict == "differs"
+    assert "came out again, bit for bit; what changed: as logged: train linear" in found.conclusion
+    assert "model.skops" in found.conclusion
 
 
 def test_a_line_of_code(recorded, tmp_path):
@@ -204,7 +227,7 @@ def test_uncommitted_changes_are_part_of_the_receipt(recorded):
     try:
         new.write_text("FACTOR = 1.0\n")
         module.write_text(module.read_text() + "\nfrom tabular.brand_new import FACTOR  # noqa: E402, F401\n")
-        assert recorded.run("train", model="dummy").code == 0
+        assert recorded.step("train", model="dummy").code == 0
         dirty = recorded.last()
         assert git(recorded.project, "diff", "--cached", "--name-only") == ""
     finally:
@@ -238,7 +261,7 @@ def unpinned(tmp_path_factory, recorded):
     workflow = Workflow(tmp_path_factory.mktemp("unpinned-runs"), folder, recorded.data)
     for name in level.PINS:
         workflow.environment.pop(name, None)
-    assert workflow.run("evaluate", **SMALL).code == 0
+    assert workflow.execute([sys.executable, *script_of(workflow)]).code == 0  # whose level is not the forked one
     workflow.environment |= {"OPENBLAS_CORETYPE": "Prescott", "NPY_ENABLE_CPU_FEATURES": "none"}
     return workflow
 
@@ -269,10 +292,7 @@ def test_the_recorded_environment(recorded):
 def test_receipts_are_the_same_wherever_they_were_made(recorded, tmp_path):
     other = Workflow(tmp_path, recorded.project, recorded.data)
     other.environment |= {"PYTHONHASHSEED": "7", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
-    result = other.execute(
-        [sys.executable, str(other.project / "steps/evaluate.py"), "--data", str(other.data)]
-        + [word for name, value in SMALL.items() for word in (f"--{name}", value)]
-    )
+    result = other.execute([sys.executable, *script_of(other)])
     assert result.code == 0, result.output
     one, another = (
         workflow.artifacts(workflow.first("evaluate"), "receipt.json").read_text() for workflow in (recorded, other)
@@ -283,23 +303,24 @@ def test_receipts_are_the_same_wherever_they_were_made(recorded, tmp_path):
 def test_all_runs_of_an_experiment(recorded):
     """Proven once, they are only looked at; what somebody edited is found all the same."""
     place = recorded.client.create_experiment("wines")
-    for model in ("dummy", "linear"):
-        assert recorded.run("train", "--experiment-id", place, model=model).code == 0
+    recorded.environment["MLFLOW_EXPERIMENT_ID"] = place
+    try:
+        for seed in ("1", "2"):
+            assert recorded.step("preprocess", seed=seed).code == 0
+    finally:
+        del recorded.environment["MLFLOW_EXPERIMENT_ID"]
     first = recorded.run("reproduce", run="wines")
     assert first.code == 0, first.output
     assert "proven before" not in first.output
     assert "equal: 2 of 2 runs of experiment wines came out again" in first.output
-    (dummy,) = recorded.client.search_runs([place], "tags.`workflow.step` = 'train' and params.model = 'dummy'")
-    second = recorded.run("reproduce", run=place)
-    assert second.output.count("proven before") == 2
-    recorded.client.log_metric(dummy.info.run_id, "cv_r2_score", 0.99)
-    third = recorded.run("reproduce", run="wines")
-    assert verdict(third) == "differs: 1 of 2 runs of experiment wines came out again; not train dummy"
-    assert third.output.count("proven before") == 1
+    one, _ = recorded.client.search_runs([place])
+    recorded.client.log_metric(one.info.run_id, "rows_in", 1)
+    second = reproduce(recorded, place)
+    assert verdict(second) == "differs: 1 of 2 runs of experiment wines came out again; not preprocess"
+    assert second.output.count("proven before") == 1
     nested = recorded.client.search_runs(["0"], f"tags.mlflow.parentRunId = '{recorded.last().info.run_id}'")
     assert [run.data.tags["workflow.verdict"] for run in nested] == ["differs"]
-    again = recorded.run("reproduce", run="wines", again="true")
-    assert "proven before" not in again.output
+    assert "proven before" not in reproduce(recorded, "wines", again="true").output
 
 
 def test_an_experiment_without_runs(recorded):
@@ -332,8 +353,7 @@ def test_nothing_there(recorded, run, words):
 
 
 def test_a_run_that_has_no_result(recorded):
-    failed = recorded.run("train", model="nonsense")
-    assert failed.code != 0
+    assert recorded.step("train", model="nonsense").code == 2
     refused(recorded, recorded.last().info.run_id, "FAILED, so it has no result to reproduce")
     foreign = recorded.client.create_run("0").info.run_id
     recorded.client.set_terminated(foreign)
