@@ -16,7 +16,7 @@ from conftest import PROJECT, Result, Workflow, copy_project, git
 from reproduce import STEPS
 from runs import receipt
 from runs.comparison import Comparison, compare
-from runs.recorded import compare_as_logged
+from runs.recorded import compare_as_logged, tag_original
 
 pytestmark = pytest.mark.slow
 SMALL = {"model": "linear", "shap_samples": "2"}
@@ -172,7 +172,15 @@ def test_an_edited_receipt_of_runs_that_are_elsewhere(recorded, tmp_path):
     assert "1 of " in verdict(result)
     assert "evaluate linear: r2_score 0.99 →" in verdict(result)
     assert result.output.count("not examined") == 1
-    assert "workflow.reproduced_by" not in recorded.first("evaluate").data.tags
+
+
+def test_an_edited_receipt_is_not_that_of_its_run(recorded, tmp_path):
+    mlflow.set_tracking_uri(recorded.uri)
+    keys = ["outcome", "evaluate linear", "metrics", "r2_score"]
+    path = edited(recorded, tmp_path / "receipt.json", *keys, value=0.99, step="evaluate")
+    before = recorded.first("evaluate").data.tags
+    tag_original(json.loads(path.read_text()), "equal")
+    assert recorded.first("evaluate").data.tags == before
 
 
 def test_a_hand_edited_metric(recorded):
