@@ -11,7 +11,7 @@ import level
 import mlflow
 
 import preprocess
-from runs import sources, step, tracking
+from runs import links, sources, step, tracking
 from runs.parameters import resolved
 
 PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
@@ -31,7 +31,7 @@ def contract(given: dict) -> None:
     with tracking.artifacts() as folder:
         (folder / preprocess.CONTRACT).write_text(text, encoding="utf-8")
     print(text)
-    step.print_links({"contract": mlflow.active_run()})
+    step.print_links({"contract": links.run_page(mlflow.active_run())})
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import level
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelInput, Run
 
 import preprocess
 import train
 from errors import UserError
-from runs import lineage, step, tracking
+from runs import lineage, links, step, tracking
 from runs.parameters import Parameter, whole
 from tabular import digests
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tabular.contract import Contract
 
+REPORT = "report.html"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
 
 
@@ -36,7 +37,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     import pandas as pd
 
     from tabular import estimators, plots, scoring, split
-    from tabular.model_report import model_report
+    from tabular.model_report import model_lead, model_report
 
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
@@ -46,11 +47,11 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.learns_log(estimator), seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
-    test, metrics, leak = drop_seen_rows(estimator, training, test, terms)
+    test, others, leak = drop_seen_rows(estimator, training, test, terms)
     features, true = test[terms.features], test[terms.target].to_numpy()
     predicted = estimators.predict(estimator, features)
-    metrics |= scoring.scores_with_intervals(true, predicted, seed)
-    metrics |= scoring.scores_with_intervals(true, estimators.predict(baseline, features), seed, "baseline_")
+    metrics = scoring.scores_with_intervals(true, predicted, seed)
+    others |= scoring.scores_with_intervals(true, estimators.predict(baseline, features), seed, "baseline_")
     tables = {
         "segments.csv": scoring.segments(test[terms.target], predicted),
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
@@ -58,6 +59,14 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     values, figures = explain(estimator, training[terms.features], features, terms, parameters)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
+    run, trained = mlflow.active_run(), tracking.model_id(upstream)
+    pages = {
+        "run": links.run_page(run),
+        "model": links.model_page(run, trained),
+        "data report": links.run_page(preprocessed, preprocess.REPORT),
+    }
+    question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
+    lead = model_lead(model, terms, metrics | others, question)
     with tracking.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
@@ -65,12 +74,19 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
         values.to_parquet(folder / "shap_values.parquet")
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
         again = lineage.command_line(STEP, parameters)
-        question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
         shown = parameters | {"learns": estimators.learned_target(estimator, terms.target)}
-        page = model_report(shown, terms, metrics, tables, pictures, leak, question, again)
-        (folder / "report.html").write_text(page, encoding="utf-8")
-    mlflow.log_metrics(metrics)
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
+        addresses = {name: links.absolute(page) for name, page in pages.items()}
+        html = model_report(shown, terms, metrics | others, tables, pictures, leak, lead, again, addresses)
+        (folder / REPORT).write_text(html, encoding="utf-8")
+    dataset = tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
+    mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained)])
+    mlflow.log_metrics(metrics, model_id=trained, dataset=dataset)
+    mlflow.log_metrics(others)
+    careful = f"\n\n**Careful.** {leak}" if leak else ""
+    tracking.write_note(
+        f"{lead}{careful}\n\n[The report]({links.run_page(run, REPORT)}), [the model]({pages['model']}),"
+        f" [the data report]({pages['data report']})"
+    )
 
 
 def drop_seen_rows(

@@ -10,9 +10,10 @@ import gc
 
 gc.set_threshold(100_000)  # the imports make no garbage, but looking for it takes them half a second
 
-import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import level
 
@@ -27,9 +28,14 @@ import evaluate
 import preprocess
 import train
 from errors import UserError
-from runs import fingerprint, lineage, step, tracking
+from runs import fingerprint, lineage, links, step, tracking
 from runs.parameters import Parameter, mapping, nearest, resolved, several_of
 from tabular.estimators import MODELS
+from tabular.leaderboard import SCORES, leaderboard, readable
+from tabular.report import markdown_table
+
+if TYPE_CHECKING:
+    from tabular.contract import Contract
 
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
 EXAMPLE = "{rf: {n_estimators: 300}}"
@@ -41,18 +47,6 @@ PARAMETERS = (
     *evaluate.PARAMETERS,
 )
 PICTURE = "leaderboard.png"
-LEADERBOARD = (
-    "cv_r2_score",
-    "cv_r2_score_std",
-    "cv_mean_absolute_error",
-    "cv_mean_absolute_error_std",
-    "r2_score",
-    "r2_score_low",
-    "r2_score_high",
-    "mean_absolute_error",
-    "mean_absolute_error_low",
-    "mean_absolute_error_high",
-)
 
 
 def main(given: dict) -> None:
@@ -67,83 +61,97 @@ def main(given: dict) -> None:
     tracking.describe(f"main {','.join(models)}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
-    evaluated = []
+    trained, evaluated = {}, {}
     for model in models:
         chosen = parameters | {"model": model, "model_params": model_params.get(model, {})}
         chosen["preprocess_run_id"] = preprocessed.info.run_id
-        trained = lineage.obtain(train.STEP, chosen)
-        evaluated.append((trained, lineage.obtain(evaluate.STEP, chosen | {"train_run_id": trained.info.run_id})))
+        trained[model] = lineage.obtain(train.STEP, chosen)
+        chosen["train_run_id"] = trained[model].info.run_id
+        evaluated[model] = lineage.obtain(evaluate.STEP, chosen)
+    table = leaderboard({model: trained[model].data.metrics | evaluated[model].data.metrics for model in models})
+    table["train_run_id"] = [trained[model].info.run_id for model in table["model"]]
+    table["evaluate_run_id"] = [evaluated[model].info.run_id for model in table["model"]]
+    runs = {model: evaluated[model] for model in table["model"]}
     terms = preprocess.read_contract_of(preprocessed)
-    rows = publish(evaluated, parameters, terms.target_label)
-    show(rows, terms.unit)
+    pages = {
+        "leaderboard": links.run_page(mlflow.active_run()),
+        "models": links.models_page(preprocessed.info.experiment_id),
+        "scores": links.scores_page(preprocessed.info.experiment_id),
+        "compare": links.comparison_page(list(runs.values())),
+        **{model: links.run_page(run, evaluate.REPORT) for model, run in runs.items()},
+    }
+    describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
+    publish(table, runs, parameters, terms.target_label)
+    show(readable(table, terms.unit))
+    step.print_links(pages)
+    step.print_proof()
 
 
-def publish(evaluated: list[tuple[Run, Run]], parameters: dict, target: str) -> list[dict]:
-    """Log the leaderboard of (train run, evaluate run) pairs and tag the winner: best by cross-validated R².
+def describe(
+    table: pd.DataFrame, runs: Mapping[str, Run], pages: Mapping[str, str], preprocessed: Run, terms: "Contract"
+) -> None:
+    """Write the leaderboard, a table of texts, as the active run's description; and how to get there above all runs.
 
-    The receipt says how to make all of them again. Returns the rows of the leaderboard, best first.
+    The `runs` are the evaluate runs of its models.
     """
-    rows = sorted((leaderboard_row(*pair) for pair in evaluated), key=lambda row: -row["cv_r2_score"])
-    winner = rows[0]
-    marks = {f"upstream {row['model']}": row["fingerprint"] for row in rows}
-    mark = fingerprint.fingerprint("main", Path(__file__), {}, marks)
+    from tabular import split
+
+    way = lineage.parameters_of(preprocessed)["split"]
+    question = split.question(way, preprocess.split_column(way, terms))
+    leaks = {
+        run.data.tags["workflow.leak"]: None
+        for run in (preprocessed, *runs.values())
+        if "workflow.leak" in run.data.tags
+    }
+    linked = table.assign(
+        model=[f"[{name}]({links.run_page(run)})" for name, run in zip(table["model"], runs.values(), strict=True)]
+    )
+    parts = [
+        f"How well {question}:",
+        markdown_table(linked),
+        *(f"**Careful.** {leak}" for leak in leaks),
+        f"[Side by side]({pages['compare']}), [all scores]({pages['scores']}), [the models]({pages['models']}),"
+        f" [the data report]({links.run_page(preprocessed, preprocess.REPORT)})",
+    ]
+    tracking.write_note("\n\n".join(parts))
+    winner = next(iter(runs))
+    tracking.write_experiment_note(
+        f"[leaderboard]({pages['leaderboard']}), [{winner}, the best]({pages[winner]}), [all models]({pages['models']})"
+    )
+
+
+def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict, target: str) -> None:
+    """Log the leaderboard and tag the winner. The receipt says how to make all the evaluate `runs` again."""
+    winner = table.iloc[0]
+    upstream = {f"upstream {model}": run.data.tags["workflow.fingerprint"] for model, run in runs.items()}
+    mark = fingerprint.fingerprint("main", Path(__file__), {}, upstream)
     with tracking.artifacts() as folder:
-        pd.DataFrame(rows).to_csv(folder / "leaderboard.csv", index=False)
+        table.to_csv(folder / "leaderboard.csv", index=False)
         if same := lineage.find_run(mark):  # drawing takes a second, and nothing has changed
             with tracking.downloaded(same, PICTURE) as path:
                 (folder / PICTURE).write_bytes(path.read_bytes())
         else:
             from tabular import plots
 
-            plots.save(plots.leaderboard(pd.DataFrame(rows), target), folder / PICTURE)
-    scores = {name: winner[name] for name in LEADERBOARD}
+            plots.save(plots.leaderboard(table, target), folder / PICTURE)
+    scores = {name: float(winner[name]) for name in SCORES}
     mlflow.log_metrics(scores)
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", mlflow.active_run().info.run_id)
-    receipts = [lineage.receipt_of(run) for _, run in evaluated]
+    receipts = [lineage.receipt_of(run) for run in runs.values()]
     outcome = {"metrics": scores, "artifacts": {}}
     lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
-    return rows
 
 
-def leaderboard_row(trained: Run, evaluated: Run) -> dict:
-    """A model's scores and where they come from."""
-    metrics = trained.data.metrics | evaluated.data.metrics
-    origin = {
-        "train_run_id": trained.info.run_id,
-        "evaluate_run_id": evaluated.info.run_id,
-        "fingerprint": evaluated.data.tags["workflow.fingerprint"],
-    }
-    return {"model": lineage.parameters_of(trained)["model"]} | {name: metrics[name] for name in LEADERBOARD} | origin
-
-
-def show(rows: list[dict], unit: str) -> None:
-    """Print the leaderboard, and a link for each run."""
+def show(table: pd.DataFrame) -> None:
+    """Print the leaderboard, a table of texts."""
     shown = Table(title="Leaderboard, by cross-validated R²", title_justify="left", box=box.SIMPLE_HEAD)
-    error = f"error {unit}".strip()
-    for heading in ("model", "CV R²", f"CV {error}", "test R² (95 %)", f"test {error} (95 %)"):
+    for heading in table:
         shown.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    decimals = max(0, 2 - math.floor(math.log10(rows[0]["mean_absolute_error"] or 1)))  # three digits of the best
-
-    def amount(value: float) -> str:
-        return f"{value:,.{decimals}f}"
-
-    for place, row in enumerate(rows):
-        shown.add_row(
-            row["model"] + (" ★" if place == 0 else ""),
-            f"{row['cv_r2_score']:.3f} ± {row['cv_r2_score_std']:.3f}",
-            f"{amount(row['cv_mean_absolute_error'])} ± {amount(row['cv_mean_absolute_error_std'])}",
-            f"{row['r2_score']:.3f} ({row['r2_score_low']:.2f}–{row['r2_score_high']:.2f})",
-            f"{amount(row['mean_absolute_error'])}"
-            f" ({amount(row['mean_absolute_error_low'])}–{amount(row['mean_absolute_error_high'])})",
-            style="bold" if place == 0 else None,
-        )
+    for place, line in enumerate(table.itertuples(index=False)):
+        shown.add_row(*line, style="bold" if place == 0 else None)
     Console(width=None if sys.stdout.isatty() else 100).print(shown)
-    runs = {"leaderboard": mlflow.active_run()}
-    runs |= {row["model"]: mlflow.get_run(row["evaluate_run_id"]) for row in rows}
-    step.print_links(runs)
-    step.print_proof()
 
 
 if __name__ == "__main__":

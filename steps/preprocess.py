@@ -17,7 +17,7 @@ import mlflow
 from mlflow.entities import Run
 
 from errors import UserError
-from runs import lineage, sources, step, tracking
+from runs import lineage, links, sources, step, tracking
 from runs.lineage import Input
 from runs.parameters import AUTO, Parameter, one_of, share, whole
 from tabular import digests
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tabular.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
-CONTRACT = "contract.yaml"
+CONTRACT, REPORT = "contract.yaml", "data_report.html"
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
 DATA = Parameter("data", "data/wines.csv", "CSV or Parquet: a path, or a URI (see the README)", decides=False)
 COLUMNS = (
@@ -74,7 +74,7 @@ def inputs(parameters: dict) -> dict[str, Input]:
 def preprocess(parameters: dict, upstream: Run | None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
     from tabular import contract, leak, split
-    from tabular.data_report import data_report
+    from tabular.data_report import data_lead, data_report
 
     found, lost, terms, notes = read_data(parameters)
     typed, kept = contract.enforce(found, terms, lost)
@@ -101,9 +101,13 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
         (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
-        page = data_report(rows, terms, notes, kept, counts, split.question(way, by), warnings)
-        (folder / "data_report.html").write_text(page, encoding="utf-8")
+        run = mlflow.active_run()
+        lead = data_lead(counts, split.question(way, by))
+        page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
+        (folder / REPORT).write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts | scores)
+    careful = "".join(f"\n\n**Careful.** {warning}" for warning in warnings)
+    tracking.write_note(f"{lead}{careful}\n\n[The data report]({links.run_page(run, REPORT)})")
     tracking.log_dataset(train, terms.target, parameters["data"], "training", digests.short_digest(train))
     tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
 

@@ -27,7 +27,7 @@ from rich.table import Table
 import evaluate
 from errors import Difference, UserError
 from preprocess import PROJECT
-from runs import comparison, git, receipt, recorded, reproduction, step, tracking
+from runs import comparison, git, links, receipt, recorded, reproduction, step, tracking
 from runs.comparison import DIFFERS, EQUAL, Comparison
 from runs.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, resolved, truth
 from tabular.report import Section, page
@@ -50,6 +50,7 @@ PARAMETERS = (
     ),
     Parameter("again", "false", "of an experiment, reproduce also what was found equal on this machine before", truth),
 )
+REPORT = "reproduction.html"
 STEPS = {link.name: link for link in evaluate.STEP.chain()}
 
 
@@ -69,7 +70,7 @@ def reproduce(given: dict) -> None:
         return
     found = reproduce_one(name, parameters)
     show(summary(table(found), found.results))
-    step.print_links({"reproduce": mlflow.active_run()})
+    step.print_links({"reproduce": links.run_page(mlflow.active_run())})
     if found.verdict == DIFFERS:
         raise Difference(found.conclusion)
     print(f"{found.verdict}: {found.conclusion}")
@@ -99,11 +100,12 @@ def reproduce_one(name: str, parameters: dict) -> Comparison:
     html = reproduction_report(compared, found.results, label, found.verdict, found.conclusion, origin)
     with tracking.artifacts() as folder:
         compared.to_csv(folder / "reproduction.csv", index=False)
-        (folder / "reproduction.html").write_text(html, encoding="utf-8")
+        (folder / REPORT).write_text(html, encoding="utf-8")
         (folder / "recorded.json").write_text(receipt.text(document), encoding="utf-8")
         (folder / "reproduced.json").write_text(receipt.text(made), encoding="utf-8")
     mlflow.log_metric("largest_deviation", compared["deviation"].max())
     mlflow.set_tag("workflow.verdict", found.verdict)
+    tracking.write_note(note(found.verdict, found.conclusion))
     recorded.tag_original(document, found.verdict)
     add_to_job_summary(found.verdict, found.conclusion, summary(compared, found.results))
     return found
@@ -140,11 +142,12 @@ def reproduce_all(experiment: Experiment, parameters: dict) -> None:
     with tracking.artifacts() as folder:
         outcome.to_csv(folder / "reproduction.csv", index=False)
         html = page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
-        (folder / "reproduction.html").write_text(html, encoding="utf-8")
+        (folder / REPORT).write_text(html, encoding="utf-8")
     mlflow.set_tag("workflow.verdict", verdict)
+    tracking.write_note(note(verdict, conclusion))
     add_to_job_summary(verdict, conclusion, outcome)
     show(outcome)
-    step.print_links({"reproduce": mlflow.active_run()})
+    step.print_links({"reproduce": links.run_page(mlflow.active_run())})
     if failed:
         raise failed(conclusion)
     print(f"{verdict}: {conclusion}")
@@ -167,6 +170,11 @@ def attempt(run: Run, parameters: dict) -> tuple[str, str]:
     except UserError as error:
         return error.heading, str(error)
     return found.verdict, "" if found.verdict == EQUAL else found.conclusion
+
+
+def note(verdict: str, conclusion: str) -> str:
+    """The description of the active run, in Markdown."""
+    return f"**{verdict}**: {conclusion}\n\n[All rows]({links.run_page(mlflow.active_run(), REPORT)})"
 
 
 def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> None:

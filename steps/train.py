@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 import preprocess
 from runs import fingerprint, lineage, step, tracking
-from runs.parameters import Parameter, mapping, one_of
+from runs.parameters import Parameter, as_text, mapping, one_of
 from tabular import digests
 from tabular.estimators import ENCODERS, LOG_TARGET, MODELS
 
@@ -49,22 +49,24 @@ def train(parameters: dict, upstream: Run | None) -> None:
     way = parameters["split"]
     folds = split.folds(rows, parameters["seed"], way, preprocess.split_column(way, terms))
     track = step.tracker(f"cross-validating {parameters['model']}")
-    scores = scoring.cross_validate(estimator, features, target, folds, track)
+    cross_validated = scoring.cross_validate(estimator, features, target, folds, track)
     estimators.fit(estimator, features, target)
     predicted = estimators.predict(estimator, features)
-    scores |= scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_")
-    mlflow.log_metrics(scores)
-    mlflow.log_param("learns", estimators.learned_target(estimator, terms.target))
-    tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
-    mlflow.sklearn.log_model(
+    learns = estimators.learned_target(estimator, terms.target)
+    mlflow.log_param("learns", learns)
+    dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
+    logged = mlflow.sklearn.log_model(
         estimator,
-        name="model",
+        name=parameters["model"],
+        params={p.name: as_text(parameters[p.name]) for p in PARAMETERS} | {"learns": learns},
         serialization_format="skops",
         skops_trusted_types=estimators.trusted_types(parameters["model"]),
         signature=mlflow.models.infer_signature(features, predicted),
         input_example=features.head(5),
         pip_requirements=[f"{name}=={version}" for name, version in fingerprint.packages(STEP.script).items()],
     )
+    mlflow.log_metrics(cross_validated, model_id=logged.model_id, dataset=dataset)
+    mlflow.log_metrics(scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_"))
 
 
 PROOFS = {"model/model.skops": digests.model}

@@ -1,6 +1,7 @@
 """What the tests share: a small data file, a tracking store, and `mlflow run` as a user types it."""
 
 import os
+import pwd
 import shutil
 import socket
 import sqlite3
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -156,3 +159,58 @@ def workflow(tmp_path_factory, small_data) -> Workflow:
     assert result.code == 0, result.output
     workflow.first_output = result.output
     return workflow
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A tracking server over HTTP that keeps its runs in PostgreSQL; its address."""
+    if not (binaries := sorted(Path("/usr/lib/postgresql").glob("*/bin"))):
+        pytest.skip("PostgreSQL is not installed")
+    folder = tmp_path_factory.mktemp("postgres")
+    port = free_port()
+    owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # initdb refuses root
+    database = folder / "database"
+    database.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(database, owner)
+        for parent in (database, *database.parents[:-2]):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    as_owner = {"user": owner, "check": True, "stdout": subprocess.DEVNULL} if os.geteuid() == 0 else {"check": True}
+    subprocess.run([binaries[-1] / "initdb", "-D", database, "-U", "mlflow", "-A", "trust"], **as_owner)
+    options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = [binaries[-1] / "pg_ctl", "-D", database, "-w", "-l", database / "log"]
+    subprocess.run([*control, "-o", options, "start"], **as_owner)
+    store, web_port = f"postgresql://mlflow@127.0.0.1:{port}/postgres", free_port()
+    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(web_port)]
+    web = subprocess.Popen([*words, "--artifacts-destination", folder / "artifacts"], start_new_session=True)
+    address = f"http://127.0.0.1:{web_port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/health").close()
+            break
+        except urllib.error.URLError:
+            assert web.poll() is None, "the server did not start"
+            time.sleep(0.5)
+    yield address
+    os.killpg(web.pid, 15)
+    web.wait()
+    subprocess.run([*control, "-m", "immediate", "stop"], **as_owner)
+
+
+@pytest.fixture(scope="session")
+def on_server(server, tmp_path_factory, small_data):
+    """A workflow whose `main` ran on the tracking server, with three models."""
+    workflow = Workflow(tmp_path_factory.mktemp("client"), data=small_data)
+    workflow.uri = workflow.environment["MLFLOW_TRACKING_URI"] = server
+    result = workflow.run("main", models="linear,knn,dummy", shap_samples="3")
+    assert result.code == 0, result.output
+    workflow.first_output = result.output
+    return workflow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the slow tests of a module in one worker, and all that use the tracking server: they share what it took."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            group = "server" if "server" in item.fixturenames else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))

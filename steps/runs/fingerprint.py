@@ -112,8 +112,18 @@ def path_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, or of the names and digests of all files in a folder."""
     if path.is_file():
         return file_digest(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
+    return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files_in(path)})
+
+
+def path_state(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of the last change of a file, or of all files in a folder: what differs after an edit."""
+    stats = [(file.name, file.stat()) for file in ([path] if path.is_file() else files_in(path))]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files in a folder and its subfolders, in the order of their names."""
+    return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
 def digest(parts: Mapping | Iterable) -> str:

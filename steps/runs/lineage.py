@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,25 @@ from runs.tracking import artifacts, console, describe, downloaded, opened, warn
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
 
-@dataclass(frozen=True)
+@dataclass
 class Input:
     """A file or folder that a step reads: as the user named it, and where it is."""
 
     source: str
     file: Path
+
+    def __post_init__(self):
+        """Remember how it is now."""
+        self.state = fingerprint.path_state(self.file)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of its content, which is read once for that."""
+        return fingerprint.path_digest(self.file)
+
+    def has_changed(self) -> bool:
+        """Whether somebody has written to it since this was made."""
+        return fingerprint.path_state(self.file) != self.state
 
 
 @dataclass(frozen=True)
@@ -58,13 +72,13 @@ class Step:
         """A readable name for a run: `train rf`."""
         return " ".join([self.name, parameters.get("model", "")]).strip()
 
-    def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None) -> str:
-        """The fingerprint of this step with these parameters on this upstream run."""
-        inputs = {name: fingerprint.path_digest(given.file) for name, given in self.inputs(parameters).items()}
+    def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> str:
+        """The fingerprint of this step with these parameters and `inputs` on this upstream run."""
+        digests = {name: given.digest for name, given in inputs.items()}
         if upstream is not None:
-            inputs = inputs | {"upstream": upstream.data.tags["workflow.fingerprint"]}
+            digests["upstream"] = upstream.data.tags["workflow.fingerprint"]
         deciding = {p.name: parameters[p.name] for p in self.parameters if p.decides}
-        return fingerprint.fingerprint(self.name, self.script, deciding, inputs)
+        return fingerprint.fingerprint(self.name, self.script, deciding, digests)
 
 
 def parameters_of(run: Run) -> dict[str, Any]:
@@ -82,13 +96,13 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
         return finished_run(named, step, given)
     upstream = obtain(step.upstream, given) if step.upstream else None
     parameters = step.resolve(given, upstream)
-    label = step.label(parameters)
-    if found := find_run(step.fingerprint(parameters, upstream)):
+    label, inputs = step.label(parameters), step.inputs(parameters)
+    if found := find_run(step.fingerprint(parameters, upstream, inputs)):
         console.print(f"{label:<22} reused   [dim]run {found.info.run_id}[/dim]")
         return found
     started = time.monotonic()
     with opened(run_name=label, nested=True) as run:
-        record(step, parameters, upstream)
+        record(step, parameters, upstream, inputs)
     console.print(f"{label:<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
     return mlflow.get_run(run.info.run_id)
 
@@ -130,12 +144,12 @@ def existing_run(name: str, run_id: str) -> Run:
         raise UserError(f"{name}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
 
 
-def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None:
+def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> None:
     """Do the work of `step` inside the active run, and mark the run complete as the very last thing.
 
     Raises UserError if the step's data or code changed meanwhile: nobody could say which of them it used.
     """
-    mark, label = step.fingerprint(parameters, upstream), step.label(parameters)
+    mark, label = step.fingerprint(parameters, upstream, inputs), step.label(parameters)
     describe(label, parameters)
     mlflow.set_tag("workflow.step", step.name)
     if upstream:
@@ -143,11 +157,12 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None) -> None
     earlier = [receipt_of(upstream)] if upstream else []
     with console.status(label):
         step.work(parameters, upstream)
-    if step.fingerprint(parameters, upstream) != mark:
+    changed = any(given.has_changed() for given in inputs.values())
+    if changed or step.fingerprint(parameters, upstream, inputs) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
     outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
-    inputs = {name: log_input(given) for name, given in step.inputs(parameters).items()}
-    log_receipt(step.name, label, step.script, parameters, inputs, earlier, outcome)
+    logged = {name: log_input(given) for name, given in inputs.items()}
+    log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
 
 
@@ -170,7 +185,7 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[s
 
 def log_input(given: Input) -> dict[str, str]:
     """How a receipt holds what the active run read: the content of a short file, else a logged copy."""
-    entry = {"source": given.source, "sha256": fingerprint.path_digest(given.file)}
+    entry = {"source": given.source, "sha256": given.digest}
     if content := receipt.short_text(given.file):
         return entry | {"content": content}
     place = f"{INPUTS}/{given.file.name}"

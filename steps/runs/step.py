@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from rich.markup import escape
 from rich.progress import track
 
 from errors import UserError
+from runs import links
 from runs.lineage import Step, obtain, record
 from runs.parameters import AUTO, Parameter, parse
 from runs.tracking import close_abandoned, console, opened, stopped
@@ -69,17 +69,18 @@ def interrupt_again(ignored: Any) -> None:
 
 def run(step: Step, description: str) -> None:
     """The whole script of a step that stands alone: its upstream runs are found or made first."""
-    links = step.chain()
+    chain = step.chain()
     run_ids = [
         Parameter(link.run_id_parameter, AUTO, f"run of {link.name} to build on; auto finds or makes one")
-        for link in links[1:]
+        for link in chain[1:]
     ]
-    own_first = {p.name: p for link in reversed(links) for p in link.parameters}
+    own_first = {p.name: p for link in reversed(chain) for p in link.parameters}
 
     def work(given: dict[str, Any]) -> None:
         upstream = obtain(step.upstream, given) if step.upstream else None
-        record(step, step.resolve(given, upstream), upstream)
-        print_links({step.name: mlflow.active_run()})
+        parameters = step.resolve(given, upstream)
+        record(step, parameters, upstream, step.inputs(parameters))
+        print_links({step.name: links.run_page(mlflow.active_run())})
         print_proof()
 
     command(description, [*run_ids, *own_first.values()], work)
@@ -117,23 +118,14 @@ def tracker(description: str) -> Callable[[Iterable, int], Iterable]:
     )
 
 
-def link(run: Run) -> str:
-    """Where the run shows in the MLflow UI, in the view for model training."""
-    server = mlflow.get_tracking_uri()
-    if not server.startswith("http"):
-        server = "http://127.0.0.1:5000"
-    info = run.info
-    return f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}?workflowType=machine_learning"
-
-
-def print_links(runs: Mapping[str, Run]) -> None:
-    """Say where to look: the command that starts the UI on a local store, and a link for each named run."""
+def print_links(pages: Mapping[str, str]) -> None:
+    """Say where to look: the command that starts the UI on a local store, and the address of each named page."""
     uri = mlflow.get_tracking_uri()
     if not uri.startswith("http"):
         console.print(f"Look at it: [bold]mlflow ui --backend-store-uri {shlex.quote(uri)}[/bold]")
-    width = max(map(len, runs))
-    for name, shown in runs.items():
-        console.print(f"  {name:<{width}}  {link(shown)}")
+    width = max(map(len, pages))
+    for name, page in pages.items():
+        console.print(f"  {name:<{width}}  {links.absolute(page)}")
 
 
 def print_proof() -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.data.dataset import Dataset
 from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
 from rich.markup import escape
 
@@ -24,7 +26,9 @@ from errors import UserError
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
 DATASET_ROWS = 1000
+MODEL = "model/"
 TAG_LENGTH = 5000  # the least that tracking stores hold
+NOTE = "Latest result:"  # begins the experiment's notes that are ours
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
 
@@ -43,7 +47,9 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
         yield run
     except BaseException as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        mlflow.set_tag("workflow.error", "interrupted" if stopped.is_set() else reason[:TAG_LENGTH])
+        reason = "interrupted" if stopped.is_set() else reason[:TAG_LENGTH]
+        mlflow.set_tag("workflow.error", reason)
+        write_note(f"**{'Interrupted' if stopped.is_set() else 'Failed'}.** {reason}")
         mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
         raise
     mlflow.end_run()
@@ -60,6 +66,18 @@ def describe(label: str, parameters: Mapping[str, Any]) -> None:
         tags["mlflow.runName"] = label
     mlflow.set_tags(tags)
     mlflow.log_params({name: value for name, value in parameters.items() if name not in run.data.params})
+
+
+def write_note(text: str) -> None:
+    """Show a text, in Markdown, as the description of the active run in the MLflow UI."""
+    mlflow.set_tag(MLFLOW_RUN_NOTE, text[:TAG_LENGTH])
+
+
+def write_experiment_note(text: str) -> None:
+    """Show a line, in Markdown, above the runs of the active run's experiment, unless somebody else wrote there."""
+    experiment = mlflow.get_experiment(mlflow.active_run().info.experiment_id)
+    if experiment.tags.get(MLFLOW_RUN_NOTE, NOTE).startswith(NOTE):
+        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{NOTE} {text}")
 
 
 def close_abandoned(experiment_id: str) -> None:
@@ -85,7 +103,7 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -> None:
+def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -> Dataset:
     """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
 
     MLflow looks at every value to find the types, so of a long frame it gets the beginning; `digest` is of all rows.
@@ -94,6 +112,12 @@ def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -
     beginning = frame.head(DATASET_ROWS)
     dataset = mlflow.data.from_pandas(beginning, source, targets=target, name=name, digest=digest)
     mlflow.log_input(dataset, context=context)
+    return dataset
+
+
+def model_id(run: Run) -> str:
+    """The id of the model that a run logged."""
+    return run.outputs.model_outputs[0].model_id
 
 
 @contextmanager
@@ -106,10 +130,16 @@ def artifacts() -> Iterator[Path]:
 
 @contextmanager
 def downloaded(run: Run, path: str) -> Iterator[Path]:
-    """A temporary local copy of an artifact of `run`; UserError if it cannot be had."""
+    """A temporary local copy of an artifact of `run`; UserError if it cannot be had.
+
+    A path that begins with `model/` leads into the model that the run logged, whatever that is called.
+    """
+    place = path
     with tempfile.TemporaryDirectory() as folder:
         try:
-            copy = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{path}", dst_path=folder)
+            if path.startswith(MODEL):
+                place = f"{mlflow.get_logged_model(model_id(run)).name}/{path.removeprefix(MODEL)}"
+            copy = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{place}", dst_path=folder)
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)

@@ -26,8 +26,9 @@ def data_report(
     notes: dict[str, str],
     kept: Report,
     counts: dict[str, int],
-    question: str,
+    lead: str,
     warnings: list[str],
+    address: str,
 ) -> str:
     """The page about a file.
 
@@ -37,14 +38,10 @@ def data_report(
         notes: on columns, where the contract was inferred.
         kept: what became of the rows of the file.
         counts: of rows, by the names of the metrics.
-        question: what a score on the test part answers.
+        lead: what became of the rows, in a sentence.
         warnings: what would make a score false.
+        address: of the run.
     """
-    lead = (
-        f"{counts['rows_in']:,} rows in, {counts['rows_rejected']:,} rejected, {counts['rows_duplicate']:,} exact"
-        f" duplicates; {counts['rows_train']:,} rows to train and {counts['rows_test']:,} to test. A score on the test"
-        f" part says how well {question}."
-    )
     reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
     named = [(READABLE[name], count) for name, count in counts.items()]
     shown = list(terms.columns.items())[:SHOWN]
@@ -63,7 +60,16 @@ def data_report(
         sections.append(Section("Columns that the contract does not name", ", ".join(kept.ignored)))
     if overlap := counts["rows_overlap"]:
         warnings = [*warnings, f"{overlap:,} rows of the test part are in the training part: they will not be scored"]
-    return page("The data", lead, sections, "; ".join(warnings))
+    return page("The data", lead, sections, "; ".join(warnings), {"run": address})
+
+
+def data_lead(counts: dict[str, int], question: str) -> str:
+    """What became of the rows, in a sentence, and which `question` a score on the test part answers."""
+    return (
+        f"{counts['rows_in']:,} rows in, {counts['rows_rejected']:,} rejected, {counts['rows_duplicate']:,} exact"
+        f" duplicates; {counts['rows_train']:,} rows to train and {counts['rows_test']:,} to test. A score on the test"
+        f" part says how well {question}."
+    )
 
 
 def column_summary(values: pd.Series, column: Column, note: str) -> dict[str, object]:

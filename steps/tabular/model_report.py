@@ -28,8 +28,9 @@ def model_report(
     tables: dict[str, pd.DataFrame],
     pictures: dict[str, bytes],
     leak: str,
-    question: str,
+    lead: str,
     instruction: str,
+    addresses: dict[str, str],
 ) -> str:
     """The page about one model on the test part.
 
@@ -40,17 +41,11 @@ def model_report(
         tables: `segments.csv` and `worst_predictions.csv`.
         pictures: PNG bytes by file name.
         leak: what is wrong with the test part, if anything.
-        question: what a score on the test part answers.
+        lead: how good the model is, in a sentence.
         instruction: the command that makes the result again.
+        addresses: of its run, its model and its data report, by these names.
     """
-    unit = f" {terms.unit}" if terms.unit else ""
     model = parameters["model"]
-    error, typical = metrics["mean_absolute_error"], metrics["baseline_mean_absolute_error"]
-    lead = (
-        f"On rows it has not seen, {model} misses the {terms.target} by {number(error)}{unit} on average (95 % interval"
-        f" {number(metrics['mean_absolute_error_low'])} to {number(metrics['mean_absolute_error_high'])});"
-        f" always answering the typical {terms.target} misses by {number(typical)}{unit}. This is how well {question}."
-    )
     segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
     written = pd.DataFrame([(name, str(value)) for name, value in parameters.items()], columns=["parameter", "value"])
     sections = [
@@ -67,7 +62,18 @@ def model_report(
         Section("What was run", table=written),
         Section("Make it again", code=instruction),
     ]
-    return page(f"{model}: {terms.target} predicted", lead, sections, leak)
+    return page(f"{model}: {terms.target} predicted", lead, sections, leak, addresses)
+
+
+def model_lead(model: str, terms: Contract, metrics: dict[str, float], question: str) -> str:
+    """How good a model is, in a sentence, and which `question` its score answers."""
+    unit = f" {terms.unit}" if terms.unit else ""
+    error, typical = metrics["mean_absolute_error"], metrics["baseline_mean_absolute_error"]
+    return (
+        f"On rows it has not seen, {model} misses the {terms.target} by {number(error)}{unit} on average (95 % interval"
+        f" {number(metrics['mean_absolute_error_low'])} to {number(metrics['mean_absolute_error_high'])});"
+        f" always answering the typical {terms.target} misses by {number(typical)}{unit}. This is how well {question}."
+    )
 
 
 def scores(metrics: dict[str, float]) -> pd.DataFrame:

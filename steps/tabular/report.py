@@ -1,6 +1,7 @@
 """Pages that a person would rather read than the numbers: one self-contained HTML file each."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,13 @@ class Section:
     code: str = ""
 
 
-def page(title: str, lead: str, sections: list[Section], warning: str = "") -> str:
-    """The HTML of a page. All text is escaped; nothing is loaded from elsewhere."""
+def page(
+    title: str, lead: str, sections: list[Section], warning: str = "", addresses: Mapping[str, str] | None = None
+) -> str:
+    """The HTML of a page. All text is escaped; nothing is loaded from elsewhere.
+
+    `addresses` are those that it links to, by what is there.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -31,7 +37,9 @@ def page(title: str, lead: str, sections: list[Section], warning: str = "") -> s
     )
     environment.filters["base64"] = lambda picture: base64.b64encode(picture).decode()
     environment.filters["table"] = html_table
-    return environment.get_template("report.html").render(title=title, lead=lead, sections=sections, warning=warning)
+    return environment.get_template("report.html").render(
+        title=title, lead=lead, sections=sections, warning=warning, addresses=addresses or {}
+    )
 
 
 def html_table(table: pd.DataFrame) -> Markup:
@@ -45,6 +53,12 @@ def html_table(table: pd.DataFrame) -> Markup:
     cells = table.map(written)
     cells.columns = [escape(str(name)) for name in table.columns]
     return Markup(cells.to_html(index=False, border=0, float_format=number, na_rep="–", escape=False))
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table of texts in Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def number(value: float) -> str:

@@ -2,11 +2,9 @@
 
 from itertools import pairwise
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit, ShuffleSplit
 
 from errors import UserError
 
@@ -40,6 +38,8 @@ def split(
     Rows of one time stay together, and rows without a time are trained on. Raises UserError if a part would be too
     small.
     """
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+
     if way == TIME:
         later = frame[by] > frame[by].quantile(1 - test_size, interpolation="lower")
         train, test = np.flatnonzero(~later), np.flatnonzero(later)
@@ -63,6 +63,8 @@ def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
     DuckDB does it with all processors.
     """
+    import duckdb
+
     pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
     places = [str(place) for place in range(frame.shape[1])]  # DuckDB would take `Price` and `price` for one name
     rows = pyarrow.Table.from_pandas(frame, preserve_index=False).rename_columns(places)
@@ -89,6 +91,8 @@ def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = No
     Equal rows, and equal groups, share a fold. With `time`, each fold tests the sixth of the rows that follows the time
     up to which it trains.
     """
+    from sklearn.model_selection import GroupKFold
+
     if way == TIME:
         return folds_in_time(frame[by])
     groups = row_ids(frame[[by]] if way == GROUP else frame)
