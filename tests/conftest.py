@@ -182,7 +182,10 @@ def server(tmp_path_factory):
     subprocess.run([*control, "-o", options, "start"], **as_owner)
     store, web_port = f"postgresql://mlflow@127.0.0.1:{port}/postgres", free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(web_port)]
-    web = subprocess.Popen([*words, "--artifacts-destination", folder / "artifacts"], start_new_session=True)
+    words += ["--workers", "1"]
+    web = subprocess.Popen(
+        [*words, "--artifacts-destination", folder / "artifacts"], start_new_session=True, stdout=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{web_port}"
     for _ in range(240):
         try:
