@@ -6,6 +6,8 @@
 The contract is printed, and is the artifact contract.yaml of the run.
 """
 
+from typing import Any
+
 import level
 
 import mlflow
@@ -17,7 +19,7 @@ from runs.parameters import resolved
 PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
 
 
-def contract(given: dict) -> None:
+def contract(given: dict[str, Any]) -> None:
     """Infer the contract of the data, log it and print it."""
     from tabular.contract import contract_text
     from tabular.tables import read_table
@@ -31,7 +33,7 @@ def contract(given: dict) -> None:
     with tracking.artifacts() as folder:
         (folder / preprocess.CONTRACT).write_text(text, encoding="utf-8")
     print(text)
-    step.print_links({"contract": links.run_page(mlflow.active_run())})
+    step.print_links({"contract": links.run_page(tracking.active_run())})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Takes the parameters of train and preprocess too: without a train_run_id, they s
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import level
 
@@ -32,7 +32,7 @@ REPORT = "report.html"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
 
 
-def evaluate(parameters: dict, upstream: Run | None) -> None:
+def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
@@ -59,7 +59,7 @@ def evaluate(parameters: dict, upstream: Run | None) -> None:
     values, figures = explain(estimator, training[terms.features], features, terms, parameters)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
-    run, trained = mlflow.active_run(), tracking.model_id(upstream)
+    run, trained = tracking.active_run(), tracking.model_id(upstream)
     pages = {
         "run": links.run_page(run),
         "model": links.model_page(run, trained),
@@ -119,7 +119,7 @@ def explain(
     training: "DataFrame",
     features: "DataFrame",
     terms: "Contract",
-    parameters: dict,
+    parameters: dict[str, Any],
 ) -> "tuple[DataFrame, dict[str, Figure]]":
     """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
     from tabular import estimators, plots, shapley

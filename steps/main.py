@@ -13,7 +13,7 @@ gc.set_threshold(100_000)  # the imports make no garbage, but looking for it tak
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import level
 
@@ -49,7 +49,7 @@ PARAMETERS = (
 PICTURE = "leaderboard.png"
 
 
-def main(given: dict) -> None:
+def main(given: dict[str, Any]) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
     parameters = resolved(PARAMETERS, given)
     models, model_params = parameters["models"], parameters["model_params"]
@@ -74,7 +74,7 @@ def main(given: dict) -> None:
     runs = {model: evaluated[model] for model in table["model"]}
     terms = preprocess.read_contract_of(preprocessed)
     pages = {
-        "leaderboard": links.run_page(mlflow.active_run()),
+        "leaderboard": links.run_page(tracking.active_run()),
         "models": links.models_page(preprocessed.info.experiment_id),
         "scores": links.scores_page(preprocessed.info.experiment_id),
         "compare": links.comparison_page(list(runs.values())),
@@ -120,7 +120,7 @@ def describe(
     )
 
 
-def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict, target: str) -> None:
+def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, Any], target: str) -> None:
     """Log the leaderboard and tag the winner. The receipt says how to make all the evaluate `runs` again."""
     winner = table.iloc[0]
     upstream = {f"upstream {model}": run.data.tags["workflow.fingerprint"] for model, run in runs.items()}
@@ -137,7 +137,7 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict, targ
     scores = {name: float(winner[name]) for name in SCORES}
     mlflow.log_metrics(scores)
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
-    mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", mlflow.active_run().info.run_id)
+    mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", tracking.active_run().info.run_id)
     receipts = [lineage.receipt_of(run) for run in runs.values()]
     outcome = {"metrics": scores, "artifacts": {}}
     lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome)

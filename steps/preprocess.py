@@ -8,8 +8,9 @@ Without a contract, one is inferred and logged: save it, edit it, and pass it ba
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import level
 
@@ -58,7 +59,7 @@ PARAMETERS = (
 )
 
 
-def inputs(parameters: dict) -> dict[str, Input]:
+def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
     """The files that preprocess reads: the data, and the contract if there is one."""
     data = sources.local_copy("data", parameters["data"], PROJECT)
     found = {"data": Input(parameters["data"], data)}
@@ -71,7 +72,7 @@ def inputs(parameters: dict) -> dict[str, Input]:
     return found
 
 
-def preprocess(parameters: dict, upstream: Run | None) -> None:
+def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
     from tabular import contract, leak, split
     from tabular.data_report import data_lead, data_report
@@ -101,7 +102,7 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
         (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
-        run = mlflow.active_run()
+        run = tracking.active_run()
         lead = data_lead(counts, split.question(way, by))
         page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
         (folder / REPORT).write_text(page, encoding="utf-8")
@@ -112,7 +113,7 @@ def preprocess(parameters: dict, upstream: Run | None) -> None:
     tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
 
 
-def read_data(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
+def read_data(parameters: dict[str, Any]) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
     """The rows of the data, its lines that are no rows, and its contract, given or inferred, with notes on columns."""
     from tabular import contract, tables
 
@@ -121,11 +122,12 @@ def read_data(parameters: dict) -> "tuple[DataFrame, DataFrame, Contract, dict[s
     if "contract" not in files:
         found = infer_contract(rows, parameters)
         return rows, lost, found.contract, found.notes
-    terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen_columns(parameters))
+    chosen: dict[str, Any] = chosen_columns(parameters)
+    terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen)
     return rows, lost, contract.checked(terms, f"contract {files['contract']}"), {}
 
 
-def infer_contract(rows: "DataFrame", parameters: dict) -> "Inferred":
+def infer_contract(rows: "DataFrame", parameters: dict[str, Any]) -> "Inferred":
     """The contract of rows that have none; UserError if they cannot have one, or if no target is named."""
     from tabular.inference import infer
 
@@ -136,7 +138,7 @@ def infer_contract(rows: "DataFrame", parameters: dict) -> "Inferred":
     return infer(rows, **chosen)
 
 
-def chosen_columns(parameters: dict) -> dict[str, str]:
+def chosen_columns(parameters: dict[str, Any]) -> dict[str, str]:
     """The columns that parameters name, over what a contract says."""
     return {column.name: parameters[column.name] for column in COLUMNS if parameters[column.name]}
 

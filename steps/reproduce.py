@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import level
 
@@ -54,7 +55,7 @@ REPORT = "reproduction.html"
 STEPS = {link.name: link for link in evaluate.STEP.chain()}
 
 
-def reproduce(given: dict) -> None:
+def reproduce(given: dict[str, Any]) -> None:
     """Reproduce one run, or all of an experiment.
 
     Raises UserError if something that it takes cannot be had, Difference if the result is not the same.
@@ -70,13 +71,13 @@ def reproduce(given: dict) -> None:
         return
     found = reproduce_one(name, parameters)
     show(summary(table(found), found.results))
-    step.print_links({"reproduce": links.run_page(mlflow.active_run())})
+    step.print_links({"reproduce": links.run_page(tracking.active_run())})
     if found.verdict == DIFFERS:
         raise Difference(found.conclusion)
     print(f"{found.verdict}: {found.conclusion}")
 
 
-def reproduce_one(name: str, parameters: dict) -> Comparison:
+def reproduce_one(name: str, parameters: dict[str, Any]) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
     document, patch = recorded.find_receipt(name, PROJECT)
     label = list(document["outcome"])[-1]
@@ -118,7 +119,7 @@ def table(found: Comparison) -> pd.DataFrame:
     return compared.assign(**{name: compared[name].map(comparison.shortened) for name in ("recorded", "reproduced")})
 
 
-def reproduce_all(experiment: Experiment, parameters: dict) -> None:
+def reproduce_all(experiment: Experiment, parameters: dict[str, Any]) -> None:
     """Reproduce every finished top-level run of an experiment, each in a nested run; log and print what came of them.
 
     Raises Difference if one differs, UserError if one could not be compared.
@@ -147,13 +148,13 @@ def reproduce_all(experiment: Experiment, parameters: dict) -> None:
     tracking.write_note(note(verdict, conclusion))
     add_to_job_summary(verdict, conclusion, outcome)
     show(outcome)
-    step.print_links({"reproduce": links.run_page(mlflow.active_run())})
+    step.print_links({"reproduce": links.run_page(tracking.active_run())})
     if failed:
         raise failed(conclusion)
     print(f"{verdict}: {conclusion}")
 
 
-def attempt(run: Run, parameters: dict) -> tuple[str, str]:
+def attempt(run: Run, parameters: dict[str, Any]) -> tuple[str, str]:
     """The verdict on one run of an experiment, and a remark.
 
     What was found equal on this machine before, by the same receipt, is only looked at, unless `again`.
@@ -174,7 +175,7 @@ def attempt(run: Run, parameters: dict) -> tuple[str, str]:
 
 def note(verdict: str, conclusion: str) -> str:
     """The description of the active run, in Markdown."""
-    return f"**{verdict}**: {conclusion}\n\n[All rows]({links.run_page(mlflow.active_run(), REPORT)})"
+    return f"**{verdict}**: {conclusion}\n\n[All rows]({links.run_page(tracking.active_run(), REPORT)})"
 
 
 def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ Takes the parameters of preprocess too: without a preprocess_run_id, they say wh
 """
 
 from pathlib import Path
+from typing import Any
 
 import level
 
@@ -32,7 +33,7 @@ PARAMETERS = (
 )
 
 
-def train(parameters: dict, upstream: Run | None) -> None:
+def train(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the fitted model with its training and cross-validated scores."""
     from tabular import estimators, scoring, split
 

@@ -67,7 +67,9 @@ class Comparison:
         return f"{line}; {cause(self.rows, wrong)}" if wrong or close else line
 
 
-def compare(recorded: Mapping, reproduced: Mapping, others: Sequence[Row], rtol: float | None) -> Comparison:
+def compare(
+    recorded: Mapping[str, Any], reproduced: Mapping[str, Any], others: Sequence[Row], rtol: float | None
+) -> Comparison:
     """Two receipts, except what they say about inputs and the occasion.
 
     Args:
@@ -92,7 +94,7 @@ def compare(recorded: Mapping, reproduced: Mapping, others: Sequence[Row], rtol:
     return Comparison(rows, recorded["outcome"].keys(), rtol)
 
 
-def platforms(recorded: Mapping, reproduced: Mapping, version: int) -> list[Row]:
+def platforms(recorded: Mapping[str, Any], reproduced: Mapping[str, Any], version: int) -> list[Row]:
     """A row per part of the platform, Python among them; what a receipt of version 1 does not say may be another."""
     one, other = ({"python": each["python"]} | each["platform"] for each in (recorded, reproduced))
     rows = exact(PLATFORM, one, other, ANOTHER)
@@ -112,9 +114,11 @@ def exact(
     ]
 
 
-def outcomes(recorded: Mapping[str, dict], reproduced: Mapping[str, dict], rtol: float) -> list[Row]:
+def outcomes(
+    recorded: Mapping[str, dict[str, Any]], reproduced: Mapping[str, dict[str, Any]], rtol: float
+) -> list[Row]:
     """A row for each metric and each artifact of each run, in either outcome."""
-    nothing = {"metrics": {}, "artifacts": {}}
+    nothing: dict[str, dict[str, Any]] = {"metrics": {}, "artifacts": {}}
     rows = []
     for label in {**recorded, **reproduced}:
         one, other = recorded.get(label, nothing), reproduced.get(label, nothing)
@@ -136,11 +140,13 @@ def metric(label: str, name: str, recorded: Any, reproduced: Any, rtol: float) -
     return Row(label, name, str(recorded), str(reproduced), verdict, deviation)
 
 
-def artifact(label: str, name: str, recorded: Mapping | None, reproduced: Mapping | None, rtol: float) -> Row:
+def artifact(
+    label: str, name: str, recorded: Mapping[str, Any] | None, reproduced: Mapping[str, Any] | None, rtol: float
+) -> Row:
     """The row of one artifact. With a tolerance, its structure and a sample of its numbers decide."""
     if recorded is None or reproduced is None:
-        digests = [terms["sha256"] if terms else ABSENT for terms in (recorded, reproduced)]
-        return Row(label, name, *digests, DIFFERS, math.inf)
+        one, other = (terms["sha256"] if terms else ABSENT for terms in (recorded, reproduced))
+        return Row(label, name, one, other, DIFFERS, math.inf)
     same = recorded["sha256"] == reproduced["sha256"]
     comparable = "sample" in recorded and all(
         recorded.get(part) == reproduced.get(part) for part in ("structure", "count")
@@ -155,7 +161,7 @@ def artifact(label: str, name: str, recorded: Mapping | None, reproduced: Mappin
     return Row(label, name, recorded["sha256"], reproduced["sha256"] + remark, verdict, deviation)
 
 
-def largest_deviation(recorded: Sequence, reproduced: Sequence) -> float:
+def largest_deviation(recorded: Sequence[Any], reproduced: Sequence[Any]) -> float:
     """The largest absolute difference over the largest absolute recorded number; infinite where one has no number."""
     if list(recorded) == list(reproduced):
         return 0.0

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 from packaging.markers import Marker
 
@@ -18,7 +19,7 @@ from packaging.markers import Marker
 ALONE = {"mlflow"}
 # To look them up takes a third of a second. Of kagglehub, because it need not be installed.
 PROVIDERS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "kagglehub": "kagglehub"}
-NAME = re.compile(r"[\w.-]+")
+NOT_NAME = re.compile(r"[^\w.-]")
 
 
 @cache
@@ -31,7 +32,8 @@ def imports(script: Path) -> tuple[dict[str, Path], frozenset[str]]:
     root = script.resolve().parent
     finder = ModuleFinder(path=[str(root)])
     finder.run_script(str(script.resolve()))
-    modules = [Path(module.__file__) for module in finder.modules.values() if module.__file__]
+    places = [vars(module)["__file__"] for module in finder.modules.values()]
+    modules = [Path(place) for place in places if place]
     files = {
         file.relative_to(root).as_posix(): file
         for module in modules
@@ -88,7 +90,7 @@ def installed(distribution: str) -> tuple[str, tuple[str, ...]] | None:
     except metadata.PackageNotFoundError:
         return None
     lines = found.get_all("Requires-Dist") or []
-    return found["Version"], tuple(normalised_name(NAME.match(line)[0]) for line in lines if is_required(line))
+    return found["Version"], tuple(normalised_name(NOT_NAME.split(line)[0]) for line in lines if is_required(line))
 
 
 def is_required(line: str) -> bool:
@@ -126,13 +128,13 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-def digest(parts: Mapping | Iterable) -> str:
+def digest(parts: Mapping[str, Any] | Iterable[Any]) -> str:
     """SHA-256 of the canonical JSON of `parts`."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def fingerprint(step: str, script: Path, parameters: Mapping, inputs: Mapping) -> str:
+def fingerprint(step: str, script: Path, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
     """Digest of all that decides the result of `step`.
 
     `inputs` holds the digests of the data the step reads: of files, or its upstream run's fingerprint.

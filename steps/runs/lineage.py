@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from errors import UserError
 from runs import fingerprint, git, receipt
 from runs.parameters import AUTO, Parameter, as_text, resolved
-from runs.tracking import artifacts, console, describe, downloaded, opened, warn
+from runs.tracking import active_run, artifacts, console, describe, downloaded, opened, warn
 
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
@@ -29,7 +29,7 @@ class Input:
     source: str
     file: Path
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Remember how it is now."""
         self.state = fingerprint.path_state(self.file)
 
@@ -50,10 +50,10 @@ class Step:
     name: str
     script: Path
     parameters: tuple[Parameter, ...]
-    work: Callable[[dict, Run | None], None]  # called inside the step's run with (parameters, upstream run)
+    work: Callable[..., None]  # called inside the step's run with (parameters, upstream run, if any)
     upstream: "Step | None" = None
-    inputs: Callable[[Mapping], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
-    proofs: Mapping[str, Callable[[Path], dict]] = field(default_factory=dict)  # artifacts to compare → their digest
+    inputs: Callable[[Mapping[str, Any]], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
+    proofs: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)  # of artifacts, by path
 
     @property
     def run_id_parameter(self) -> str:
@@ -110,7 +110,7 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
 def find_run(mark: str) -> Run | None:
     """The newest complete run with the fingerprint `mark` in the experiment of the active run."""
     runs = mlflow.MlflowClient().search_runs(
-        [mlflow.active_run().info.experiment_id],
+        [active_run().info.experiment_id],
         f"tags.`workflow.fingerprint` = '{mark}' and attributes.status = 'FINISHED'",
         max_results=1,
     )
@@ -160,13 +160,13 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs:
     changed = any(given.has_changed() for given in inputs.values())
     if changed or step.fingerprint(parameters, upstream, inputs) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
-    outcome = outcome_of(mlflow.get_run(mlflow.active_run().info.run_id), step.proofs)
+    outcome = outcome_of(mlflow.get_run(active_run().info.run_id), step.proofs)
     logged = {name: log_input(given) for name, given in inputs.items()}
     log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)
 
 
-def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict]]) -> dict[str, dict]:
+def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """What a reproduction of the run must make again: its metrics, and the digests of artifacts that it holds.
 
     MLflow's own measurements of the machine are left out.
@@ -201,9 +201,9 @@ def log_receipt(
     label: str,
     script: Path,
     parameters: Mapping[str, Any],
-    inputs: dict[str, dict],
-    earlier: Iterable[dict],
-    outcome: dict[str, dict],
+    inputs: dict[str, dict[str, Any]],
+    earlier: Iterable[dict[str, Any]],
+    outcome: dict[str, dict[str, Any]],
 ) -> None:
     """Log the receipt of the active run, with those of `earlier` runs in it; and the uncommitted changes."""
     sources = fingerprint.sources(script)
@@ -211,7 +211,8 @@ def log_receipt(
     code, patch = git.state(project, [f"{script.parent.name}/{name}" for name in sources])
     if code["commit"] is None:
         warn(f"{project} is in no git repository with a commit: what runs now cannot be reproduced elsewhere")
-    outcomes, runs = {}, {}
+    outcomes: dict[str, dict[str, Any]] = {}
+    runs: dict[str, str] = {}
     for document in earlier:
         inputs = document["inputs"] | inputs
         outcomes |= document["outcome"]
@@ -224,7 +225,7 @@ def log_receipt(
         code | {"files": sources},
         receipt.environment(script),
         outcomes | {label: outcome},
-        runs | {label: mlflow.active_run().info.run_id},
+        runs | {label: active_run().info.run_id},
     )
     with artifacts() as folder:
         (folder / receipt.FILE).write_text(receipt.text(document), encoding="utf-8")
@@ -232,7 +233,7 @@ def log_receipt(
             (folder / git.PATCH).write_bytes(patch)
 
 
-def warn_of_other_code(document: dict, sources: Mapping[str, str]) -> None:
+def warn_of_other_code(document: dict[str, Any], sources: Mapping[str, str]) -> None:
     """Say so if a run named by its id was made by code that is no longer here: no commit holds both."""
     other = [name for name, digest in document["code"]["files"].items() if sources.get(name, digest) != digest]
     if other:
@@ -242,7 +243,7 @@ def warn_of_other_code(document: dict, sources: Mapping[str, str]) -> None:
         )
 
 
-def receipt_of(run: Run) -> dict:
+def receipt_of(run: Run) -> dict[str, Any]:
     """The receipt that a run logged; UserError if it has none."""
     with downloaded(run, receipt.FILE) as path:
         return receipt.read(path.read_text(encoding="utf-8"), f"{receipt.FILE} of run {run.info.run_id}")
@@ -250,7 +251,7 @@ def receipt_of(run: Run) -> dict:
 
 def command_line(step: Step, parameters: Mapping[str, Any]) -> str:
     """The `mlflow run` command that makes this step's result again, at the recorded commit of the project."""
-    tags = mlflow.get_run(mlflow.active_run().info.run_id).data.tags
+    tags = mlflow.get_run(active_run().info.run_id).data.tags
     url, commit = tags.get("mlflow.source.git.repoURL"), tags.get("mlflow.source.git.commit")
     # `-v` on a folder would check the commit out in that very folder, over what the user is working on.
     place, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -30,7 +30,7 @@ class Parameter:
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are UserErrors, so that they end in the run like any other."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise `message` instead of printing the usage and leaving."""
         raise UserError(f"{message}; see {self.prog} --help")
 

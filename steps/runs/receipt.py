@@ -24,12 +24,12 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_M
 def make(
     step: str,
     parameters: Mapping[str, Any],
-    inputs: Mapping[str, dict],
+    inputs: Mapping[str, dict[str, Any]],
     code: Mapping[str, Any],
     environment: Mapping[str, Any],
-    outcome: Mapping[str, dict],
+    outcome: Mapping[str, dict[str, Any]],
     runs: Mapping[str, str],
-) -> dict:
+) -> dict[str, Any]:
     """A sealed receipt. All that can differ between two makings of the same result stands in `occasion`."""
     document = {
         "version": VERSION,
@@ -53,13 +53,13 @@ def seal(document: Mapping[str, Any]) -> str:
     return fingerprint.digest({name: part for name, part in document.items() if name not in UNSEALED})
 
 
-def text(document: dict) -> str:
+def text(document: dict[str, Any]) -> str:
     """The JSON of a receipt, with a list of numbers on one line."""
     pretty = json.dumps(document, indent=2, ensure_ascii=False)
     return re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), pretty) + "\n"
 
 
-def read(content: str, name: str) -> dict:
+def read(content: str, name: str) -> dict[str, Any]:
     """The receipt in `content`. Raises UserError, with its `name`, for anything else."""
     import jsonschema
 
@@ -73,9 +73,9 @@ def read(content: str, name: str) -> dict:
             f"{name}: a receipt of version {version}, but this project reads up to {VERSION}; use a newer commit of it"
         )
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    if error := jsonschema.exceptions.best_match(validator.iter_errors(document)):
-        place = ".".join(map(str, error.absolute_path)) or "the whole"
-        raise UserError(f"{name}: not a receipt: {place}: {shortened(error.message)}")
+    if fault := jsonschema.exceptions.best_match(validator.iter_errors(document)):
+        place = ".".join(map(str, fault.absolute_path)) or "the whole"
+        raise UserError(f"{name}: not a receipt: {place}: {shortened(fault.message)}")
     return document
 
 

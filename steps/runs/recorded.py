@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow.entities import Experiment, Run
@@ -15,6 +16,7 @@ from errors import UserError
 from runs import git, receipt, sources
 from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
 from runs.lineage import Step, existing_run, outcome_of, parameters_of, receipt_of
+from runs.tracking import active_run
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 AS_LOGGED = "as logged"
@@ -43,7 +45,7 @@ def top_level_runs(experiment_id: str) -> list[Run]:
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
 
 
-def is_proven(run: Run, document: Mapping) -> bool:
+def is_proven(run: Run, document: Mapping[str, Any]) -> bool:
     """Whether the last reproduction of `run`, on this host and by this very receipt, found it equal, bit for bit."""
     try:
         found = mlflow.get_run(run.data.tags["workflow.reproduced_by"])
@@ -54,7 +56,7 @@ def is_proven(run: Run, document: Mapping) -> bool:
     return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
-def find_receipt(name: str, project: Path) -> tuple[dict, bytes]:
+def find_receipt(name: str, project: Path) -> tuple[dict[str, Any], bytes]:
     """The receipt that a run id, a URI, or a path relative to `project` leads to, and the patch that belongs to it.
 
     Raises UserError if there is none, or if the run has not finished.
@@ -95,7 +97,7 @@ def receipt_uri(run_id: str) -> str:
     return f"runs:/{run_id}/{receipt.FILE}"
 
 
-def patch_of(document: Mapping, uri: str) -> bytes:
+def patch_of(document: Mapping[str, Any], uri: str) -> bytes:
     """The uncommitted changes that a receipt speaks of: from beside it, or from its run; UserError if not to be had."""
     digest = document["code"]["patch"]
     if digest is None:
@@ -114,12 +116,12 @@ def patch_of(document: Mapping, uri: str) -> bytes:
     raise UserError(f"{git.PATCH}, which this receipt needs, cannot be had: {'; '.join(reasons)}")
 
 
-def run_id_of(document: Mapping) -> str:
+def run_id_of(document: Mapping[str, Any]) -> str:
     """The id of the run that the receipt is of."""
     return list(document["occasion"]["runs"].values())[-1]
 
 
-def compare_as_logged(document: Mapping, steps: Mapping[str, Step]) -> list[Row]:
+def compare_as_logged(document: Mapping[str, Any], steps: Mapping[str, Step]) -> list[Row]:
     """Whether the recorded runs still hold what the receipt says: nobody edited a metric or swapped a model."""
     seal = receipt.seal(document)
     remark = "" if seal == document["sha256"] else " (edited after it was written)"
@@ -152,7 +154,7 @@ def compare_as_logged(document: Mapping, steps: Mapping[str, Step]) -> list[Row]
     return rows
 
 
-def tag_original(document: Mapping, verdict: str) -> None:
+def tag_original(document: Mapping[str, Any], verdict: str) -> None:
     """Tag the run that the receipt is of with the outcome, if it is in this tracking store and this is its receipt."""
     client, original = mlflow.MlflowClient(), run_id_of(document)
     try:
@@ -161,4 +163,4 @@ def tag_original(document: Mapping, verdict: str) -> None:
         return  # the receipt came from elsewhere, and so did its run
     if logged["sha256"] == receipt.seal(document):
         client.set_tag(original, "workflow.reproduced", verdict)
-        client.set_tag(original, "workflow.reproduced_by", mlflow.active_run().info.run_id)
+        client.set_tag(original, "workflow.reproduced_by", active_run().info.run_id)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
 
@@ -21,7 +22,9 @@ from runs.tracking import console
 SAME, RECORDED = "same", "recorded"
 
 
-def restore_inputs(document: Mapping, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
+def restore_inputs(
+    document: Mapping[str, Any], roots: tuple[Path, Path], folder: Path
+) -> tuple[dict[str, Path], list[Row]]:
     """What the receipt's step read, by parameter, with the very bytes that it recorded; and how its source is today.
 
     Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
@@ -32,7 +35,7 @@ def restore_inputs(document: Mapping, roots: tuple[Path, Path], folder: Path) ->
         source = current_source(name, entry["source"], roots)
         digest = fingerprint.path_digest(source) if source else ABSENT
         same = digest == entry["sha256"]
-        found[name] = source if same else recorded_copy(name, entry, document, folder)
+        found[name] = source if source and same else recorded_copy(name, entry, document, folder)
         verdict = EQUAL if same or not source else DIFFERS
         remark = digest if source else "gone, but a copy is the same"
         rows.append(Row(name, entry["source"], entry["sha256"], remark, verdict))
@@ -49,7 +52,7 @@ def current_source(name: str, source: str, roots: tuple[Path, Path]) -> Path | N
     return None
 
 
-def recorded_copy(name: str, entry: Mapping, document: Mapping, folder: Path) -> Path:
+def recorded_copy(name: str, entry: Mapping[str, Any], document: Mapping[str, Any], folder: Path) -> Path:
     """The recorded content of an input whose source no longer has it; UserError if it cannot be had."""
     if "content" in entry:
         place, copy = "the receipt", folder / f"{name}{Path(entry['source']).suffix}"
@@ -69,8 +72,8 @@ def recorded_copy(name: str, entry: Mapping, document: Mapping, folder: Path) ->
 
 @contextmanager
 def run_again(
-    document: Mapping, project: Path, inputs: Mapping[str, Path], env: str, store: str
-) -> Iterator[subprocess.Popen]:
+    document: Mapping[str, Any], project: Path, inputs: Mapping[str, Path], env: str, store: str
+) -> Iterator[subprocess.Popen[str]]:
     """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse."""
     code = document["code"]
     changes = " with its uncommitted changes" if code["patch"] else ""
@@ -98,7 +101,7 @@ def run_again(
         process.wait()
 
 
-def interpreter(document: Mapping, env: str, project: Path) -> list[str]:
+def interpreter(document: Mapping[str, Any], env: str, project: Path) -> list[str]:
     """The command that starts Python: this one, or uv's with what the receipt recorded."""
     if env == SAME:
         return [sys.executable]
@@ -122,8 +125,9 @@ def interpreter(document: Mapping, env: str, project: Path) -> list[str]:
     ]
 
 
-def wait_for_receipt(process: subprocess.Popen, document: Mapping, store: str) -> dict:
+def wait_for_receipt(process: subprocess.Popen[str], document: Mapping[str, Any], store: str) -> dict[str, Any]:
     """The receipt that the process leaves in `store`, when it has ended; UserError with its last word if it fails."""
+    assert process.stdout is not None
     output = []
     with console.status(f"reproducing {document['step']}") as status:
         for line in process.stdout:

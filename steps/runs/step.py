@@ -20,7 +20,7 @@ from errors import UserError
 from runs import links
 from runs.lineage import Step, obtain, record
 from runs.parameters import AUTO, Parameter, parse
-from runs.tracking import close_abandoned, console, opened, stopped
+from runs.tracking import active_run, close_abandoned, console, opened, stopped
 
 HELP = {"-h", "--help"}
 
@@ -80,7 +80,7 @@ def run(step: Step, description: str) -> None:
         upstream = obtain(step.upstream, given) if step.upstream else None
         parameters = step.resolve(given, upstream)
         record(step, parameters, upstream, step.inputs(parameters))
-        print_links({step.name: links.run_page(mlflow.active_run())})
+        print_links({step.name: links.run_page(active_run())})
         print_proof()
 
     command(description, [*run_ids, *own_first.values()], work)
@@ -111,7 +111,7 @@ def tracked_run_id() -> str | None:
     return run_id
 
 
-def tracker(description: str) -> Callable[[Iterable, int], Iterable]:
+def tracker(description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     """A progress bar on stderr for an iterable of a known length; none where stderr is no terminal."""
     return lambda items, total: track(
         items, description, total, console=console, transient=True, disable=not console.is_terminal
@@ -130,4 +130,4 @@ def print_links(pages: Mapping[str, str]) -> None:
 
 def print_proof() -> None:
     """Say how to make the active run's result again."""
-    console.print(f"Prove it: [bold]mlflow run . -e reproduce -P run={mlflow.active_run().info.run_id}[/bold]")
+    console.print(f"Prove it: [bold]mlflow run . -e reproduce -P run={active_run().info.run_id}[/bold]")

@@ -14,7 +14,8 @@ from typing import Any
 
 import mlflow
 from mlflow.data.dataset import Dataset
-from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
@@ -55,12 +56,19 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
     mlflow.end_run()
 
 
+def active_run() -> Run:
+    """The run that is open: within a step there always is one."""
+    run = mlflow.active_run()
+    assert run is not None, "called outside a run"
+    return run
+
+
 def describe(label: str, parameters: Mapping[str, Any]) -> None:
     """Name the active run and log its resolved parameters.
 
     A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed.
     """
-    run = mlflow.get_run(mlflow.active_run().info.run_id)
+    run = mlflow.get_run(active_run().info.run_id)
     tags = {"workflow.parameters": json.dumps(parameters)}
     if MADE_UP_NAME.fullmatch(run.info.run_name):
         tags["mlflow.runName"] = label
@@ -75,7 +83,7 @@ def write_note(text: str) -> None:
 
 def write_experiment_note(text: str) -> None:
     """Show a line, in Markdown, above the runs of the active run's experiment, unless somebody else wrote there."""
-    experiment = mlflow.get_experiment(mlflow.active_run().info.experiment_id)
+    experiment = mlflow.get_experiment(active_run().info.experiment_id)
     if experiment.tags.get(MLFLOW_RUN_NOTE, NOTE).startswith(NOTE):
         mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{NOTE} {text}")
 
@@ -110,13 +118,14 @@ def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -
     """
     name, source = f"{Path(data).stem}-{context}", LocalArtifactDatasetSource(data)
     beginning = frame.head(DATASET_ROWS)
-    dataset = mlflow.data.from_pandas(beginning, source, targets=target, name=name, digest=digest)
+    dataset = from_pandas(beginning, source, targets=target, name=name, digest=digest)
     mlflow.log_input(dataset, context=context)
     return dataset
 
 
 def model_id(run: Run) -> str:
     """The id of the model that a run logged."""
+    assert run.outputs is not None, "a train run has logged its model"
     return run.outputs.model_outputs[0].model_id
 
 

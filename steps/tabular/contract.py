@@ -91,7 +91,8 @@ def checked(contract: Contract, place: str) -> Contract:
 
 def column(name: str, terms: dict[str, Any]) -> Column:
     """One column of a contract; ValueError if its terms are not of the form."""
-    found = Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in terms.items()})
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in terms.items()}
+    found = Column(**given)
     if found.kind not in KINDS:
         raise ValueError(f"column {name} is {found.kind}; kinds are {', '.join(KINDS)}")
     if found.range is not None and len(found.range) != 2:

@@ -12,6 +12,7 @@ from errors import UserError
 from tabular.sampling import evenly_spaced
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
     from numpy import ndarray
     from pandas import DataFrame
     from pyarrow import Table
@@ -38,7 +39,7 @@ def digest(rows: "Table") -> str:
 class ByteStream(io.RawIOBase):
     """A file that hands on what is written to it, so that a large text need not be held."""
 
-    def __init__(self, hand_on: Callable[[bytes], None]):
+    def __init__(self, hand_on: Callable[["Buffer"], None]) -> None:
         """Hand everything on to `hand_on`."""
         self.hand_on = hand_on
 
@@ -46,10 +47,10 @@ class ByteStream(io.RawIOBase):
         """It is all it can be."""
         return True
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: "Buffer", /) -> int:
         """Hand `data` on."""
         self.hand_on(data)
-        return len(data)
+        return memoryview(data).nbytes
 
 
 def short_digest(rows: "DataFrame") -> str:

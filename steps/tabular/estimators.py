@@ -110,7 +110,7 @@ def learned_target(estimator: "TransformedTargetRegressor", target: str) -> str:
 
 def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstimator":
     """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both."""
-    kind = locate(MODELS[model].path)
+    kind: Any = locate(MODELS[model].path)
     names = kind().get_params()
     for name in model_params:
         if name not in names:

@@ -54,7 +54,9 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     sample = frame.iloc[evenly_spaced(len(frame), SAMPLE)]
     drop = {name: "holds lists or other nested values" for name in frame if is_nested(sample[name])}
     sample = sample.drop(columns=list(drop)).drop_duplicates()
-    columns, missing, notes = {}, set(), {}
+    columns: dict[str, Column] = {}
+    missing: set[str] = set()
+    notes: dict[str, str] = {}
     for name in sample:
         found, spellings, note = infer_column(sample[name], keep=name in (target, group, time))
         missing |= spellings

@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path) -> bytes:
 
 def rescale(axis: Axis, scale: str | ScaleBase) -> None:
     """Give an axis a scale, and labels that read 1,000 instead of 10³."""
-    axis.axes.set(**{f"{axis.axis_name}scale": scale})
+    axis.axes.set(**{f"{axis.axis_name}scale": scale})  # type: ignore[attr-defined]  # x and y have it
     axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 

@@ -1,6 +1,7 @@
 """Scores: of a prediction with its intervals, over cross-validation folds, and by price segment."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,12 +54,14 @@ CROSS_VALIDATED = (r2_score, mean_absolute_error, root_mean_squared_error)
 TEST = (r2_score, mean_absolute_error, root_mean_squared_error, median_absolute_error)
 
 
-def metrics_of(true: np.ndarray) -> tuple[Callable, ...]:
+def metrics_of(true: np.ndarray) -> tuple[Callable[..., Any], ...]:
     """The metrics of a test part of (rows,): a percentage among them only where all of `true` is above 0."""
     return (*TEST, mean_absolute_percentage_error) if (true > 0).all() else TEST
 
 
-def scores(metrics: Iterable[Callable], true: np.ndarray, predicted: np.ndarray, prefix: str = "") -> dict[str, float]:
+def scores(
+    metrics: Iterable[Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, prefix: str = ""
+) -> dict[str, float]:
     """The value of each metric for one prediction: arrays of (rows,)."""
     return {prefix + metric.__name__: float(metric(true, predicted)) for metric in metrics}
 
@@ -102,7 +105,7 @@ def cross_validate(
     estimator: BaseEstimator,
     features: pd.DataFrame,
     target: pd.Series,
-    folds: list[tuple],
+    folds: list[tuple[Any, ...]],
     track: Track,
 ) -> dict[str, float]:
     """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,13 +47,13 @@ def explain(
         A frame like `rows` of Shapley values, and the mean prediction.
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    exact = explainer and not learns_log(estimator)
+    exact = None if learns_log(estimator) else explainer
     if not exact:
         background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
     members = encoded_members(encode[-1])
     if exact:
-        values = exact_values(explainer, regress, encoded, encoded_background) @ members.T
+        values = exact_values(exact, regress, encoded, encoded_background) @ members.T
     else:
         inverse = np.exp if learns_log(estimator) else (lambda prediction: prediction)
         values = permutation_values(
@@ -87,7 +88,7 @@ def encoded_members(encode: ColumnTransformer) -> np.ndarray:
     return np.array([(places >= became.start) & (places < became.stop) for became in slices])
 
 
-def dense(matrix) -> np.ndarray:
+def dense(matrix: Any) -> np.ndarray:
     """An array of what may be a sparse matrix."""
     return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 

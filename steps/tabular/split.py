@@ -1,6 +1,7 @@
 """Two parts of the data, so that no row of the test part was seen in training."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,8 @@ def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     places = [str(place) for place in range(frame.shape[1])]  # DuckDB would take `Price` and `price` for one name
     rows = pyarrow.Table.from_pandas(frame, preserve_index=False).rename_columns(places)
     with duckdb.connect() as database:
-        found = database.from_arrow(rows).query("rows", DISTINCT).to_arrow_table()
+        database.register("rows", rows)
+        found = database.sql(DISTINCT).to_arrow_table()
     copies = found.column("copies").to_numpy()
     found = found.select(places).rename_columns(list(frame.columns))
     return found.to_pandas(self_destruct=True, split_blocks=True), copies
@@ -85,7 +87,7 @@ def row_ids(frame: pd.DataFrame) -> pd.Series:
     return pd.util.hash_pandas_object(frame, index=False)
 
 
-def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = None) -> list[tuple]:
+def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = None) -> list[tuple[Any, ...]]:
     """Row numbers (train, test) of each cross-validation fold, which asks what the split asks.
 
     Equal rows, and equal groups, share a fold. With `time`, each fold tests the sixth of the rows that follows the time
@@ -102,7 +104,7 @@ def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = No
     return list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(frame, groups=groups))
 
 
-def folds_in_time(times: pd.Series) -> list[tuple]:
+def folds_in_time(times: pd.Series) -> list[tuple[Any, ...]]:
     """Folds that train up to a time and test what follows it until the next; rows of one time stay together."""
     cuts = times.quantile(np.arange(1, FOLDS + 2) / (FOLDS + 1), interpolation="lower").to_numpy()
     pairs = [

@@ -6,7 +6,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-Track = Callable[[Iterable, int], Iterable]  # shows progress over an iterable of a known length
+Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
 
 def one_thread() -> threadpool_limits:
@@ -14,7 +14,7 @@ def one_thread() -> threadpool_limits:
     return threadpool_limits(1)
 
 
-def in_threads(function: Callable[[Any], Any], items: Sequence, track: Track) -> list:
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Track) -> list[Any]:
     """`function` of each item, in order, computed by as many threads as there are cores.
 
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
