@@ -8,7 +8,7 @@ The contract is printed, and is the artifact contract.yaml of the run.
 
 from typing import Any
 
-import level
+import environment
 
 import mlflow
 

@@ -9,7 +9,7 @@ Takes the parameters of train and preprocess too: without a train_run_id, they s
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import level
+import environment
 
 import mlflow
 from mlflow.entities import LoggedModelInput, Run

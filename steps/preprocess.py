@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import level
+import environment
 
 import mlflow
 from mlflow.entities import Run
@@ -21,6 +21,7 @@ from errors import UserError
 from runs import lineage, links, sources, step, tracking
 from runs.lineage import Input
 from runs.parameters import AUTO, Parameter, one_of, share, whole
+from runs.secrets import without_secrets
 from tabular import digests
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 CONTRACT, REPORT = "contract.yaml", "data_report.html"
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
-DATA = Parameter("data", "data/wines.csv", "CSV or Parquet: a path, or a URI (see the README)", decides=False)
+DATA = Parameter("data", "data/wines.csv", "a table: a path, or a URI (see the README)", without_secrets, decides=False)
 COLUMNS = (
     Parameter("target", "", "the column to predict; default: the contract's"),
     Parameter("group", "", "the column that split=group keeps together; default: the contract's"),
@@ -44,6 +45,7 @@ PARAMETERS = (
         "contract",
         AUTO,
         "what the columns mean: a YAML file; auto: <data>.yaml beside the data, else inferred",
+        without_secrets,
         decides=False,
     ),
     *COLUMNS,

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import level
+import environment
 
 import mlflow
 import pandas as pd
@@ -31,11 +31,17 @@ from preprocess import PROJECT
 from runs import comparison, git, links, receipt, recorded, reproduction, step, tracking
 from runs.comparison import DIFFERS, EQUAL, Comparison
 from runs.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, resolved, truth
+from runs.secrets import without_secrets
 from tabular.report import Section, page
 from tabular.reproduction_report import reproduction_report, summary
 
 PARAMETERS = (
-    Parameter("run", "", "what to reproduce: a run id, the path or URI of a receipt, or an experiment's name or id"),
+    Parameter(
+        "run",
+        "",
+        "what to reproduce: a run id, the path or URI of a receipt, or an experiment's name or id",
+        without_secrets,
+    ),
     Parameter(
         "env",
         reproduction.SAME,

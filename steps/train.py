@@ -9,7 +9,7 @@ Takes the parameters of preprocess too: without a preprocess_run_id, they say wh
 from pathlib import Path
 from typing import Any
 
-import level
+import environment
 
 import mlflow
 from mlflow.entities import Run
@@ -50,9 +50,10 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     way = parameters["split"]
     folds = split.folds(rows, parameters["seed"], way, preprocess.split_column(way, terms))
     track = step.tracker(f"cross-validating {parameters['model']}")
-    cross_validated = scoring.cross_validate(estimator, features, target, folds, track)
-    estimators.fit(estimator, features, target)
-    predicted = estimators.predict(estimator, features)
+    with estimators.refusals(parameters["model"], parameters["model_params"]):
+        cross_validated = scoring.cross_validate(estimator, features, target, folds, track)
+        estimators.fit(estimator, features, target)
+        predicted = estimators.predict(estimator, features)
     learns = estimators.learned_target(estimator, terms.target)
     mlflow.log_param("learns", learns)
     dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import level
+import environment
 
 import forked
 import pandas as pd
@@ -51,7 +51,10 @@ class Workflow:
         shutil.copy(empty_store(), folder / "mlflow.db")
         with sqlite3.connect(folder / "mlflow.db") as store:
             store.execute("UPDATE experiments SET artifact_location = ?", (f"{folder}/mlruns/0",))
-        self.environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri}
+        path = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ["PATH"]]
+        )  # where `mlflow run` finds Python
+        self.environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri, "PATH": path}
 
     @property
     def client(self) -> MlflowClient:

@@ -57,6 +57,9 @@ def files(tmp_path_factory, small_data):
         ("preprocess", {"data": "{files}/no_feature.csv"}, "no column winery"),
         ("preprocess", {"data": "{files}/text_target.csv"}, "column price is not a number (first: 'cheap' in line 2)"),
         ("preprocess", {"data": "{files}/few.csv"}, "too few rows"),
+        ("preprocess", {"data": ""}, "data: names no file; there are a path, file://"),
+        ("preprocess", {"data": "/"}, "data=/: a folder of 10,000 files or more"),
+        ("train", {"model": "knn", "model_params": "{n_neighbors: 100000}"}, '{"n_neighbors": 100000}: knn refuses: '),
         ("preprocess", {"data": "ftps://x.csv"}, "no such kind of source"),
         (
             "preprocess",

@@ -120,7 +120,7 @@ FILES = {
     "zip": (zipped(**{"it.csv": csv()}), FINE),
     "truncated gzip": (gzip.compress(PLAIN)[:-30], "cannot be unpacked"),
     "zip of two": (zipped(**{"a.csv": csv(), "b.csv": csv()}), "a zip of 2 files"),
-    "workbook": (zipped(**{"[Content_Types].xml": "", "sheet.xml": ""}), "an Excel workbook"),
+    "workbook": (zipped(**{"[Content_Types].xml": "", "sheet.xml": ""}), "not a whole Excel workbook"),
     "parquet": (parquet(), FINE),
     "parquet with lists": (parquet(tags=[["a"], []] * 20), FINE),
     "parquet with dates": (parquet(sold=pd.date_range("2024-01-01", periods=40)), FINE),

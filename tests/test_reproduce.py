@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import level
+import environment
 
 import mlflow
 import pandas as pd
@@ -249,7 +249,9 @@ def test_uncommitted_changes_are_part_of_the_receipt(recorded):
     assert "with its uncommitted changes" in result.output
 
 
-@pytest.mark.skipif(not level.processor_flags() >= level.NEEDED, reason="a processor without AVX2, or none that tells")
+@pytest.mark.skipif(
+    not environment.processor_flags() >= environment.NEEDED, reason="a processor without AVX2, or none that tells"
+)
 def test_another_processor(recorded, monkeypatch):
     monkeypatch.setitem(recorded.environment, "OPENBLAS_CORETYPE", "Prescott")
     monkeypatch.setitem(recorded.environment, "NPY_ENABLE_CPU_FEATURES", "none")
@@ -262,12 +264,12 @@ def test_another_processor(recorded, monkeypatch):
 def unpinned(tmp_path_factory, recorded):
     """As `recorded`, of a project that leaves its level to numpy and OpenBLAS; and the environment of another level."""
     folder = copy_project(tmp_path_factory.mktemp("unpinned"))
-    module = folder / "steps/level.py"
+    module = folder / "steps/environment.py"
     module.write_text(module.read_text().replace('NEEDED = {"avx2", "fma"}', 'NEEDED = {"no processor has this"}'))
     git(folder, "init", "--quiet")
     commit(folder)
     workflow = Workflow(tmp_path_factory.mktemp("unpinned-runs"), folder, recorded.data)
-    for name in level.PINS:
+    for name in environment.PINS:
         workflow.environment.pop(name, None)
     assert workflow.execute([sys.executable, *script_of(workflow)]).code == 0  # whose level is not the forked one
     workflow.environment |= {"OPENBLAS_CORETYPE": "Prescott", "NPY_ENABLE_CPU_FEATURES": "none"}

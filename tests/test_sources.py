@@ -1,5 +1,6 @@
 """Data from elsewhere: the web, a bucket, another run. Real servers on this computer serve it."""
 
+import base64
 import functools
 import http.server
 import socketserver
@@ -143,5 +144,75 @@ def test_what_cannot_be_had(tmp_path, data, words):
     assert "Traceback" not in result.output
 
 
+class Guarded(Counting):
+    """A file server that wants a password, or a signature."""
+
+    def do_GET(self) -> None:
+        password = "Basic " + base64.b64encode(b"anna:s3cr3t-word").decode()
+        if self.headers.get("Authorization") == password or "sig=s3cr3t%2Fsignature" in self.path:
+            super().do_GET()
+        else:
+            self.send_error(403, f"not with {self.path}")  # as servers do, it says what it was asked
+
+
+@pytest.fixture
+def guarded(small_data):
+    """The host of a server on which only those who know a secret get the small file."""
+    handler = functools.partial(Guarded, directory=small_data.parent)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def written_about(workflow: Workflow) -> str:
+    """All that the newest run holds, and what stands in its artifacts."""
+    run = workflow.last()
+    files = [path for path in workflow.artifacts(run).rglob("*") if path.is_file() and path.suffix != ".patch"]
+    return f"{run.to_dictionary()} {run.inputs.to_dictionary()} " + " ".join(
+        path.read_bytes().decode("utf-8", "replace") for path in files
+    )
+
+
+@pytest.mark.parametrize(
+    "secret", ["http://anna:s3cr3t-word@{}/small.csv", "http://{}/small.csv?v=1&sig=s3cr3t%2Fsignature"]
+)
+def test_a_secret_is_written_nowhere(guarded, tmp_path, secret):
+    workflow = Workflow(tmp_path)
+    result = preprocess(workflow, secret.format(guarded))
+    assert result.code == 0, result.output
+    assert workflow.last().data.metrics["rows_in"] == 900
+    assert "s3cr3t" not in result.output + written_about(workflow)
+    wrong = preprocess(workflow, secret.format(guarded).replace("s3cr3t", "wr0ng"))
+    assert "cannot be read: 403 Client Error" in wrong.error
+    assert "wr0ng" not in wrong.output + written_about(workflow)
+
+
+def test_a_secret_from_the_environment(guarded, tmp_path):
+    workflow = Workflow(tmp_path)
+    workflow.environment["WINES_SIGNATURE"] = "s3cr3t%2Fsignature"
+    source = f"http://{guarded}/small.csv?sig=$WINES_SIGNATURE"
+    result = preprocess(workflow, source)
+    assert result.code == 0, result.output
+    assert workflow.last().data.params["data"] == source  # it says which variable to set
+    assert "s3cr3t" not in result.output + written_about(workflow)
+
+
+def test_a_password_from_netrc(guarded, tmp_path):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login anna password s3cr3t-word")
+    (tmp_path / ".netrc").chmod(0o600)
+    workflow = Workflow(tmp_path / "store")
+    workflow.environment["NETRC"] = str(tmp_path / ".netrc")
+    result = preprocess(workflow, f"http://{guarded}/small.csv")
+    assert result.code == 0, result.output
+
+
+def test_a_secret_that_mlflow_run_has_logged(guarded, tmp_path):
+    workflow = Workflow(tmp_path)
+    result = workflow.run("preprocess", data=f"http://{guarded}/small.csv?sig=s3cr3t%2Fsignature", target="price")
+    assert result.code == 0, result.output
+    assert "`mlflow run` logged the secret in data before this project could keep it out" in result.output
+
+
 def test_a_web_server_that_lacks_the_file(web, tmp_path):
-    assert "cannot be read: HTTP Error 404" in preprocess(Workflow(tmp_path), f"{web}/nothing.csv").error
+    assert "cannot be read: 404 Client Error" in preprocess(Workflow(tmp_path), f"{web}/nothing.csv").error

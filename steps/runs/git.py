@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from errors import UserError
+from runs.secrets import without_secrets
 
 PATCH = "uncommitted.patch"
 OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}  # set where git itself starts us
@@ -55,13 +55,11 @@ def state(project: Path, sources: Iterable[str]) -> tuple[dict[str, str | None],
 
 
 def remote(project: Path) -> str | None:
-    """Where the repository can be had from elsewhere, without the password that an URL may hold."""
+    """Where the repository can be had from elsewhere, without the password that a URL may hold."""
     try:
-        url = git(project, "remote", "get-url", "origin").decode().strip()
+        return without_secrets(git(project, "remote", "get-url", "origin").decode().strip())
     except REFUSED:
         return None
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.password else url
 
 
 def repository(project: Path) -> str | None:

@@ -4,8 +4,8 @@ import atexit
 import os
 import shutil
 import tempfile
-import urllib.request
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,8 +13,10 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from errors import UserError
+from runs.secrets import censored, with_secrets
 
 KAGGLE = "kaggle:"
+MOST_FILES = 10_000
 EXTRAS = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
 FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
 
@@ -24,12 +26,16 @@ def local_copy(parameter: str, source: str, project: Path) -> Path:
 
     Raises UserError if it is not there or cannot be had.
     """
+    if not source:
+        raise UserError(f"{parameter}: names no file; there are {FORMS}")
     if is_remote(source):
         try:
             return download(source)
         except UserError as error:
             raise UserError(f"{parameter}={source}: {error}") from error
     path = project / as_path(source)
+    if path.is_dir() and len(list(islice(path.rglob("*"), MOST_FILES))) == MOST_FILES:
+        raise UserError(f"{parameter}={source}: a folder of {MOST_FILES:,} files or more; name the one with the table")
     if path.exists():
         return path
     inside = not Path(source).is_absolute() and not source.startswith("file:")
@@ -66,21 +72,26 @@ def download(source: str) -> Path:
             return download_from_kaggle(source.removeprefix(KAGGLE))
         if scheme in ("http", "https"):
             return download_from_web(source, folder)
-        return Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
+        return Path(mlflow.artifacts.download_artifacts(with_secrets(source), dst_path=str(folder)))
     except ImportError as error:
         package = EXTRAS.get(scheme, error.name)
         raise UserError(f"needs the package {package}, which is not installed: pip install {package}") from error
     except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be had
         if isinstance(error, MlflowException) and "Could not find a registered artifact repository" in str(error):
             raise UserError(f"no such kind of source; there are {FORMS}") from error
-        raise UserError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot be read: {censored(reason)}") from None  # its own text may hold a secret
 
 
 def download_from_web(source: str, folder: Path) -> Path:
-    """A download over HTTP."""
+    """A download over HTTP; a password may stand in ~/.netrc."""
+    import requests
+
     path = folder / (Path(unquote(urlsplit(source).path)).name or "data")
-    with urllib.request.urlopen(source, timeout=60) as response, open(path, "wb") as file:
-        shutil.copyfileobj(response, file)
+    with requests.get(with_secrets(source), stream=True, timeout=60) as response, open(path, "wb") as file:
+        response.raise_for_status()
+        for chunk in response.iter_content(2**20):
+            file.write(chunk)
     return path
 
 

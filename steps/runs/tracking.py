@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from errors import UserError
+from runs.secrets import censored, without_secrets
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
@@ -66,10 +67,18 @@ def active_run() -> Run:
 def describe(label: str, parameters: Mapping[str, Any]) -> None:
     """Name the active run and log its resolved parameters.
 
-    A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed.
+    A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed. Its tags
+    can, and lose the password of a repository.
     """
     run = mlflow.get_run(active_run().info.run_id)
-    tags = {"workflow.parameters": json.dumps(parameters)}
+    tags = {name: without_secrets(value) for name, value in run.data.tags.items() if without_secrets(value) != value}
+    for name, value in run.data.params.items():
+        if censored(value) != value:
+            warn(
+                f"`mlflow run` logged the secret in {name} before this project could keep it out: delete the run, and"
+                f" pass a variable ({name}='https://…?sig=$NAME'), or keep the password in ~/.netrc"
+            )
+    tags["workflow.parameters"] = json.dumps(parameters)
     if MADE_UP_NAME.fullmatch(run.info.run_name):
         tags["mlflow.runName"] = label
     mlflow.set_tags(tags)

@@ -1,6 +1,9 @@
 """The models: one scikit-learn estimator each, from the raw columns of a row to its price."""
 
 import difflib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc import locate
@@ -198,10 +201,8 @@ def fit(
         features: (rows, features).
         target: (rows,).
 
-    Raises UserError for a value that a parameter of the model cannot take, and for log(target) of 0 or less.
+    Raises UserError for log(target) of 0 or less.
     """
-    from sklearn.utils._param_validation import InvalidParameterError
-
     from tabular.threads import one_thread
 
     if learns_log(estimator) and (target <= 0).any():
@@ -209,11 +210,21 @@ def fit(
             f"log_target=true needs {target.name} above 0, but the lowest is {target.min():g};"
             " pass -P log_target=auto, or set the column's range in the contract"
         )
+    with one_thread():
+        return estimator.fit(features, target)
+
+
+@contextmanager
+def refusals(model: str, model_params: dict[str, Any]) -> Iterator[None]:
+    """A context in which an error of scikit-learn is a UserError if the user chose parameters of the model."""
     try:
-        with one_thread():
-            return estimator.fit(features, target)
-    except InvalidParameterError as error:
-        raise UserError(f"model_params: {' '.join(str(error).split())}") from error
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        if not model_params:
+            raise
+        raise UserError(
+            f"model_params={json.dumps(model_params)}: {model} refuses: {' '.join(str(error).split())}"
+        ) from error
 
 
 def predict(estimator: "TransformedTargetRegressor", features: "DataFrame") -> "ndarray":

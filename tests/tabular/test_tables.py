@@ -1,9 +1,12 @@
 import bz2
 import gzip
 import lzma
+import sys
 import zipfile
+from urllib.parse import quote
 
 import pandas as pd
+import pyarrow
 import pytest
 
 from errors import UserError
@@ -34,6 +37,8 @@ CYRILLIC = "город;цена\n" + "\n".join(f"{town};{n}" for n in range(9) f
         ("hidden gz.csv", gzip.compress(written(encoding="cp1252"))),
         ("bz2.csv.bz2", bz2.compress(written())),
         ("xz.csv.xz", lzma.compress(written())),
+        ("zst.csv.zst", pyarrow.compress(written(), "zstd", asbytes=True)),
+        ("hidden zst.csv", pyarrow.compress(written(), "zstd", asbytes=True)),
         ("no last newline.csv", written() + b"\n"),
         ("spaces.csv", written().replace(b";", b" ; ")),
     ],
@@ -51,6 +56,71 @@ def test_cyrillic(tmp_path):
     frame, _ = read_table(tmp_path / "it.csv")
     assert list(frame.columns) == ["город", "цена"]
     assert frame["город"][2] == "Москва"
+
+
+CENTRAL = {
+    "polski": ["Zażółć gęślą jaźń", "wino półsłodkie", "Łódź"],
+    "česky": ["Příliš žluťoučký kůň", "růžové", "těžší"],
+    "hrvatski": ["čaša vina", "graševina", "ružičasto"],
+    "slovenčina": ["veľmi suché", "červené", "ľahšie"],
+}
+WESTERN = {
+    "français": ["Château de l'été", "cœur naïf", "goût très élégant"],
+    "español": ["viñedo", "¿dónde?", "3º piso", "vino a 5£"],
+    "deutsch": ["Weißwein", "süß", "Grüner Veltliner"],
+    "português": ["vinhão", "coração", "pêra"],
+}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [*(("cp1250", words) for words in CENTRAL.items()), *(("cp1252", words) for words in WESTERN.items())],
+    ids=[*CENTRAL, *WESTERN],
+)
+def test_central_and_western_european_text(tmp_path, encoding, words):
+    name, values = words
+    (tmp_path / "it.csv").write_bytes(
+        "\n".join([f"{name};n", *(f"{value};1" for value in values * 5)]).encode(encoding)
+    )
+    frame, _ = read_table(tmp_path / "it.csv")
+    assert list(frame.columns) == [name, "n"]
+    assert frame[name].tolist() == values * 5
+
+
+def test_a_folder_of_partitions(tmp_path):
+    for year, winery in ((2023, "A B"), (2024, None)):
+        folder = tmp_path / f"year={year}" / f"winery={quote(winery) if winery else '__HIVE_DEFAULT_PARTITION__'}"
+        folder.mkdir(parents=True)
+        pd.DataFrame({"price": [1.0, 2.0]}).to_parquet(folder / "part-0.parquet")
+    (tmp_path / "_SUCCESS").touch()
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary" / "part.parquet").touch()
+    frame, _ = read_table(tmp_path)
+    assert frame["price"].tolist() == [1.0, 2.0, 1.0, 2.0]
+    assert frame["year"].tolist() == ["2023", "2023", "2024", "2024"]
+    assert frame["winery"].fillna("none").tolist() == ["A B", "A B", "none", "none"]
+
+
+def test_a_workbook(tmp_path):
+    frame = pd.DataFrame({"name": ["a", None], "price": [1.5, 2.0], 2024: [1, 2]})
+    frame.to_excel(tmp_path / "it.xlsx", index=False)
+    found, lost = read_table(tmp_path / "it.xlsx")
+    assert list(found.columns) == ["name", "price", "2024"]
+    assert found["price"].tolist() == [1.5, 2.0]
+    assert list(found.index) == [2, 3]
+    assert lost.empty
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as writer:
+        for sheet in ("one", "two"):
+            frame.to_excel(writer, sheet_name=sheet, index=False)
+    with pytest.raises(UserError, match="a workbook with 2 sheets that hold rows, not one"):
+        read_table(tmp_path / "two.xlsx")
+
+
+def test_a_workbook_without_the_package_that_reads_it(tmp_path, monkeypatch):
+    pd.DataFrame({"price": [1.5]}).to_excel(tmp_path / "it.xlsx", index=False)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UserError, match="takes openpyxl to read: pip install openpyxl, or save it as CSV"):
+        read_table(tmp_path / "it.xlsx")
 
 
 def test_a_zip_of_one_file(tmp_path):
@@ -115,7 +185,7 @@ def parquet(folder) -> bytes:
         (b"PAR1rubbish", "not a whole Parquet file"),
         ("truncated parquet", "not a whole Parquet file"),
         ("a zip of two", "a zip of 2 files, not of one"),
-        ("a workbook", "an Excel workbook"),
+        ("a workbook", "not a whole Excel workbook"),
         (",".join(f"c{n}" for n in range(10**6)).encode(), "its first line has 1,000,000 fields"),
         (b"\xff\xfea\x00b", "not text in utf-16"),
     ],

@@ -4,15 +4,16 @@ import ast
 import os
 import subprocess
 import sys
+import venv
 
-import level
+import environment
 
 import pytest
 from conftest import PROJECT
 
 SCRIPTS = [path for path in (PROJECT / "steps").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
 CHOSEN = """
-import level
+import environment
 import numpy
 from threadpoolctl import threadpool_info
 found = numpy.show_config(mode="dicts")["SIMD Extensions"]["found"]
@@ -20,7 +21,9 @@ print(found, {library["architecture"] for library in threadpool_info()})
 """
 
 
-@pytest.mark.skipif(not level.processor_flags() >= level.NEEDED, reason="a processor without AVX2, or none that tells")
+@pytest.mark.skipif(
+    not environment.processor_flags() >= environment.NEEDED, reason="a processor without AVX2, or none that tells"
+)
 @pytest.mark.parametrize(
     "choice",
     [
@@ -45,4 +48,13 @@ def test_a_script_imports_it_before_all_that_may_load_numpy(script):
     ]
     names = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports]
     others = [name for name in names if name.partition(".")[0] not in sys.stdlib_module_names]
-    assert others[0] == "level"
+    assert others[0] == "environment"
+
+
+def test_a_python_without_mlflow_says_what_to_do(tmp_path):
+    venv.create(tmp_path, with_pip=False)
+    words = [tmp_path / "bin/python", PROJECT / "steps/train.py", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path}/bin/python, which `python` starts here, has no mlflow: activate")
+    assert done.stderr.count("\n") == 1

@@ -1,11 +1,14 @@
-"""One level of arithmetic on every x86-64 processor with AVX2: numpy's X86_V3 and OpenBLAS's Haswell. Import it first.
+"""The environment that a script needs: installed packages, and one level of arithmetic. Import it before all else.
 
 Left alone, numpy and OpenBLAS choose their loops by the processor, and the last bits of logarithms and matrix products
-with them. Both look at the environment when they are loaded, so this must come before numpy.
+with them. Both look at the environment when they are loaded. So this sets them, on every x86-64 processor with AVX2, to
+the level that all of those have: numpy's X86_V3 and OpenBLAS's Haswell.
 """
 
 import os
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 NEEDED = {"avx2", "fma"}
@@ -22,6 +25,13 @@ def processor_flags() -> set[str]:
     return set(flags[1].split()) if flags else set()
 
 
+if find_spec("mlflow") is None:
+    print(
+        f"error: {sys.executable}, which `python` starts here, has no mlflow:"
+        " activate the environment that has it (. .venv/bin/activate), or pip install -r requirements.txt",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 if processor_flags() >= NEEDED:
     os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # numpy takes one or the other
     os.environ |= PINS
