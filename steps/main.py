@@ -138,7 +138,7 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, 
     mlflow.log_metrics(scores)
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", tracking.active_run().info.run_id)
-    receipts = [lineage.receipt_of(run) for run in runs.values()]
+    receipts = [lineage.receipt_of(runs[model]) for model in parameters["models"]]
     outcome = {"metrics": scores, "artifacts": {}}
     lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome)
     mlflow.set_tag("workflow.fingerprint", mark)

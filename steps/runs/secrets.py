@@ -11,13 +11,18 @@ SHORTEST = 4  # characters of a secret that is looked for in texts: a shorter on
 
 
 def without_secrets(uri: str) -> str:
-    """A URI without user, password, and what in its query is a secret by its name; any other text as it is."""
+    """A URI without user, password, and what in its query is a secret by its name; any other text as it is.
+
+    A user without a password stays, but for `https://…`, where it is a token.
+    """
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)
     query = parse_qsl(parts.query, keep_blank_values=True)
     hidden = [(name, value) for name, value in query if SECRET.search(name) and not value.startswith("$")]
     user, _, host = parts.netloc.rpartition("@")
+    if parts.password is None and not parts.scheme.startswith("http"):
+        user, host = "", parts.netloc
     if not user and not hidden:
         return uri
     shown = [pair for pair in query if pair not in hidden]

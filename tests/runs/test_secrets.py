@@ -13,6 +13,8 @@ from runs import secrets
         ("https://example.com/wines.csv?sig=$SIGNATURE", None),  # the name of a variable is no secret
         ("https://anna:password@example.com:8080/wines.csv", "https://example.com:8080/wines.csv"),
         ("https://ghp_token@example.com/x.git", "https://example.com/x.git"),
+        ("ssh://git@example.com/x.git", None),  # a name alone is a secret only where a token stands in its place
+        ("ssh://git:password@example.com/x.git", "ssh://example.com/x.git"),
         ("https://example.com/w.csv?sv=2024&sig=a%2Fb%3D", "https://example.com/w.csv?sv=2024"),
         ("s3://bucket/w.csv?X-Amz-Signature=abcd&X-Amz-Date=2024", "s3://bucket/w.csv?X-Amz-Date=2024"),
         ("https://example.com/w.csv?X-Amz-Credential=abcd&access_token=efgh&API_KEY=ijkl", "https://example.com/w.csv"),
