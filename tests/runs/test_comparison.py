@@ -26,6 +26,8 @@ ONE, OTHER = "1" * 64, "2" * 64
         (None, None, 0, EQUAL, 0),
         (1.0, 1.0 + 1e-15, 0, DIFFERS, pytest.approx(1e-15, rel=0.2)),
         (1.0, 1.0 + 1e-15, 1e-9, WITHIN, pytest.approx(1e-15, rel=0.2)),
+        (1.0, 1.0 + 0.9e-9, 1e-9, WITHIN, pytest.approx(0.9e-9)),
+        (1.0, 1.0 + 1.1e-9, 1e-9, DIFFERS, pytest.approx(1.1e-9)),
         (1.0, 1.1, 1e-9, DIFFERS, pytest.approx(0.1)),
         (0.0, 1e-300, 0.5, DIFFERS, math.inf),
         (1.0, None, 0.5, DIFFERS, math.inf),

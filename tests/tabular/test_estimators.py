@@ -1,7 +1,13 @@
+import functools
+import itertools
+import math
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
 from tabular import estimators, plots, shapley
@@ -53,6 +59,16 @@ def test_a_file_with_other_types_is_refused(rows, tmp_path):
     skops.io.dump(fitted(rows, "rf"), tmp_path / "model.skops")
     with pytest.raises(UserError, match="types it should not"):
         estimators.load(tmp_path / "model.skops", "linear")
+
+
+@pytest.mark.parametrize("model", estimators.MODELS)
+@pytest.mark.parametrize("hostile", [os.system, eval, functools.partial(os.system, "true"), np.load])
+def test_a_hostile_file_is_refused(rows, tmp_path, model, hostile):
+    estimator = fitted(rows, model, log_target=False)
+    estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    with pytest.raises(UserError, match="types it should not"):
+        estimators.load(tmp_path / "model.skops", model)
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
@@ -160,6 +176,39 @@ def test_permutations_agree_with_the_exact_explainer(rows):
     exact, _ = shapley.explain(*arguments, "tree", 0, lambda items, total: items)
     sampled, _ = shapley.explain(*arguments, None, 0, lambda items, total: items)
     assert np.corrcoef(exact.to_numpy().ravel(), sampled.to_numpy().ravel())[0, 1] > 0.999
+
+
+def shapley_values(output, row: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Shapley values by their definition, over all coalitions: (columns,)."""
+    columns = range(len(row))
+
+    def worth(coalition: tuple[int, ...]) -> float:
+        return output(np.where(np.isin(columns, coalition), row, background)).mean()
+
+    values = np.zeros(len(row))
+    for column in columns:
+        others = [other for other in columns if other != column]
+        for size in range(len(row)):
+            weight = math.factorial(size) * math.factorial(len(row) - size - 1) / math.factorial(len(row))
+            for coalition in itertools.combinations(others, size):
+                values[column] += weight * (worth((*coalition, column)) - worth(coalition))
+    return values
+
+
+@pytest.mark.parametrize(
+    ("output", "tolerance"),
+    [
+        (lambda x: 3 * x[:, 0] - x[:, 1], 1e-12),
+        (lambda x: x[:, 0] * x[:, 1] + x[:, 2] * x[:, 3] + x[:, 1], 1e-12),  # an order and its reverse cancel out
+        (lambda x: np.exp(x.sum(axis=1) / 3), 0.02),
+    ],
+)
+def test_permutations_give_shapley_values(output, tolerance):
+    random = np.random.default_rng(1)
+    background, row = random.normal(size=(100, 4)), np.array([1.0, -2.0, 0.5, 3.0])
+    found = shapley.permutation_values(output, row[None], background, np.eye(4, dtype=bool), 0, lambda items, _: items)
+    expected = shapley_values(output, row, background)
+    np.testing.assert_allclose(found[0], expected, atol=tolerance * np.abs(expected).max())
 
 
 def test_a_column_that_the_model_ignores_gets_nothing(rows):

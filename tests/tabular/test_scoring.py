@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn import metrics
+from sklearn import metrics, model_selection
 
-from tabular import scoring
+from tabular import estimators, scoring
+from tabular.columns import Column
+from tabular.contract import Contract
 
+TERMS = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
 values = arrays(float, 30, elements=st.floats(0.01, 1e6))
 
 
@@ -19,6 +22,58 @@ def test_metrics_are_those_of_scikit_learn(true, predicted):
         if metric is scoring.r2_score and np.ptp(true) == 0:
             continue  # scikit-learn says 0 or 1 by convention
         assert metric(true, predicted) == pytest.approx(expected, rel=1e-6)
+
+
+def untracked(items, total):
+    return items
+
+
+@pytest.fixture(scope="module")
+def noise() -> pd.DataFrame:
+    """Rows from which nothing can be learned, though a model can learn them by heart."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"winery": random.choice(list("ABCDEFGH"), 300), "year": random.normal(2010, 5, 300)})
+    return frame.assign(price=random.normal(50, 10, 300))
+
+
+@pytest.mark.parametrize("model", ["linear", "knn", "rf"])
+def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
+    estimator = estimators.build(model, TERMS, "target", False, 0, {"n_estimators": 10} if model == "rf" else {})
+    folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
+    arguments = (noise[TERMS.features], noise["price"])
+    found = scoring.cross_validate(estimator, *arguments, folds, untracked)
+    names = {"r2_score": "r2", "mean_absolute_error": "neg_mean_absolute_error"}
+    expected = model_selection.cross_validate(estimator, *arguments, cv=folds, scoring=names)
+    for name in names:
+        values = np.abs(expected[f"test_{name}"]) if name != "r2_score" else expected[f"test_{name}"]
+        assert found[f"cv_{name}"] == pytest.approx(values.mean(), rel=1e-12)
+        assert found[f"cv_{name}_std"] == pytest.approx(values.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", ["linear", "knn", "rf", "extra_trees"])
+def test_noise_has_no_score(noise, model):
+    estimator = estimators.build(model, TERMS, "target", False, 0, {"n_neighbors": 1} if model == "knn" else {})
+    folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
+    found = scoring.cross_validate(estimator, noise[TERMS.features], noise["price"], folds, untracked)
+    assert found["cv_r2_score"] < 0.05
+    assert found["cv_mean_absolute_error"] > 7.5  # the mean answered always misses by 8
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_intervals_cover_the_truth(monkeypatch, rows):
+    monkeypatch.setattr(scoring, "RESAMPLES", 400)
+    monkeypatch.setattr(scoring, "ROWS", 200)  # so 1,000 rows are too many to resample
+    random = np.random.default_rng(0)
+    truth = np.sqrt(2 / np.pi)  # the mean absolute value of a standard normal number
+    covered, centred = 0, 0
+    for _ in range(200):
+        true = np.zeros(rows)
+        found = scoring.scores_with_intervals(true, random.normal(size=rows), 0)
+        low, high = found["mean_absolute_error_low"], found["mean_absolute_error_high"]
+        covered += low < truth < high
+        centred += low < found["mean_absolute_error"] < high
+    assert 0.9 < covered / 200 < 0.99
+    assert centred == 200
 
 
 def test_intervals_hold_the_score_and_narrow_with_more_rows():

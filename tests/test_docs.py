@@ -1,0 +1,100 @@
+"""The documents: each command in them is one that the project takes, and each link leads somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import environment
+
+import pytest
+from conftest import PROJECT
+
+import contract
+import evaluate
+import main
+import preprocess
+import reproduce
+import train
+from runs.parameters import Parameter, convert
+
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
+PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
+OPTIONS = {"-e": "main", "--env-manager": "", "-v": ""}  # of `mlflow run`, with a value each
+
+
+def own(script) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in script.PARAMETERS}
+
+
+def chain(script) -> dict[str, Parameter]:
+    """What a script takes: the parameters of the steps before it too, and the run to build on."""
+    names = {p.name: p for step in reversed(script.STEP.chain()) for p in step.parameters}
+    return names | {step.run_id_parameter: Parameter(step.run_id_parameter, "", "") for step in script.STEP.chain()[1:]}
+
+
+TAKEN = {
+    "preprocess": chain(preprocess),
+    "contract": own(contract),
+    "train": chain(train),
+    "evaluate": chain(evaluate),
+    "main": own(main),
+    "reproduce": own(reproduce),
+}
+
+
+def commands() -> list[str]:
+    """All that begins with `mlflow run`, in blocks and within lines."""
+    found = []
+    for page in PAGES:
+        for block, inline in re.findall(
+            r"^(?:\$ |.*&& )?(mlflow run .*)$|`(mlflow run [^`]+)`", page.read_text(), re.M
+        ):
+            found.append(PLACEHOLDER.sub("placeholder", block or inline))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command(line):
+    words = iter(shlex.split(line.split(" > ")[0], comments=True)[2:])
+    place, options, given = next(words), dict(OPTIONS), {}
+    for word in words:
+        if word == "-P":
+            name, _, value = next(words).partition("=")
+            given[name] = value
+        else:
+            assert word in OPTIONS
+            options[word] = next(words)
+    assert place in (".", "placeholder")
+    assert options["--env-manager"] in ("", "local", "uv", "conda")
+    taken = TAKEN[options["-e"]]
+    for name, value in given.items():
+        convert(taken[name], value)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub turns them into anchors."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_documents_name_every_parameter():
+    table = (PROJECT / "docs/everyday-uses.md").read_text()
+    for taken in TAKEN.values():
+        assert not [name for name in taken if f"`{name}`" not in table]
+
+
+def test_modules_that_the_design_names_exist():
+    design = (PROJECT / "docs/design.md").read_text()
+    for name in re.findall(r"`(?:steps/)?((?:runs|tabular)/\w+\.\w+|steps/\w+\.py)`", design):
+        assert (PROJECT / "steps" / name.removeprefix("steps/")).is_file(), name
