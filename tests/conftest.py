@@ -187,7 +187,10 @@ def server(tmp_path_factory):
     words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(web_port)]
     words += ["--workers", "1"]
     web = subprocess.Popen(
-        [*words, "--artifacts-destination", folder / "artifacts"], start_new_session=True, stdout=subprocess.DEVNULL
+        [*words, "--artifacts-destination", folder / "artifacts"],
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # seven processes for what we do not use
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{web_port}"
     for _ in range(240):
@@ -215,8 +218,12 @@ def on_server(server, tmp_path_factory, small_data):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the slow tests of a module in one worker, and all that use the tracking server: they share what it took."""
+    """Keep the slow tests of a module in one worker, and all that use the tracking server: they share what it took.
+
+    They begin, so that short tests are left to fill the time of a worker that is done before the other.
+    """
     for item in items:
         if item.get_closest_marker("slow"):
             group = "server" if "server" in item.fixturenames else item.path.stem
             item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))
