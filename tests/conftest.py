@@ -4,15 +4,14 @@ import os
 import pwd
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import environment
@@ -48,13 +47,13 @@ class Workflow:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.project, self.data = folder, project, data
         self.uri = f"sqlite:///{folder}/mlflow.db"
-        shutil.copy(empty_store(), folder / "mlflow.db")
-        with sqlite3.connect(folder / "mlflow.db") as store:
-            store.execute("UPDATE experiments SET artifact_location = ?", (f"{folder}/mlruns/0",))
-        path = os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ["PATH"]]
-        )  # where `mlflow run` finds Python
-        self.environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri, "PATH": path}
+        forked.make_store(folder / "mlflow.db", forked.empty_store(), folder / "mlruns")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `mlflow run` finds Python
+        self.environment = os.environ | {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "PATH": path,
+            forked.ADDRESS: forked.listen(),
+        }
 
     @property
     def client(self) -> MlflowClient:
@@ -103,14 +102,6 @@ class Workflow:
         folder = self.folder / "artifacts" / run.info.run_id
         folder.mkdir(parents=True, exist_ok=True)
         return Path(self.client.download_artifacts(run.info.run_id, path, str(folder)))
-
-
-@cache
-def empty_store() -> Path:
-    """A tracking store in which is nothing yet; to make one takes MLflow seconds of migrations."""
-    path = Path(tempfile.mkdtemp()) / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 def free_port() -> int:
@@ -217,13 +208,21 @@ def on_server(server, tmp_path_factory, small_data):
     return workflow
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the slow tests of a module in one worker, and all that use the tracking server: they share what it took.
 
-    They begin, so that short tests are left to fill the time of a worker that is done before the other.
+    The largest groups begin, so that short tests are left to fill the time of a worker that is done before the other.
     """
+    sizes = Counter(map(group, items))
     for item in items:
-        if item.get_closest_marker("slow"):
-            group = "server" if "server" in item.fixturenames else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not item.get_closest_marker("slow"))
+        if name := group(item):
+            item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=lambda item: -sizes[group(item)] if group(item) else 0)
+
+
+def group(item: pytest.Item) -> str:
+    """What a slow test shares its fixtures with."""
+    if not item.get_closest_marker("slow"):
+        return ""
+    return "server" if "server" in item.fixturenames else item.path.stem

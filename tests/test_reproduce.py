@@ -8,6 +8,7 @@ from pathlib import Path
 
 import environment
 
+import forked
 import mlflow
 import pandas as pd
 import pytest
@@ -253,6 +254,7 @@ def test_uncommitted_changes_are_part_of_the_receipt(recorded):
     not environment.processor_flags() >= environment.NEEDED, reason="a processor without AVX2, or none that tells"
 )
 def test_another_processor(recorded, monkeypatch):
+    monkeypatch.delitem(recorded.environment, forked.ADDRESS)  # what is forked has chosen its level already
     monkeypatch.setitem(recorded.environment, "OPENBLAS_CORETYPE", "Prescott")
     monkeypatch.setitem(recorded.environment, "NPY_ENABLE_CPU_FEATURES", "none")
     result = reproduce(recorded, recorded.first("evaluate").info.run_id)
@@ -269,9 +271,9 @@ def unpinned(tmp_path_factory, recorded):
     git(folder, "init", "--quiet")
     commit(folder)
     workflow = Workflow(tmp_path_factory.mktemp("unpinned-runs"), folder, recorded.data)
-    for name in environment.PINS:
+    for name in (*environment.PINS, forked.ADDRESS):  # what is forked has chosen its level already
         workflow.environment.pop(name, None)
-    assert workflow.execute([sys.executable, *script_of(workflow)]).code == 0  # whose level is not the forked one
+    assert workflow.execute([sys.executable, *script_of(workflow)]).code == 0
     workflow.environment |= {"OPENBLAS_CORETYPE": "Prescott", "NPY_ENABLE_CPU_FEATURES": "none"}
     return workflow
 
@@ -319,7 +321,7 @@ def test_all_runs_of_an_experiment(recorded):
             assert recorded.step("preprocess", seed=seed).code == 0
     finally:
         del recorded.environment["MLFLOW_EXPERIMENT_ID"]
-    first = recorded.run("reproduce", run="wines")
+    first = reproduce(recorded, "wines")
     assert first.code == 0, first.output
     assert "proven before" not in first.output
     assert "equal: 2 of 2 runs of experiment wines came out again" in first.output

@@ -2,14 +2,13 @@
 
 import io
 import re
-import shutil
 
 import numpy as np
 import pytest
+from browser import find_browser, opened, shown
 from conftest import Workflow
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.slow
@@ -20,34 +19,10 @@ CLARET = [0x7B, 0x1E, 0x3A]  # of the bars and dots in our pictures
 @pytest.fixture(scope="module")
 def browser():
     """Headless Chromium."""
-    name = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not (name and driver):
+    if not (found := find_browser()):
         pytest.skip("Chromium and its driver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = name
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update"):
-        options.add_argument(f"--{flag}")
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as browser:
+    with opened(*found) as browser:
         yield browser
-
-
-def shown(browser: webdriver.Chrome, address: str, *texts: str, size: tuple[int, int] = (1800, 4200)) -> str:
-    """The text of a page, once it shows `texts`, in a window of so many dots: the UI makes the cells that it shows."""
-    browser.set_window_size(*size)
-    browser.get("about:blank")  # else only the fragment changes, and the page of before is still there
-    browser.get(address)
-
-    def complete(_) -> bool:
-        body = browser.find_element("tag name", "body").text
-        return all(text in body for text in texts)
-
-    try:
-        WebDriverWait(browser, 30).until(complete)
-    except TimeoutException:
-        body = browser.find_element("tag name", "body").text
-        raise AssertionError([text for text in texts if text not in body], body) from None
-    return browser.find_element("tag name", "body").text
 
 
 def printed(workflow: Workflow, name: str) -> str:

@@ -101,7 +101,7 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
         console.print(f"{label:<22} reused   [dim]run {found.info.run_id}[/dim]")
         return found
     started = time.monotonic()
-    with opened(run_name=label, nested=True) as run:
+    with opened(run_name=label, nested=True, experiment_id=active_run().info.experiment_id) as run:
         record(step, parameters, upstream, inputs)
     console.print(f"{label:<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
     return mlflow.get_run(run.info.run_id)
