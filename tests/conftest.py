@@ -1,5 +1,6 @@
 """What the tests share: a small data file, a tracking store, and `mlflow run` as a user types it."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -10,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,13 +120,30 @@ def wait_for(port: int) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills, once for all workers of pytest-xdist."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "made").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory) -> Path:
     """The first 900 rows of the bundled file, duplicates and all, with the contract beside it."""
-    path = tmp_path_factory.mktemp("data") / "small.csv"
-    pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900).to_csv(path, index=False)
-    shutil.copy(PROJECT / "data/wines.yaml", path.with_suffix(".yaml"))
-    return path
+
+    def make(folder: Path) -> None:
+        rows = pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900)
+        rows.to_csv(folder / "small.csv", index=False)
+        shutil.copy(PROJECT / "data/wines.yaml", folder / "small.yaml")
+
+    return made_once(tmp_path_factory, "data", make) / "small.csv"
 
 
 def copy_project(folder: Path) -> Path:
@@ -148,10 +166,16 @@ def git(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="session")
 def workflow(tmp_path_factory, small_data) -> Workflow:
     """A workflow in which `main` ran once on the small file; for tests that only look, or add runs of their own."""
+
+    def make(folder: Path) -> None:
+        result = Workflow(folder, data=small_data).run("main")
+        assert result.code == 0, result.output
+        (folder / "output.txt").write_text(result.output)
+
+    made = made_once(tmp_path_factory, "main", make)
     workflow = Workflow(tmp_path_factory.mktemp("workflow"), data=small_data)
-    result = workflow.run("main")
-    assert result.code == 0, result.output
-    workflow.first_output = result.output
+    forked.make_store(workflow.folder / "mlflow.db", made / "mlflow.db", workflow.folder / "mlruns")
+    workflow.first_output = (made / "output.txt").read_text()
     return workflow
 
 
@@ -208,21 +232,6 @@ def on_server(server, tmp_path_factory, small_data):
     return workflow
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the slow tests of a module in one worker, and all that use the tracking server: they share what it took.
-
-    The largest groups begin, so that short tests are left to fill the time of a worker that is done before the other.
-    """
-    sizes = Counter(map(group, items))
-    for item in items:
-        if name := group(item):
-            item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: -sizes[group(item)] if group(item) else 0)
-
-
-def group(item: pytest.Item) -> str:
-    """What a slow test shares its fixtures with."""
-    if not item.get_closest_marker("slow"):
-        return ""
-    return "server" if "server" in item.fixturenames else item.path.stem
+    """Begin with the slow tests: short ones are left to fill the time of a worker that is done before the other."""
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))

@@ -13,19 +13,13 @@ import sys
 import tempfile
 import threading
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, Listener, wait
 from pathlib import Path
 
 from mlflow import MlflowClient
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        *("duckdb", "jinja2", "joblib", "jsonschema", "matplotlib.pyplot", "mlflow.data.pandas_dataset"),
-        *("mlflow.sklearn", "rich.progress", "scipy.stats", "shap", "skops.io", "sklearn.compose", "sklearn.ensemble"),
-        *("sklearn.neighbors",),
-    ]
-)
 ADDRESS = "TESTS_FORK_PYTHON_AT"  # the variable of the environment with the address of `listen`
 PYTHON = Path(__file__).with_name("python_forked")
 SQLITE = "sqlite:///"
@@ -44,6 +38,20 @@ def make_store(path: Path, empty: Path, artifacts: Path) -> None:
     shutil.copy(empty, path)
     with sqlite3.connect(path) as store:
         store.execute("UPDATE experiments SET artifact_location = ?", (f"{artifacts}/0",))
+
+
+@cache
+def start_server() -> None:
+    """Start the process that all are forked from. Only the environment tells it where the module is that it imports."""
+    SERVER.set_forkserver_preload(["preloaded"])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 @cache
@@ -79,6 +87,7 @@ def run(script: Path, arguments: list[str], environment: dict[str, str], folder:
 
 def start(script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path):
     """A forked process that runs `script`."""
+    start_server()
     process = SERVER.Process(target=work, args=(script, arguments, environment, folder, output, empty_store()))
     process.start()
     return process
@@ -100,7 +109,7 @@ def work(
     if ADDRESS in environment:
         sys.executable = str(PYTHON)
     store = Path(environment.get("MLFLOW_TRACKING_URI", "").removeprefix(SQLITE))
-    if store.suffix == ".db" and not store.exists():
+    if store.parent.is_dir() and store.suffix == ".db" and not store.exists():
         make_store(store, empty, folder / "mlruns")
     try:
         runpy.run_path(str(script), run_name="__main__")

@@ -111,7 +111,7 @@ def test_shap_values_add_up_to_the_prediction(workflow):
 
 def test_second_main_fits_nothing_and_says_so(workflow):
     children = len(workflow.runs("train"))
-    result = workflow.run("main")
+    result = workflow.step("main")
     assert result.code == 0, result.output
     assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 7
     assert len(workflow.runs("train")) == children

@@ -45,10 +45,10 @@ def reproduced(recorded) -> dict:
     return json.loads(recorded.artifacts(recorded.last(), "reproduced.json").read_text())
 
 
-def compared(workflow: Workflow, document: dict, made: dict) -> Comparison:
+def compared(workflow: Workflow, document: dict, made: dict, rtol: float | None = None) -> Comparison:
     """What `reproduce` finds in the receipt `document`, if `made` is what its reproduction gives."""
     mlflow.set_tracking_uri(workflow.uri)
-    return compare(document, made, compare_as_logged(document, STEPS), None)
+    return compare(document, made, compare_as_logged(document, STEPS), rtol)
 
 
 def commit(folder: Path) -> str:
@@ -279,20 +279,19 @@ def unpinned(tmp_path_factory, recorded):
 
 
 def test_another_platform_may_round_otherwise(unpinned):
-    run = unpinned.first("evaluate").info.run_id
-    result = reproduce(unpinned, run)
+    run = unpinned.first("evaluate")
+    result = reproduce(unpinned, run.info.run_id)
     assert result.code == 0, result.output
     line = result.output.splitlines()[-1]
     assert line.startswith("equal within 1e-9: all 53 metrics and artifacts came out again, ")
     assert "of them not bit for bit; the largest deviation is" in line
     assert "because of platform: numpy X86_V" in line
     assert unpinned.last().data.tags["workflow.verdict"] == "equal within 1e-9"
-
-
-def test_another_platform_bit_for_bit(unpinned):
-    line = verdict(reproduce(unpinned, unpinned.first("evaluate").info.run_id, rtol="0"))
-    assert "because of platform: numpy X86_V" in line
-    assert "it comes out with -P rtol=1e-9" in line
+    made = json.loads(unpinned.artifacts(unpinned.last(), "reproduced.json").read_text())
+    exact = compared(unpinned, receipt_of(unpinned, "evaluate"), made, rtol=0)
+    assert exact.verdict == "differs"
+    assert "because of platform: numpy X86_V" in exact.conclusion
+    assert "it comes out with -P rtol=1e-9" in exact.conclusion
 
 
 def test_the_recorded_environment(recorded):

@@ -1,4 +1,4 @@
-"""What a person sees: the pages of the MLflow UI in a real browser, on a real server, and the reports."""
+"""On a tracking server: the workflow works, and a person sees it in the MLflow UI, in a real browser."""
 
 import io
 import re
@@ -44,6 +44,16 @@ def claret(browser: webdriver.Chrome) -> int:
 def evaluated(workflow: Workflow) -> dict:
     """The evaluate run of each model."""
     return {run.data.params["model"]: run for run in workflow.runs("evaluate")}
+
+
+def test_a_tracking_server_with_postgresql(on_server):
+    again = on_server.step("main", models="linear,knn,dummy", shap_samples="3")
+    assert again.code == 0, again.output
+    assert again.output.count(" reused ") == 7
+    assert f"{on_server.uri}/#/experiments/0/runs/" in again.output
+    assert not (on_server.folder / "mlruns").exists()
+    proof = on_server.step("reproduce", run=on_server.runs("train")[0].info.run_id)
+    assert proof.code == 0, proof.output
 
 
 def test_report_renders_without_a_network(workflow, browser):

@@ -12,7 +12,6 @@ from errors import UserError
 from tabular.sampling import evenly_spaced
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
     from numpy import ndarray
     from pandas import DataFrame
     from pyarrow import Table
@@ -39,7 +38,7 @@ def digest(rows: "Table") -> str:
 class ByteStream(io.RawIOBase):
     """A file that hands on what is written to it, so that a large text need not be held."""
 
-    def __init__(self, hand_on: Callable[["Buffer"], None]) -> None:
+    def __init__(self, hand_on: Callable[[Any], None]) -> None:
         """Hand everything on to `hand_on`."""
         self.hand_on = hand_on
 
@@ -47,7 +46,7 @@ class ByteStream(io.RawIOBase):
         """It is all it can be."""
         return True
 
-    def write(self, data: "Buffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """Hand `data` on."""
         self.hand_on(data)
         return memoryview(data).nbytes

@@ -25,6 +25,12 @@ def test_packages_come_with_what_they_require():
     assert "flask" not in found  # mlflow's, and no number rests on it
 
 
+@pytest.mark.parametrize("script", ["preprocess", "train", "evaluate", "main", "reproduce"])
+def test_no_package_takes_long_to_look_up(script):
+    _, names = fingerprint.imports(STEPS / f"{script}.py")
+    assert [name for name in names if name not in fingerprint.PROVIDERS and not fingerprint.installed(name)] == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -64,13 +64,10 @@ def test_another_level_finds_the_same_structure(tmp_path):
         "import json, pathlib, sys; sys.path[:0] = sys.argv[1:3]; import test_rounding as t;"
         "print(json.dumps([t.outcome(*each, pathlib.Path(sys.argv[3])) for each in t.COMBINATIONS]))"
     )
-    words = [sys.executable, "-c", code, str(Path(estimators.__file__).parents[1]), str(Path(__file__).parent)]
-
-    def outcomes(**level: str) -> list:
-        done = subprocess.run([*words, str(tmp_path)], env=os.environ | level, capture_output=True, check=True)
-        return json.loads(done.stdout)
-
-    found = [outcomes(), outcomes(**ANOTHER_LEVEL)]
+    folders = [str(Path(estimators.__file__).parents[1]), str(Path(__file__).parent), str(tmp_path)]
+    words = [sys.executable, "-c", code, *folders]
+    done = subprocess.run(words, env=os.environ | ANOTHER_LEVEL, capture_output=True, check=True)
+    found = [[list(outcome(*each, tmp_path)) for each in COMBINATIONS], json.loads(done.stdout)]
     for each, (structure, predicted), (other_structure, others) in zip(COMBINATIONS, *found, strict=True):
         assert structure == other_structure, each
         np.testing.assert_allclose(predicted, others, rtol=1e-9, err_msg=str(each))

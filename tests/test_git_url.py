@@ -1,4 +1,4 @@
-"""The workflow in other places: from a git URL, on a tracking server, and in a browser."""
+"""The workflow from a git URL."""
 
 import os
 import subprocess
@@ -45,13 +45,3 @@ def test_git_url_at_a_commit_with_a_relative_store(git_url, tmp_path, small_data
     assert result.code != 0
     assert "set MLFLOW_TRACKING_URI to an absolute one, e.g. sqlite:///$PWD/mlflow.db" in result.error
     assert "Traceback" not in result.output
-
-
-def test_tracking_server_with_postgresql(on_server):
-    again = on_server.run("main", models="linear,knn,dummy", shap_samples="3")
-    assert again.code == 0, again.output
-    assert again.output.count(" reused ") == 7
-    assert f"{on_server.uri}/#/experiments/0/runs/" in again.output
-    assert not (on_server.folder / "mlruns").exists()
-    proof = on_server.run("reproduce", run=on_server.runs("train")[0].info.run_id)
-    assert proof.code == 0, proof.output

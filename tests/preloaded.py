@@ -1,0 +1,23 @@
+"""What the process imports from which `forked` forks: all that takes long in the scripts of `steps/`."""
+
+import duckdb
+import jinja2
+import joblib
+import jsonschema
+import matplotlib.pyplot
+import mlflow.data.pandas_dataset
+import mlflow.sklearn
+import mlflow.store.tracking.sqlalchemy_store
+import pyarrow.csv
+import pyarrow.parquet
+import rich.progress
+import scipy.stats
+import shap
+import sklearn.compose
+import sklearn.ensemble
+import sklearn.model_selection
+import sklearn.neighbors
+import skops.io
+from mlflow.utils import requirements_utils
+
+requirements_utils._init_packages_to_modules_map()  # which MLflow keeps, once it has looked through all packages
