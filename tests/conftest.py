@@ -20,10 +20,14 @@ import environment
 import forked
 import pandas as pd
 import pytest
+from hypothesis.internal.conjecture import engine
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 PROJECT = Path(__file__).resolve().parent.parent
+engine.MAX_SHRINKING_SECONDS = (
+    20  # a fault is told within a minute: hypothesis would look five for its smallest example
+)
 
 
 @dataclass

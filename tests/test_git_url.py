@@ -32,7 +32,7 @@ def test_git_url(git_url, tmp_path, small_data):
     report = workflow.artifacts(workflow.first("evaluate"), "report.html").read_text()
     assert f"mlflow run {git_url} -v {commit} -e evaluate" in report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
-    again = workflow.run("reproduce", run=workflow.first("evaluate").info.run_id)
+    again = workflow.run("reproduce", run=workflow.first("preprocess").info.run_id)
     assert again.code == 0, again.output
     assert "came out again, bit for bit" in again.output
 

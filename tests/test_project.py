@@ -131,7 +131,8 @@ def test_train_alone_finds_the_preprocess_run(workflow):
 
 
 def test_a_named_run_is_used_and_may_not_be_contradicted(workflow):
-    trained = next(run for run in workflow.runs("train") if run.info.run_name == "train knn")
+    named = [run for run in workflow.runs("train") if run.info.run_name == "train knn"]
+    trained = next(run for run in named if run.info.status == "FINISHED")
     result = workflow.step("evaluate", train_run_id=trained.info.run_id, shap_samples="3", data=str(workflow.data))
     assert result.code == 0, result.output
     run = workflow.last()

@@ -409,6 +409,6 @@ def test_the_committed_receipt(tmp_path):
     known = json.loads(path.read_text())["code"]["commit"]
     if subprocess.run(["git", "cat-file", "-e", known], cwd=PROJECT, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("a shallow clone, which lacks the recorded commit")
-    result = Workflow(tmp_path).run("reproduce", run="receipts/wines.json")
+    result = Workflow(tmp_path).step("reproduce", run="receipts/wines.json")
     assert "all 149 metrics and artifacts came out again" in result.output
     assert result.code == 0, result.output

@@ -59,6 +59,7 @@ def test_the_last_bit_of_a_logarithm_decides_nothing(model, encoder):
     np.testing.assert_array_equal(estimators.predict(fitted(model, encoder, another_logarithm), features), expected)
 
 
+@pytest.mark.slow
 def test_another_level_finds_the_same_structure(tmp_path):
     code = (
         "import json, pathlib, sys; sys.path[:0] = sys.argv[1:3]; import test_rounding as t;"
