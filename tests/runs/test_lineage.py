@@ -65,6 +65,7 @@ def farm(tmp_path, request):
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(Workflow(tmp_path / "store").uri)
     (tmp_path / "farm").mkdir()
+    tracking.warn.cache_clear()  # it says a thing once
     yield Farm(tmp_path / "farm")
     mlflow.set_tracking_uri(before)
 
