@@ -47,6 +47,12 @@ PARAMETERS = (
     *evaluate.PARAMETERS,
 )
 PICTURE = "leaderboard.png"
+PAGES = {  # that the description links to
+    "compare": "side by side",
+    "scores": "all scores",
+    "models": "the models",
+    "data": "the data report",
+}
 
 
 def main(given: dict[str, Any]) -> None:
@@ -77,7 +83,8 @@ def main(given: dict[str, Any]) -> None:
         "leaderboard": links.run_page(tracking.active_run()),
         "models": links.models_page(preprocessed.info.experiment_id),
         "scores": links.scores_page(preprocessed.info.experiment_id),
-        "compare": links.comparison_page(list(runs.values())),
+        **({"compare": links.comparison_page(list(runs.values()))} if len(runs) > 1 else {}),
+        "data": links.run_page(preprocessed, preprocess.REPORT),
         **{model: links.run_page(run, evaluate.REPORT) for model, run in runs.items()},
     }
     describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
@@ -110,8 +117,7 @@ def describe(
         f"How well {question}:",
         markdown_table(linked),
         *(f"**Careful.** {leak}" for leak in leaks),
-        f"[Side by side]({pages['compare']}), [all scores]({pages['scores']}), [the models]({pages['models']}),"
-        f" [the data report]({links.run_page(preprocessed, preprocess.REPORT)})",
+        ", ".join(f"[{words}]({pages[name]})" for name, words in PAGES.items() if name in pages),
     ]
     tracking.write_note("\n\n".join(parts))
     winner = next(iter(runs))

@@ -100,7 +100,7 @@ def test_the_description_of_main_is_its_leaderboard(on_server, browser):
     there = links(browser)
     for model, run in evaluated(on_server).items():
         assert run.info.run_id in (there.get(model) or there[f"{model} ★"])
-    assert "compare-runs" in there["Side by side"]
+    assert "compare-runs" in there["side by side"]
     assert "data_report.html" in there["the data report"]
 
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.split import FOLDS, distinct, folds, seen, split
+from tabular.split import FOLDS, distinct, folds, question, seen, split
 
 frames = st.lists(
     st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 400)), min_size=60, max_size=120, unique=True
@@ -93,3 +93,80 @@ def test_too_few_times():
         folds(frame, 0, "time", "year")
     with pytest.raises(UserError, match="too few rows: 60 to train and 0 to test"):
         split(frame.assign(year=2001.0), 0.2, 0, "time", "year")
+
+
+def rows(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"group": [f"g{place % 20}" for place in range(count)], "value": np.arange(float(count))})
+
+
+@pytest.mark.parametrize("way", [("random", None), ("group", "group")])
+def test_a_seed_decides(way):
+    for part, again, other in zip(
+        split(rows(100), 0.2, 1, *way), split(rows(100), 0.2, 1, *way), split(rows(100), 0.2, 2, *way), strict=True
+    ):
+        pd.testing.assert_frame_equal(part, again)
+        assert not part.equals(other)
+    first, second, third = ([test.tolist() for _, test in folds(rows(100), seed, *way)] for seed in (1, 1, 2))
+    assert first == second != third
+
+
+def test_a_group_is_tested_whole():
+    train, test = split(rows(100), 0.2, 0, "group", "group")
+    assert (test["group"].nunique(), train["group"].nunique()) == (4, 16)
+    assert len(test) == 20
+
+
+def test_the_latest_share_is_tested():
+    train, test = split(rows(100), 0.2, 0, "time", "value")
+    assert train["value"].tolist() == list(range(80))
+    assert test["value"].tolist() == list(range(80, 100))
+    uneven = pd.DataFrame({"value": [1.0] * 50 + [2.0] * 25 + [9.0] * 25})
+    assert split(uneven, 0.4, 0, "time", "value")[1]["value"].tolist() == [9] * 25
+
+
+def test_each_fold_in_time_tests_what_follows():
+    found = [(train.tolist(), test.tolist()) for train, test in folds(rows(61), 0, "time", "value")]
+    assert found == [(list(range(cut + 1)), list(range(cut + 1, cut + 11))) for cut in (10, 20, 30, 40, 50)]
+    tied = pd.DataFrame({"value": np.repeat(np.arange(7.0), 10)})
+    for train, test in folds(tied, 0, "time", "value"):
+        assert len(train) % 10 == len(test) % 10 == 0
+
+
+@pytest.mark.parametrize("count", [19, 20])
+def test_a_part_has_ten_rows(count):
+    if count == 20:
+        assert [len(part) for part in split(rows(20), 0.5, 0)] == [10, 10]
+        return
+    with pytest.raises(UserError) as refusal:
+        split(rows(19), 0.5, 0)
+    assert str(refusal.value) == (
+        "too few rows: 9 to train and 10 to test, at least 10 each; bring more data or another test_size"
+    )
+
+
+def test_a_part_that_cannot_be():
+    with pytest.raises(UserError, match=r"^1 rows cannot be split with test_size=0.5: .+ n_samples=1"):
+        split(rows(1), 0.5, 0)
+
+
+def test_as_many_distinct_rows_as_folds():
+    assert len(folds(pd.concat([rows(FOLDS)] * 3), 0)) == FOLDS
+    with pytest.raises(UserError, match=r"^too few distinct rows for 5-fold cross-validation: 4$"):
+        folds(pd.concat([rows(FOLDS - 1)] * 3), 0)
+
+
+def test_seen_keeps_the_rows_names():
+    found = seen(rows(3), rows(5).set_index(pd.Index(list("abcde"))))
+    assert found.to_dict() == {"a": True, "b": True, "c": True, "d": False, "e": False}
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("random", "rows like those it has learned from are predicted"),
+        ("group", "rows are predicted whose winery it has never seen"),
+        ("time", "rows are predicted whose winery is later than all it has learned from"),
+    ],
+)
+def test_the_question_that_a_split_answers(way, words):
+    assert question(way, "winery") == words
