@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "tests"))
 
 from browser import find_browser, opened, shown  # noqa: E402
-from conftest import free_port, wait_for  # noqa: E402
+from ports import free_port, wait_for  # noqa: E402
 
 
 def main() -> None:
@@ -32,23 +32,27 @@ def main() -> None:
         run = [*words, "run", str(PROJECT), "--env-manager", "local"]
         done = subprocess.run(run, env=os.environ | store, cwd=folder, check=True, stderr=subprocess.PIPE, text=True)
         port = free_port()
-        with subprocess.Popen([*words, "ui", "--port", str(port)], env=os.environ | store, cwd=folder) as server:
+        server = subprocess.Popen([*words, "ui", "--port", str(port)], env=os.environ | store, cwd=folder)
+        try:
             wait_for(port)
-
-            def address(name: str) -> str:
-                printed = re.search(rf"^ +{name} +(http\S+)$", done.stderr, re.M)[1]
-                return printed.replace("127.0.0.1:5000", f"127.0.0.1:{port}")
-
-            shown(browser, address("models"), "wines-testing", "cv_r2_score", size=(1800, 620))
-            time.sleep(2)  # the table moves while its columns appear
+            scores = address(done.stderr, "scores").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
+            shown(browser, scores, "evaluate rf", "r2_score_low", size=(1500, 560))
+            for name in ("Hide banner", "Close"):  # of what lies over the table: a hint, and the assistant
+                browser.find_element("xpath", f"//button[@aria-label='{name}']").click()
+            time.sleep(3)  # the table moves while its columns appear
             browser.save_screenshot(str(PROJECT / "docs/ui.png"))
-            report = re.search(r"experiments/0/runs/(\w+)/artifacts/report.html", address("rf"))[1]
-            file = next(Path(folder).rglob(f"{report}/artifacts/report.html"))
-            shown(browser, file.as_uri(), "What moves a prediction", size=(1000, 1900))
+            run_id = re.search(r"/runs/(\w+)/", address(done.stderr, "rf"))[1]
+            shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 1900))
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
+        finally:
             server.terminate()
     for name in ("ui.png", "report.png"):  # a quarter of the bytes
         Image.open(PROJECT / "docs" / name).convert("RGB").quantize(128).save(PROJECT / "docs" / name, optimize=True)
+
+
+def address(output: str, name: str) -> str:
+    """The address that `main` printed for a page."""
+    return re.search(rf"^ +{name} +(http\S+)$", output, re.M)[1]
 
 
 if __name__ == "__main__":

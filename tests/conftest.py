@@ -4,7 +4,6 @@ import fcntl
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pytest
 from hypothesis.internal.conjecture import engine
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from ports import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 engine.MAX_SHRINKING_SECONDS = (
@@ -107,21 +107,6 @@ class Workflow:
         folder = self.folder / "artifacts" / run.info.run_id
         folder.mkdir(parents=True, exist_ok=True)
         return Path(self.client.download_artifacts(run.info.run_id, path, str(folder)))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

@@ -4,7 +4,8 @@ import os
 import subprocess
 
 import pytest
-from conftest import PROJECT, Workflow, free_port, wait_for
+from conftest import PROJECT, Workflow
+from ports import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import Result, Workflow, free_port, wait_for
+from conftest import Result, Workflow
+from ports import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
