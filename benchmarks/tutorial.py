@@ -23,13 +23,14 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
 
-def main(data: str) -> None:
-    """Run the tutorial on a wine file; MLFLOW_TRACKING_URI says where it is recorded."""
+def main(data: str, target: str) -> None:
+    """Run the tutorial on a CSV file; MLFLOW_TRACKING_URI says where it is recorded."""
     mlflow.sklearn.autolog()
-    frame = pd.read_csv(data).fillna("missing").astype({"year": str, "type": str, "body": str, "acidity": str})
-    for column in frame.select_dtypes(exclude="number"):
-        frame[column] = LabelEncoder().fit_transform(frame[column])
-    features, price = frame.drop(columns="price"), frame["price"]
+    frame = pd.read_csv(data).dropna(subset=target)
+    for column in frame.columns:
+        if frame[column].isna().any() or not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = LabelEncoder().fit_transform(frame[column].astype(str))
+    features, price = frame.drop(columns=target), frame[target]
     x_train, x_test, y_train, y_test = train_test_split(features, price, test_size=0.2, random_state=0)
     scaler = StandardScaler().fit(x_train)
     x_train, x_test = scaler.transform(x_train), scaler.transform(x_test)
@@ -49,4 +50,4 @@ def main(data: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,11 +1,13 @@
 """How long the whole workflow takes, against a tutorial-style script (tutorial.py) on the same file, in turn.
 
     python benchmarks/workflow.py data/wines.csv
+    python benchmarks/workflow.py houses.csv --target SalePrice
 
 The workflow also cross-validates, scores with intervals, explains in raw columns and writes reports. The second table
 compares a second `main`, where all is reused, with an `mlflow run` of an entry point that only imports mlflow.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -49,11 +51,11 @@ def compare(name: str, ours: list[tuple], baseline: str, theirs: list[tuple]) ->
     print(f"{'ratio':<34}" + "".join(f"{median(list(column)):>9.2f}" for column in zip(*ratios, strict=True)))
 
 
-def main(data: str) -> None:
+def main(data: str, target: str) -> None:
     """Run everything in turn and print two tables."""
     run = [sys.executable, "-m", "mlflow", "run", "--env-manager", "local"]
-    workflow = [*run, str(PROJECT), "-P", f"data={Path(data).resolve()}"]
-    tutorial = [sys.executable, str(PROJECT / "benchmarks/tutorial.py"), str(Path(data).resolve())]
+    workflow = [*run, str(PROJECT), "-P", f"data={Path(data).resolve()}", "-P", f"target={target}"]
+    tutorial = [sys.executable, str(PROJECT / "benchmarks/tutorial.py"), str(Path(data).resolve()), target]
     first, tutorials, second, floors = [], [], [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as store, tempfile.TemporaryDirectory() as other:
@@ -70,4 +72,7 @@ def main(data: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a CSV file")
+    parser.add_argument("--target", default="price", help="the column to predict (default: price)")
+    main(**vars(parser.parse_args()))
