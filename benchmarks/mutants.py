@@ -2,7 +2,7 @@
 
     pip install mutmut
     python benchmarks/mutants.py                     # all of MODULES: two hours on two cores
-    python benchmarks/mutants.py tabular/scoring     # one of them
+    python benchmarks/mutants.py tabular/learning/scoring     # one of them
 
 It prints the survivors as differences, and at the end the share that was killed in each module.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODULES = (
-    *("tabular/scoring", "tabular/split", "tabular/leak", "tabular/contract", "tabular/inference"),
+    *("tabular/reading/contract", "tabular/reading/inference"),
+    *("tabular/learning/scoring", "tabular/learning/split", "tabular/learning/leak"),
     *("runs/comparison", "runs/receipt", "runs/fingerprint", "runs/lineage"),
 )
 CONFIGURATION = """
@@ -57,15 +58,15 @@ def main(modules: list[str]) -> None:
             if status != "killed":
                 print(f"\n{status}: {name}")
                 print(subprocess.run([mutmut, "show", name], cwd=folder, capture_output=True, text=True).stdout)
-    print(f"\n{'module':<22}{'mutants':>8}{'killed':>8}")
+    print(f"\n{'module':<28}{'mutants':>8}{'killed':>8}")
     every = Counter(module_of(name) for name, _ in found)
     killed = Counter(module_of(name) for name, status in found if status in ("killed", "timeout"))
     for module, count in every.items():
-        print(f"{module:<22}{count:>8}{killed[module] / count:>8.0%}")
+        print(f"{module:<28}{count:>8}{killed[module] / count:>8.0%}")
 
 
 def module_of(name: str) -> str:
-    """The module of a mutant: `tabular.scoring`."""
+    """The module of a mutant: `tabular.learning.scoring`."""
     return name.partition(".x")[0]
 
 

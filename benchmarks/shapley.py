@@ -19,8 +19,9 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from tabular import contract, estimators, shapley, split, tables  # noqa: E402
-from tabular.threads import one_thread  # noqa: E402
+from tabular.learning import estimators, shapley, split  # noqa: E402
+from tabular.learning.threads import one_thread  # noqa: E402
+from tabular.reading import contract, tables  # noqa: E402
 
 
 def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:

@@ -21,8 +21,8 @@ PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
 
 def contract(given: dict[str, Any]) -> None:
     """Infer the contract of the data, log it and print it."""
-    from tabular.contract import contract_text
-    from tabular.tables import read_table
+    from tabular.reading.contract import contract_text
+    from tabular.reading.tables import read_table
 
     parameters = resolved(PARAMETERS, given)
     tracking.describe("contract", parameters)

@@ -19,14 +19,14 @@ import train
 from errors import UserError
 from runs import lineage, links, step, tracking
 from runs.parameters import Parameter, whole
-from tabular import digests
+from tabular.learning import digests
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
     from sklearn.compose import TransformedTargetRegressor
 
-    from tabular.contract import Contract
+    from tabular.reading.contract import Contract
 
 REPORT = "report.html"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
@@ -36,8 +36,9 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
-    from tabular import estimators, plots, scoring, split
-    from tabular.model_report import model_lead, model_report
+    from tabular.learning import estimators, scoring, split
+    from tabular.telling import plots
+    from tabular.telling.model_report import model_lead, model_report
 
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
@@ -96,7 +97,7 @@ def drop_seen_rows(
 
     Raises UserError if every test row was seen.
     """
-    from tabular import estimators, scoring, split
+    from tabular.learning import estimators, scoring, split
 
     seen = split.seen(training, test)
     if seen.all():
@@ -122,7 +123,8 @@ def explain(
     parameters: dict[str, Any],
 ) -> "tuple[DataFrame, dict[str, Figure]]":
     """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
-    from tabular import estimators, plots, shapley
+    from tabular.learning import estimators, shapley
+    from tabular.telling import plots
 
     model, seed = parameters["model"], parameters["seed"]
     sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)

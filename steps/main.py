@@ -30,12 +30,12 @@ import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
 from runs.parameters import Parameter, mapping, nearest, resolved, several_of
-from tabular.estimators import MODELS
-from tabular.leaderboard import SCORES, leaderboard, readable
-from tabular.report import markdown_table
+from tabular.learning.estimators import MODELS
+from tabular.telling.leaderboard import SCORES, leaderboard, readable
+from tabular.telling.report import markdown_table
 
 if TYPE_CHECKING:
-    from tabular.contract import Contract
+    from tabular.reading.contract import Contract
 
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
 EXAMPLE = "{rf: {n_estimators: 300}}"
@@ -101,7 +101,7 @@ def describe(
 
     The `runs` are the evaluate runs of its models.
     """
-    from tabular import split
+    from tabular.learning import split
 
     way = lineage.parameters_of(preprocessed)["split"]
     question = split.question(way, preprocess.split_column(way, terms))
@@ -137,7 +137,7 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, 
             with tracking.downloaded(same, PICTURE) as path:
                 (folder / PICTURE).write_bytes(path.read_bytes())
         else:
-            from tabular import plots
+            from tabular.telling import plots
 
             plots.save(plots.leaderboard(table, target), folder / PICTURE)
     scores = {name: float(winner[name]) for name in SCORES}

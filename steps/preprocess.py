@@ -22,13 +22,13 @@ from runs import lineage, links, sources, step, tracking
 from runs.lineage import Input
 from runs.parameters import AUTO, Parameter, one_of, share, whole
 from runs.secrets import without_secrets
-from tabular import digests
+from tabular.learning import digests
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from tabular.contract import Contract
-    from tabular.inference import Inferred
+    from tabular.reading.contract import Contract
+    from tabular.reading.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONTRACT, REPORT = "contract.yaml", "data_report.html"
@@ -76,8 +76,9 @@ def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
 
 def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
-    from tabular import contract, leak, split
-    from tabular.data_report import data_lead, data_report
+    from tabular.learning import leak, split
+    from tabular.reading import contract
+    from tabular.telling.data_report import data_lead, data_report
 
     found, lost, terms, notes = read_data(parameters)
     typed, kept = contract.enforce(found, terms, lost)
@@ -117,7 +118,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
 
 def read_data(parameters: dict[str, Any]) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
     """The rows of the data, its lines that are no rows, and its contract, given or inferred, with notes on columns."""
-    from tabular import contract, tables
+    from tabular.reading import contract, tables
 
     files = {name: given.file for name, given in inputs(parameters).items()}
     rows, lost = tables.read_table(files["data"])
@@ -131,7 +132,7 @@ def read_data(parameters: dict[str, Any]) -> "tuple[DataFrame, DataFrame, Contra
 
 def infer_contract(rows: "DataFrame", parameters: dict[str, Any]) -> "Inferred":
     """The contract of rows that have none; UserError if they cannot have one, or if no target is named."""
-    from tabular.inference import infer
+    from tabular.reading.inference import infer
 
     chosen = chosen_columns(parameters)
     if "target" not in chosen:
@@ -155,7 +156,7 @@ def split_column(way: str, terms: "Contract") -> str | None:
 
 def warn_of_leaky_columns(rows: "DataFrame", terms: "Contract") -> list[str]:
     """Warnings about columns that give the target away; they are shown, too."""
-    from tabular.leak import leaky_columns
+    from tabular.learning.leak import leaky_columns
 
     found = [f"column {name} {how}" for name, how in leaky_columns(rows, terms).items()]
     for warning in found:
@@ -188,7 +189,7 @@ def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
 
 def read_contract_of(run: Run) -> "Contract":
     """The contract that a preprocess run kept to."""
-    from tabular.contract import read_contract
+    from tabular.reading.contract import read_contract
 
     with tracking.downloaded(run, CONTRACT) as terms:
         return read_contract(terms)

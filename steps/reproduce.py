@@ -32,8 +32,8 @@ from runs import comparison, git, links, receipt, recorded, reproduction, step, 
 from runs.comparison import DIFFERS, EQUAL, Comparison
 from runs.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, resolved, truth
 from runs.secrets import without_secrets
-from tabular.report import Section, page
-from tabular.reproduction_report import reproduction_report, summary
+from tabular.telling.report import Section, page
+from tabular.telling.reproduction_report import reproduction_report, summary
 
 PARAMETERS = (
     Parameter(

@@ -17,8 +17,8 @@ from mlflow.entities import Run
 import preprocess
 from runs import fingerprint, lineage, step, tracking
 from runs.parameters import Parameter, as_text, mapping, one_of
-from tabular import digests
-from tabular.estimators import ENCODERS, LOG_TARGET, MODELS
+from tabular.learning import digests
+from tabular.learning.estimators import ENCODERS, LOG_TARGET, MODELS
 
 PARAMETERS = (
     Parameter("model", "rf", f"one of {', '.join(MODELS)}", one_of(MODELS)),
@@ -35,7 +35,7 @@ PARAMETERS = (
 
 def train(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the fitted model with its training and cross-validated scores."""
-    from tabular import estimators, scoring, split
+    from tabular.learning import estimators, scoring, split
 
     rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]

@@ -96,5 +96,5 @@ def test_the_documents_name_every_parameter():
 
 def test_modules_that_the_design_names_exist():
     design = (PROJECT / "docs/design.md").read_text()
-    for name in re.findall(r"`(?:steps/)?((?:runs|tabular)/\w+\.\w+|steps/\w+\.py)`", design):
+    for name in re.findall(r"`(?:steps/)?((?:runs|tabular)(?:/\w+)+\.\w+|steps/\w+\.py)`", design):
         assert (PROJECT / "steps" / name.removeprefix("steps/")).is_file(), name

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular import contract, inference, split, tables
+from tabular.learning import split
+from tabular.reading import contract, inference, tables
 
 
 def rows(count: int = 40) -> list[list[str]]:

@@ -221,17 +221,20 @@ def test_a_swapped_model(recorded, reproduced, swapped):
 
 def test_a_line_of_code(recorded, tmp_path):
     head = git(recorded.project, "rev-parse", "HEAD")
-    module = recorded.project / "steps/tabular/estimators.py"
+    module = recorded.project / "steps/tabular/learning/estimators.py"
     module.write_text(module.read_text().replace('"sklearn.linear_model.Ridge"', '"sklearn.linear_model.Lasso"'))
     other = commit(recorded.project)
     git(recorded.project, "reset", "--quiet", "--hard", head)
     line = verdict(reproduce(recorded, edited(recorded, tmp_path / "receipt.json", "code", "commit", value=other)))
     assert "did not come out again" in line
-    assert "code: tabular/estimators.py" in line
+    assert "code: tabular/learning/estimators.py" in line
 
 
 def test_uncommitted_changes_are_part_of_the_receipt(recorded):
-    module, new = recorded.project / "steps/tabular/scoring.py", recorded.project / "steps/tabular/brand_new.py"
+    module, new = (
+        recorded.project / "steps/tabular/learning/scoring.py",
+        recorded.project / "steps/tabular/brand_new.py",
+    )
     head = git(recorded.project, "rev-parse", "HEAD")
     try:
         new.write_text("FACTOR = 1.0\n")

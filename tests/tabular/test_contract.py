@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from errors import UserError
-from tabular.columns import Column, values_of
-from tabular.contract import Contract, contract_text, enforce, read_contract
-from tabular.split import distinct
-from tabular.tables import read_table
+from tabular.learning.split import distinct
+from tabular.reading.columns import Column, values_of
+from tabular.reading.contract import Contract, contract_text, enforce, read_contract
+from tabular.reading.tables import read_table
 
 TERMS = Contract(
     target="price",

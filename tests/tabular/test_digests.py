@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from errors import UserError
-from tabular import digests
+from tabular.learning import digests
 
 
 def parquet(path, frame, **options):

@@ -10,9 +10,10 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
-from tabular import estimators, plots, shapley
-from tabular.columns import Column
-from tabular.contract import Contract
+from tabular.learning import estimators, shapley
+from tabular.reading.columns import Column
+from tabular.reading.contract import Contract
+from tabular.telling import plots
 
 TERMS = Contract(
     target="price",

@@ -4,11 +4,11 @@ import pytest
 from conftest import PROJECT
 
 from errors import UserError
-from tabular.columns import Column
-from tabular.contract import enforce, read_contract
-from tabular.inference import SAMPLE, infer, infer_column
-from tabular.leak import leaky_columns, scores_with_and_without_copies
-from tabular.tables import read_table
+from tabular.learning.leak import leaky_columns, scores_with_and_without_copies
+from tabular.reading.columns import Column
+from tabular.reading.contract import enforce, read_contract
+from tabular.reading.inference import SAMPLE, infer, infer_column
+from tabular.reading.tables import read_table
 
 
 def column(texts: list, repeat: int = 20, name: str = "it"):

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from tabular.report import html_table
+from tabular.telling.report import html_table
 
 
 def test_a_table_reads_as_a_person_writes():

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import skops.io
 
-from tabular import digests, estimators, rounding
-from tabular.columns import Column
-from tabular.contract import Contract
+from tabular.learning import digests, estimators, rounding
+from tabular.reading.columns import Column
+from tabular.reading.contract import Contract
 
 NUMBERS, CATEGORIES = [f"n{place}" for place in range(14)], [f"c{place}" for place in range(4)]
 KINDS = dict.fromkeys(NUMBERS, "numeric") | dict.fromkeys(CATEGORIES, "categorical") | {"price": "numeric"}
@@ -65,7 +65,7 @@ def test_another_level_finds_the_same_structure(tmp_path):
         "import json, pathlib, sys; sys.path[:0] = sys.argv[1:3]; import test_rounding as t;"
         "print(json.dumps([t.outcome(*each, pathlib.Path(sys.argv[3])) for each in t.COMBINATIONS]))"
     )
-    folders = [str(Path(estimators.__file__).parents[1]), str(Path(__file__).parent), str(tmp_path)]
+    folders = [str(Path(estimators.__file__).parents[2]), str(Path(__file__).parent), str(tmp_path)]
     words = [sys.executable, "-c", code, *folders]
     done = subprocess.run(words, env=os.environ | ANOTHER_LEVEL, capture_output=True, check=True)
     found = [[list(outcome(*each, tmp_path)) for each in COMBINATIONS], json.loads(done.stdout)]

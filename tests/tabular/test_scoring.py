@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics, model_selection
 
-from tabular import estimators, scoring
-from tabular.columns import Column
-from tabular.contract import Contract
+from tabular.learning import estimators, scoring
+from tabular.reading.columns import Column
+from tabular.reading.contract import Contract
 
 TERMS = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
 values = arrays(float, 30, elements=st.floats(0.01, 1e6))

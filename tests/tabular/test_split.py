@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.split import FOLDS, distinct, folds, question, seen, split
+from tabular.learning.split import FOLDS, distinct, folds, question, seen, split
 
 frames = st.lists(
     st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 400)), min_size=60, max_size=120, unique=True

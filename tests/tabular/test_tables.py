@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 
 from errors import UserError
-from tabular.tables import read_table, unique_names
+from tabular.reading.tables import read_table, unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
 

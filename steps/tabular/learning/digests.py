@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from tabular.sampling import evenly_spaced
+from tabular.reading.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -54,7 +54,7 @@ class ByteStream(io.RawIOBase):
 
 def short_digest(rows: "DataFrame") -> str:
     """Eight characters that tell the rows of one frame from another's, as MLflow shows for a dataset."""
-    from tabular.split import row_ids
+    from tabular.learning.split import row_ids
 
     return hashlib.sha256(row_ids(rows).to_numpy().tobytes()).hexdigest()[:8]
 

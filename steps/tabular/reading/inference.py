@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from errors import UserError
-from tabular.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, floats, values_of
-from tabular.contract import Contract
-from tabular.sampling import evenly_spaced
+from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, floats, values_of
+from tabular.reading.contract import Contract
+from tabular.reading.sampling import evenly_spaced
 
 SAMPLE = 20_000  # rows to look at, evenly spaced
 GLANCE = 1000  # texts of a column, to see whether they could be numbers at all

@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.scale import ScaleBase, SymmetricalLogScale
 
-from tabular.report import number
-from tabular.sampling import evenly_spaced
+from tabular.reading.sampling import evenly_spaced
+from tabular.telling.report import number
 
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
 DOTS = 5000  # more than that hide each other, and take their time

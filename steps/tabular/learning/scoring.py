@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.stats import bootstrap
 from sklearn.base import BaseEstimator, clone
 
-from tabular import estimators
-from tabular.threads import Track, in_threads
+from tabular.learning import estimators
+from tabular.learning.threads import Track, in_threads
 
 RESAMPLES = 2000
 ROWS = 10_000  # to resample at most: the cost of an interval does not grow beyond

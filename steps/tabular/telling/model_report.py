@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from tabular.contract import Contract
-from tabular.report import Section, number, page
+from tabular.reading.contract import Contract
+from tabular.telling.report import Section, number, page
 
 METRIC_NAMES = {
     "r2_score": "R²",

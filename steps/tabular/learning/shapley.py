@@ -9,8 +9,8 @@ import pandas as pd
 from sklearn.base import RegressorMixin
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 
-from tabular.estimators import learns_log, predict
-from tabular.threads import Track, in_threads
+from tabular.learning.estimators import learns_log, predict
+from tabular.learning.threads import Track, in_threads
 
 BACKGROUND = 100  # training rows that stand for "unknown"
 FEWEST = 10  # of them, where so many columns are permuted that all would take minutes

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from tabular.report import Section, page
+from tabular.telling.report import Section, page
 
 EQUAL = "equal"
 COLUMNS = ["item", "recorded", "reproduced", "verdict"]

@@ -10,8 +10,8 @@ import pandas as pd
 import yaml
 
 from errors import UserError
-from tabular.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
-from tabular.tables import BREACH
+from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
+from tabular.reading.tables import BREACH
 
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}

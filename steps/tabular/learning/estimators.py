@@ -10,8 +10,8 @@ from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from tabular.columns import CATEGORICAL, DATE
-from tabular.contract import Contract
+from tabular.reading.columns import CATEGORICAL, DATE
+from tabular.reading.contract import Contract
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -84,7 +84,7 @@ def build(
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
-    from tabular.rounding import logarithm
+    from tabular.learning.rounding import logarithm
 
     encode = column_encoders(contract, encoder, seed, MODELS[model].on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params))]
@@ -134,7 +134,7 @@ def column_encoders(contract: Contract, encoder: str, seed: int, on_grid: bool =
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from tabular.rounding import rounding_to_grid
+    from tabular.learning.rounding import rounding_to_grid
 
     def transformer(column: str) -> "Pipeline":
         kind = contract.columns[column].kind
@@ -203,7 +203,7 @@ def fit(
 
     Raises UserError for log(target) of 0 or less.
     """
-    from tabular.threads import one_thread
+    from tabular.learning.threads import one_thread
 
     if learns_log(estimator) and (target <= 0).any():
         raise UserError(
@@ -229,7 +229,7 @@ def refusals(model: str, model_params: dict[str, Any]) -> Iterator[None]:
 
 def predict(estimator: "TransformedTargetRegressor", features: "DataFrame") -> "ndarray":
     """Predicted target of each row, in one BLAS thread: (rows,)."""
-    from tabular.threads import one_thread
+    from tabular.learning.threads import one_thread
 
     with one_thread():
         return estimator.predict(features)

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from tabular.columns import CATEGORICAL
-from tabular.contract import Contract
-from tabular.sampling import evenly_spaced
+from tabular.reading.columns import CATEGORICAL
+from tabular.reading.contract import Contract
+from tabular.reading.sampling import evenly_spaced
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
 LOOKED_AT = 20_000
@@ -73,7 +73,7 @@ def scaled_codes(features: pd.DataFrame) -> np.ndarray:
     """Numbers of one scale for all columns, categories by their order, to find neighbours by: (rows, columns)."""
     from sklearn.pipeline import make_pipeline
 
-    from tabular.rounding import rounding_to_grid
+    from tabular.learning.rounding import rounding_to_grid
 
     codes = features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
     scaled = (codes - codes.mean()) / codes.std().replace(0, 1)

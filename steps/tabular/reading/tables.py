@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow
 
 from errors import UserError
-from tabular.texts import as_utf8, first_line
+from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
 MOST_COLUMNS = 10_000

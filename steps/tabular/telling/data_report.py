@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from tabular.columns import CATEGORICAL, DATE, Column
-from tabular.contract import Contract, Report
-from tabular.report import Section, number, page
+from tabular.reading.columns import CATEGORICAL, DATE, Column
+from tabular.reading.contract import Contract, Report
+from tabular.telling.report import Section, number, page
 
 READABLE = {
     "rows_in": "in the file",
