@@ -1,4 +1,6 @@
 import ast
+import hashlib
+import platform
 from importlib import metadata
 from pathlib import Path
 
@@ -47,6 +49,65 @@ def test_each_part_decides(change):
     arguments = {"step": "train", "script": STEPS / "train.py", "parameters": {"a": 1}, "inputs": {"data": "x"}}
     assert fingerprint.fingerprint(**arguments) == fingerprint.fingerprint(**arguments)
     assert fingerprint.fingerprint(**arguments) != fingerprint.fingerprint(**arguments | change)
+
+
+def test_what_supports_is_what_no_number_rests_on():
+    known, others = fingerprint.packages(STEPS / "train.py"), fingerprint.supporting_packages(STEPS / "train.py")
+    assert not known.keys() & others.keys()
+    assert others["flask"] == metadata.version("flask")
+    assert set(fingerprint.with_requirements(["mlflow"], {"mlflow"})) == {"mlflow"}
+    assert "flask" in fingerprint.with_requirements(["mlflow"], set())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("numpy>=2", True),
+        ("numpy>=2; python_version >= '3.9'", True),
+        ("numpy>=2; python_version < '3'", False),
+        ("numpy>=2; extra == 'all'", False),
+        ("numpy>=2; extra == '' and platform_version != '; '", True),
+    ],
+)
+def test_what_is_required_here(line, expected):
+    assert fingerprint.is_required(line) is expected
+
+
+@pytest.mark.parametrize("name", ["Scikit-Learn", "scikit_learn", "scikit.-_learn"])
+def test_names_as_pep_503_spells_them(name):
+    assert fingerprint.normalised_name(name) == "scikit-learn"
+
+
+def test_the_content_of_a_folder_is_that_of_its_files(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.csv", "a.csv", "in/c.csv"):
+        (tmp_path / name).write_text(name)
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a.csv", "b.csv", "in/c.csv")}
+    assert fingerprint.path_digest(tmp_path) == fingerprint.digest(digests)
+    assert fingerprint.path_digest(tmp_path / "a.csv") == digests["a.csv"]
+    assert [name for name, *_ in fingerprint.path_state(tmp_path)] == ["a.csv", "b.csv", "c.csv"]
+    before = fingerprint.path_state(tmp_path)
+    (tmp_path / "in/c.csv").write_text("another")
+    assert fingerprint.path_state(tmp_path) != before
+
+
+def test_a_digest_does_not_hang_on_the_order_of_names():
+    canonical = '{"a":"ñ","b":[1,2]}'
+    assert fingerprint.digest({"b": [1, 2], "a": "ñ"}) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def test_a_fingerprint_is_of_all_that_decides():
+    script = STEPS / "train.py"
+    assert fingerprint.fingerprint("train", script, {"seed": 0}, {"data": "x"}) == fingerprint.digest(
+        {
+            "step": "train",
+            "parameters": {"seed": 0},
+            "inputs": {"data": "x"},
+            "sources": fingerprint.sources(script),
+            "packages": fingerprint.packages(script),
+            "python": platform.python_version(),
+        }
+    )
 
 
 def imports(module: Path) -> set[str]:

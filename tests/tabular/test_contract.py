@@ -152,3 +152,104 @@ def test_bad_contract(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(UserError, match=words):
         read_contract(path)
+
+
+def test_a_contract_as_people_read_it():
+    columns = {
+        "área m²": Column("numeric", (0, 9), ",", ".", ("€",)),
+        "winery": Column("categorical"),
+        "sold": Column(
+            "numeric", (0, 1000), ",", ".", ("EUR", "USD", "GBP", "CHF", "JPY", "euros", "dollars", "pounds")
+        ),
+        "price": Column("numeric"),
+    }
+    terms = Contract("price", columns, ("N.V.", "–"), {"id": "numbers the rows", "año": ""}, unit="EUR", group="winery")
+    assert contract_text(terms, {"winery": "70 categories"}) == (
+        "target: price\nunit: EUR\ngroup: winery\ncolumns:\n"
+        "  área m²: {kind: numeric, range: [0, 9], decimal: ',', thousands: ., remove: [€]}\n"
+        "  winery: {kind: categorical}  # 70 categories\n"
+        "  sold: {kind: numeric, range: [0, 1000], decimal: ',', thousands: .,"
+        " remove: [EUR, USD, GBP, CHF, euros, dollars, pounds]}\n"
+        "  price: {kind: numeric}\n"
+        "missing:\n- N.V.\n- –\ndrop:\n  id: numbers the rows\n  año: ''\n"
+    )
+    assert contract_text(Contract("price", {"price": Column("numeric")}), {}) == (
+        "target: price\ncolumns:\n  price: {kind: numeric}\n"
+    )
+
+
+LOST = pd.DataFrame(
+    {"row": [4, 4], "column": ["year", ""], "value": ["red", "red"], "reason": ["has too few fields"] * 2}
+)
+
+
+def test_lines_that_are_no_rows_are_counted_and_listed(tmp_path):
+    frame = read(tmp_path, "red,2000,5,es\nred,old,5,es\n" + "red,2000,5,es\n" * 4)
+    kept, report = enforce(frame, TERMS, LOST)
+    assert report.rows_in == 7
+    assert report.rejected.to_numpy().tolist() == [
+        [3, "year", "old", "is not a number"],
+        [4, "", "red", "has too few fields"],
+        [4, "year", "red", "has too few fields"],
+    ]
+    assert report.rejected.index.tolist() == [0, 1, 2]
+    assert list(report.rejected) == ["row", "column", "value", "reason"]
+    assert len(kept) == 5
+    assert enforce(frame, TERMS)[1].rows_in == 6
+
+
+@pytest.mark.parametrize("broken", [3, 4])
+def test_a_file_of_which_more_than_half_breaks_the_contract(tmp_path, broken):
+    lines = ["x,old,5,es"] + ["x,1,5,es"] * (broken - 1) + ["x,2000,5,es"] * (6 - broken)
+    frame = read(tmp_path, "\n".join(lines))
+    if broken == 3:
+        assert len(enforce(frame, TERMS)[0]) == 3
+        return
+    with pytest.raises(UserError) as refusal:
+        enforce(frame, TERMS)
+    assert str(refusal.value) == (
+        "4 of 6 rows break the contract: column year is outside 1900 to 2100 (first: '1' in line 3);"
+        " mend the file or the contract"
+    )
+
+
+def test_a_file_of_lines_that_are_no_rows(tmp_path):
+    frame = read(tmp_path, "red,2000,5,es\n")
+    lost = pd.DataFrame({"row": [3, 4], "column": "", "value": "red", "reason": "has too few fields"})
+    with pytest.raises(UserError) as refusal:
+        enforce(frame, TERMS, lost)
+    assert str(refusal.value) == (
+        "2 of 3 rows break the contract: a line has too few fields (first: 'red' in line 3);"
+        " mend the file or the contract"
+    )
+
+
+def test_which_columns_the_data_has_instead():
+    with pytest.raises(UserError) as refusal:
+        enforce(pd.DataFrame({f"c{place}": ["1"] for place in range(14)}), TERMS)
+    assert str(refusal.value) == (
+        "no column kind, year, price; the data has c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11."
+        " Is the contract the one for this file (-P contract=…)?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("columns: [", "while parsing a flow node expected the node content, but found '<stream end>'"),
+        ("target: price\ncolumns: {tax: {kind: money}}", "column tax is money; kinds are numeric, categorical, "),
+        ("target: cost\ncolumns: {price: {kind: numeric}}", "target cost must be"),
+    ],
+)
+def test_a_bad_contract_is_named(tmp_path, text, words):
+    path = tmp_path / "contract.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as refusal:
+        read_contract(path)
+    assert str(refusal.value).startswith(f"contract {path}: {words}")
+
+
+def test_columns_to_drop_may_be_a_list(tmp_path):
+    path = tmp_path / "contract.yaml"
+    path.write_text("target: price\ncolumns: {price: {kind: numeric}}\ndrop: [id, name]\n")
+    assert read_contract(path).drop == {"id": "", "name": ""}

@@ -2,11 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PROJECT
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsRegressor
 
 from errors import UserError
 from tabular.learning.leak import leaky_columns, scores_with_and_without_copies
 from tabular.reading.columns import Column
-from tabular.reading.contract import enforce, read_contract
+from tabular.reading.contract import Contract, enforce, read_contract
 from tabular.reading.inference import SAMPLE, infer, infer_column
 from tabular.reading.tables import read_table
 
@@ -141,3 +143,46 @@ def test_copies_flatter_a_score():
     scores = scores_with_and_without_copies(frame, np.full(400, 6), terms, 0)
     assert scores["r2_score_without_copies"] < 0.1 < 0.5 < scores["r2_score_with_copies"]
     assert scores_with_and_without_copies(frame, np.full(400, 1), terms, 0) == {}
+
+
+def test_a_copy_of_the_target_as_text_gives_it_away():
+    price = np.random.default_rng(0).lognormal(3, 1, 60)
+    frame = pd.DataFrame({"text": price.astype(str), "other": ["a"] * 60, "tax": price * 2, "price": price})
+    columns = {"text": Column("categorical"), "other": Column("categorical")}
+    terms = Contract("price", columns | {"tax": Column("numeric"), "price": Column("numeric")})
+    assert leaky_columns(frame, terms) == {
+        "text": "is a copy of the target",
+        "tax": "moves one to one with the target (correlation 1.0000)",
+    }
+    assert set(leaky_columns(frame.assign(text=frame["text"].where(frame.index > 0)), terms)) == {"tax"}
+    assert set(leaky_columns(frame.assign(text=frame["text"].where(frame.index > 0, "7")), terms)) == {"tax"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "expected"),
+    [(10, 10, False), (11, 11, True), (40, 2, False), (40, 3, True)],
+)
+def test_how_much_it_takes_to_say_that_a_column_gives_the_target_away(rows, values, expected):
+    price = np.arange(rows) % values * 1.0
+    terms = Contract("price", {"tax": Column("numeric"), "price": Column("numeric")})
+    assert bool(leaky_columns(pd.DataFrame({"tax": 3 * price, "price": price}), terms)) is expected
+
+
+def test_scores_with_and_without_copies_are_those_of_a_plain_script():
+    random = np.random.default_rng(0)
+    distinct = pd.DataFrame({"kind": random.choice(list("abcd"), 300), "size": random.normal(5, 2, 300), "same": 1.0})
+    distinct = distinct.assign(price=distinct["size"] + 3 * (distinct["kind"] == "a") + random.normal(0, 1, 300))
+    kinds = {"kind": Column("categorical")} | {name: Column("numeric") for name in ("size", "same", "price")}
+    copies = random.integers(1, 5, 300)
+    every = distinct.loc[np.repeat(distinct.index, copies)].reset_index(drop=True)
+    terms = Contract("price", kinds)
+    found = scores_with_and_without_copies(distinct, copies, terms, 3)
+    assert scores_with_and_without_copies(every, copies, terms, 3) == found
+
+    codes = distinct.assign(kind=distinct["kind"].map({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}))[["kind", "size"]]
+    codes = (codes - codes.mean()) / codes.std()
+    for name, rows in (("without", np.arange(300)), ("with", np.repeat(np.arange(300), copies))):
+        train, test = train_test_split(rows, test_size=0.2, random_state=3)
+        model = KNeighborsRegressor(weights="distance").fit(codes.iloc[train], distinct["price"].iloc[train])
+        expected = model.score(codes.iloc[test], distinct["price"].iloc[test])
+        assert found[f"r2_score_{name}_copies"] == pytest.approx(expected, abs=1e-3)
