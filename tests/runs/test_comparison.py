@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -14,6 +15,7 @@ from runs.comparison import (
     exact,
     metric,
     outcomes,
+    shortened,
 )
 
 ONE, OTHER = "1" * 64, "2" * 64
@@ -151,3 +153,77 @@ def test_another_platform_has_a_tolerance(change, rtol, verdict):
 def test_the_first_version_does_not_tell_the_level():
     found = compare(receipt(version=1), receipt(1 + 1e-8, version=1), [], None)
     assert "perhaps because of platform: numpy's level not recorded → not recorded" in found.conclusion
+
+
+def test_all_rows_of_two_receipts():
+    one, other = receipt(), receipt(numpy="V4", python="3.12.1")
+    one["code"]["files"], other["code"]["files"] = {"train.py": ONE}, {"train.py": OTHER, "new.py": ONE}
+    one["parameters"], other["parameters"] = {"seed": 0}, {"seed": 1}
+    one["environment"]["packages"], other["environment"]["packages"] = {"numpy": "2"}, {}
+    one["environment"]["threads"], other["environment"]["threads"] = {"cpus": 2}, {"cpus": 8}
+    one["outcome"]["rf"]["artifacts"] = {"a": {"sha256": ONE}, "c": {"sha256": ONE}}
+    other["outcome"]["rf"] = {"metrics": {"r2": 0.5}, "artifacts": {"b": {"sha256": OTHER}, "c": {"sha256": ONE}}}
+    first = Row("data", "wines.csv", ONE, ONE, EQUAL)
+    found = compare(one, other, [first], 0)
+    assert list(found.rows) == [
+        first,
+        Row("code", "train.py", ONE, OTHER, DIFFERS),
+        Row("code", "new.py", "–", ONE, DIFFERS),
+        Row("parameters", "seed", "0", "1", DIFFERS),
+        Row("packages", "numpy", "2", "–", DIFFERS),
+        Row("platform", "python", "3.11.7", "3.12.1", ANOTHER),
+        Row("platform", "numpy", "V3", "V4", ANOTHER),
+        Row("platform", "processor", "A", "A", EQUAL),
+        Row("threads", "cpus", "2", "8", ANOTHER),
+        Row("rf", "mae", "1.0", "–", DIFFERS, math.inf),
+        Row("rf", "r2", "–", "0.5", DIFFERS, math.inf),
+        Row("rf", "a", ONE, "–", DIFFERS, math.inf),
+        Row("rf", "c", ONE, ONE, EQUAL),
+        Row("rf", "b", "–", OTHER, DIFFERS, math.inf),
+    ]
+    assert set(found.results) == {"rf"}
+
+
+def test_the_row_of_an_artifact_tells_how_many_numbers_were_compared():
+    recorded = {"sha256": ONE, "count": 9, "sample": [4.0, None, 2.0]}
+    made = {"sha256": OTHER, "count": 9, "sample": [4.0 + 4e-10, None, 2.0]}
+    row = artifact("evaluate rf", "shap", recorded, made, 1e-9)
+    expected = Row("evaluate rf", "shap", ONE, f"{OTHER} (3 of 9 numbers compared)", WITHIN, row.deviation)
+    assert row == expected
+    assert row.deviation == pytest.approx(1e-10, rel=1e-3)
+    assert artifact("evaluate rf", "shap", recorded, made, 0).reproduced == OTHER
+    one, other = ({"rf": {"metrics": {}, "artifacts": {"shap": terms}}} for terms in (recorded, made))
+    assert outcomes(one, other, 1) == [dataclasses.replace(row, group="rf")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0123456789abcdef" * 4, "0123456789ab"),
+        ("0123456789abcdef" * 4 + " (3 of 9 numbers compared)", "0123456789ab (3 of 9 numbers compared)"),
+        ("0123456789abcdef" * 3, "0123456789abcdef" * 3),
+        ("x" * 64, "x" * 64),
+        ("abc", "abc"),
+    ],
+)
+def test_a_digest_is_quoted_by_its_beginning(text, expected):
+    assert shortened(text) == expected
+
+
+def test_a_conclusion_in_full():
+    rows = [
+        Row("rf", "mae", "1", "2", DIFFERS, math.inf),
+        Row("knn", "mae", "1", "1", WITHIN, 1e-12),
+        Row("code", "a.py", ONE, OTHER, DIFFERS),
+        Row("packages", "numpy", "1", "2", DIFFERS),
+        *(Row("parameters", str(number), "1", "2", DIFFERS) for number in range(3)),
+    ]
+    assert Comparison(rows, {"rf", "knn"}, 0).conclusion == (
+        "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2; the largest deviation is 1e-12"
+        " (knn: mae); what changed: code: a.py 111111111111 → 222222222222; packages: numpy 1 → 2;"
+        " parameters: 0 1 → 2, 1 1 → 2, 2 1 → 2"
+    )
+    lone = Comparison([Row("rf", "mae", "1", "–", DIFFERS, math.inf)], {"rf"}, 0)
+    assert "; no number to measure a deviation by; nothing that is recorded" in lone.conclusion
+    close = [Row("rf", "mae", "1", "2", DIFFERS, 1e-9), Row("platform", "blas", "a", "b", ANOTHER)]
+    assert "it comes out with -P rtol=1e-9" in Comparison(close, {"rf"}, 0).conclusion

@@ -1,8 +1,12 @@
 import json
+import os
+import platform
 import re
 from pathlib import Path
 
+import numpy
 import pytest
+from threadpoolctl import threadpool_info
 
 from errors import UserError
 from runs import receipt
@@ -74,5 +78,51 @@ def test_only_a_short_text_stands_in_the_receipt(tmp_path):
     assert receipt.short_text(file) == "vinícola"
     file.write_bytes("vinícola".encode("latin-1"))
     assert receipt.short_text(file) is None
+    file.write_bytes(b"x" * receipt.SHORT)
+    assert receipt.short_text(file) == "x" * receipt.SHORT
     file.write_bytes(b"x" * (receipt.SHORT + 1))
     assert receipt.short_text(file) is None
+
+
+def test_the_text_of_a_receipt():
+    found = receipt.text({"step": "é", "sample": [1.5, 2.5], "models": ["rf"], "parts": {"a": None}})
+    assert found == (
+        '{\n  "step": "é",\n  "sample": [ 1.5, 2.5 ],\n  "models": [\n    "rf"\n  ],\n'
+        '  "parts": {\n    "a": null\n  }\n}\n'
+    )
+
+
+def test_a_long_message_loses_its_middle():
+    assert receipt.shortened("a\n b" + "c" * 197) == "a b" + "c" * 197
+    long = "".join(str(place % 10) for place in range(201))
+    assert receipt.shortened(long) == f"{long[:100]} … {long[-95:]}"
+
+
+def test_what_a_script_runs_in(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    said = receipt.environment(Path(receipt.__file__))
+    assert said["platform"].keys() == {"system", "machine", "processor", "libc", "numpy", "blas", "compiler"}
+    assert said["platform"]["libc"] == " ".join(platform.libc_ver())
+    assert said["threads"]["cpus"] == os.cpu_count()
+    assert said["threads"]["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in said["threads"]
+    assert said["python"] == platform.python_version()
+
+
+def test_the_level_is_the_one_that_is_pinned():
+    said = receipt.arithmetic()
+    found = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    assert said["numpy"] == " ".join(found.get("found") or found["baseline"])
+    (library,) = [library for library in threadpool_info() if "numpy.libs" in library["filepath"]]
+    assert said["blas"] == f"openblas {library['version']} {library['architecture']}"
+
+
+def test_the_processor_is_called_as_the_system_calls_it():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    assert receipt.processor() == (names[0] if names else platform.processor())
+
+
+def test_the_time_is_told_in_utc():
+    assert DOCUMENT["occasion"]["time"].endswith("+00:00")

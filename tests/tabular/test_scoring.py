@@ -24,6 +24,46 @@ def test_metrics_are_those_of_scikit_learn(true, predicted):
         assert metric(true, predicted) == pytest.approx(expected, rel=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
+@given(arrays(float, (3, 30), elements=st.floats(0.01, 1e6)), arrays(float, (3, 30), elements=st.floats(0.01, 1e6)))
+def test_metrics_score_along_an_axis(true, predicted):
+    for metric in (*scoring.metrics_of(true[0]), *scoring.TRAINING):
+        rows = [float(metric(*pair)) for pair in zip(true, predicted, strict=True)]
+        np.testing.assert_allclose(metric(true, predicted, axis=1), rows, rtol=1e-9)
+        np.testing.assert_allclose(metric(true.T, predicted.T, axis=0), rows, rtol=1e-9)
+
+
+def test_nothing_is_explained_of_what_does_not_vary():
+    assert scoring.r2_score(np.ones(5), np.arange(5.0)) == 0
+    assert scoring.r2_score(np.array([0, 0.1]), np.array([0, 0.2])) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("rows", [50, 300])
+def test_intervals_are_those_of_a_plain_bootstrap(monkeypatch, rows):
+    monkeypatch.setattr(scoring, "ROWS", 200)
+    random = np.random.default_rng(0)
+    true = random.normal(size=rows)
+    predicted = true + random.normal(size=rows)
+    found = scoring.scores_with_intervals(true, predicted, 0, "baseline_")
+    assert found == scoring.scores_with_intervals(true, predicted, 0, "baseline_")
+    assert found != scoring.scores_with_intervals(true, predicted, 1, "baseline_")
+    drawn = random.integers(0, rows, (20_000, rows))
+    for metric in scoring.TEST:
+        name = f"baseline_{metric.__name__}"
+        low, high = np.percentile(metric(true[drawn], predicted[drawn]), [2.5, 97.5])
+        width = high - low
+        assert found[name] == metric(true, predicted)
+        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(width, rel=0.1 if rows == 50 else 0.35)
+        assert found[f"{name}_low"] == pytest.approx(low, abs=(0.1 if rows == 50 else 0.4) * width)
+
+
+def test_as_many_rows_as_are_resampled_are_all_resampled(monkeypatch):
+    true = np.random.default_rng(0).normal(size=200)
+    whole = scoring.scores_with_intervals(true, true + 1 + true**2, 0)
+    monkeypatch.setattr(scoring, "ROWS", 200)
+    assert scoring.scores_with_intervals(true, true + 1 + true**2, 0) == whole
+
+
 def untracked(items, total):
     return items
 
@@ -105,9 +145,23 @@ def test_segments_cover_all_rows_from_low_to_high():
     table = scoring.segments(true, true.to_numpy() + 2)
     assert table["rows"].tolist() == [25] * 4
     assert table["from"].tolist() == [1, 26, 51, 76]
+    assert table["to"].tolist() == [25, 50, 75, 100]
     assert table["bias"].tolist() == [2] * 4
+    assert table["mean_absolute_error"].tolist() == [2] * 4
+    assert table.index.tolist() == [0, 1, 2, 3]
+
+
+def test_segments_of_ties_and_of_rows_with_other_names():
+    true = pd.Series([5.0] * 60 + [7.0, 8, 9, 10] * 10, index=range(300, 400))
+    table = scoring.segments(true, true.to_numpy() - 1)
+    assert table["rows"].tolist() == [80, 20]
+    assert table["bias"].tolist() == [-1, -1]
 
 
 def test_worst_rows_come_first():
     test = pd.DataFrame({"wine": list("abc"), "price": [1.0, 2.0, 3.0]})
-    assert scoring.worst(test, "price", np.array([1.5, 9.0, 0.0]), 2)["wine"].tolist() == ["b", "c"]
+    found = scoring.worst(test, "price", np.array([1.5, 9.0, 0.0]), 2)
+    assert list(found.columns) == ["price", "predicted", "error", "wine"]
+    assert found.to_numpy().tolist() == [[2, 9, 7, "b"], [3, 0, -3, "c"]]
+    alike = pd.DataFrame({"price": np.zeros(50), "place": range(50)})
+    assert scoring.worst(alike, "price", np.ones(50))["place"].tolist() == list(range(10))
