@@ -37,7 +37,7 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
     places = [re.match(r"\s+(linear|knn|rf)\b.*\d±?", line) for line in workflow.first_output.splitlines()]
     assert sum(place is not None for place in places) >= 3
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
-    assert len(links) == 7
+    assert len(links) == 8
 
 
 def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
