@@ -186,3 +186,173 @@ def test_scores_with_and_without_copies_are_those_of_a_plain_script():
         model = KNeighborsRegressor(weights="distance").fit(codes.iloc[train], distinct["price"].iloc[train])
         expected = model.score(codes.iloc[test], distinct["price"].iloc[test])
         assert found[f"r2_score_{name}_copies"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pd.Series([True, False] * 5), (Column("boolean"), set(), "")),
+        (pd.Series(pd.date_range("2024-01-01", periods=5)), (Column("date"), set(), "")),
+        (pd.Series([1.5, 2.5, 4.0]), (Column("numeric"), set(), "")),
+        (pd.Series([1.5, 1.5]), (None, set(), "has one value in the whole file")),
+        (pd.Series([np.nan, np.nan]), (None, set(), "is empty")),
+        (pd.Series([0.0, 1.0] * 3), (Column("numeric"), set(), "")),
+        (pd.Series(range(51)), (None, set(), "numbers the rows")),
+        (pd.Series(range(50)), (Column("numeric"), set(), "")),
+        (pd.Series(np.arange(100) * 7, name="house_id"), (None, set(), "is an identifier")),
+        (pd.Series([*np.arange(90) * 7, *[0] * 10], name="house_id"), (Column("numeric"), set(), "")),
+        (pd.Series(["NA", None, "-"]), (None, {"NA", "-"}, "is empty")),
+        (pd.Series(["Spain", "NA"]), (None, {"NA"}, "has one value in the whole file")),
+        (pd.Series(["red", "white"] * 9), (Column("categorical"), set(), "")),
+        (pd.Series([f"c{number}" for number in range(51)] * 2), (Column("categorical"), set(), "51 categories")),
+        (pd.Series([f"c{number}" for number in range(50)] * 2), (Column("categorical"), set(), "")),
+        (
+            pd.Series([f"REF-{number}" for number in range(100)]),
+            (None, set(), "is an identifier: nearly every row has another value"),
+        ),
+        (
+            pd.Series([f"REF-{number}" for number in range(90)] + ["REF-0"] * 10),
+            (Column("categorical"), set(), "90 categories"),
+        ),
+        (
+            pd.Series(
+                [f"it is in street number {number}" for number in range(46)] + ["it is in no street at all"] * 54
+            ),
+            (None, set(), "is prose, which no model here reads"),
+        ),
+        (
+            pd.Series(
+                [f"it is in street number {number}" for number in range(44)] + ["it is in no street at all"] * 56
+            ),
+            (Column("categorical"), set(), ""),
+        ),
+        (
+            pd.Series(["1", "2", "3", "none yet", "sold out"] * 10),
+            (Column("numeric"), {"none yet", "sold out"}, "also spells missing as none yet, sold out"),
+        ),
+    ],
+)
+def test_what_a_column_is(values, expected):
+    assert infer_column(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (["x"], Column("numeric")),  # one fault in twenty is one
+        (["x", "y"], None),  # so it is an identifier
+        (["a", "b", "c"] * 2, Column("numeric")),  # three words that recur
+        (["a", "b", "c", "d"] * 2, Column("categorical")),
+        (["a", "b", "c"], None),  # that do not
+        (["7x"] * 6, Column("categorical")),  # no words
+    ],
+)
+def test_how_much_in_a_column_of_numbers_may_be_none(odd, expected):
+    texts = [str(number * 1.5) for number in range(20 - len(odd))] + odd
+    assert infer_column(pd.Series(texts))[0] == expected
+
+
+def test_of_few_values_none_may_be_odd():
+    assert infer_column(pd.Series([f"{number}.5" for number in range(18)] + ["x"]))[0] is None
+
+
+def test_one_in_a_hundred_may_be_odd():
+    numbers = [f"{number}.5" for number in range(300)]
+    assert infer_column(pd.Series([*numbers[:297], "1a", "2b", "3c"]))[0] == Column("numeric")
+    assert infer_column(pd.Series([*numbers[:296], "1a", "2b", "3c", "4d"]))[0] is None
+
+
+def test_a_target_may_have_more_faults_than_a_feature():
+    texts = pd.Series([f"{number}.5" for number in range(60)] + [f"{number}x" for number in range(40)], name="price")
+    assert infer_column(texts, keep=True)[0] == Column("numeric")
+    assert infer_column(texts)[0] is None
+
+
+def test_what_is_kept_though_it_numbers_the_rows():
+    assert infer_column(pd.Series(range(100)), keep=True)[0] == Column("numeric")
+    assert infer_column(pd.Series([str(number) for number in range(100)]), keep=True)[0] == Column("numeric")
+    assert infer_column(pd.Series([f"R{number}" for number in range(100)]), keep=True)[0] == Column("categorical")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["5 EUR", "6 euro", "7 Euro"], Column("numeric", remove=("Euro", "euro", "EUR"))),
+        (["1 234.5", "99", "7"], Column("numeric", thousands=" ")),
+        (["1", "0"], Column("boolean")),
+        (["yes", "no", "maybe"], Column("categorical")),
+    ],
+)
+def test_more_kinds(texts, expected):
+    assert column(texts)[0] == expected
+
+
+def test_all_that_is_found_in_a_file():
+    frame = pd.DataFrame(
+        {
+            "place": [f"p{number % 60}" for number in range(120)],
+            "street": [f"s{number % 70}" for number in range(120)],
+            "sold": [f"2024-01-{number % 28 + 1:02}" for number in range(120)],
+            "size": [str(number % 9 + 0.5) for number in range(119)] + ["NA"],
+            "tags": [["a", "b"]] * 120,
+            "country": ["ES"] * 120,
+            "price": [str(number % 7 + 0.5) for number in range(120)],
+        }
+    )
+    found = infer(frame, "price", "place", "sold")
+    assert found.contract == Contract(
+        "price",
+        {
+            "place": Column("categorical"),
+            "street": Column("categorical"),
+            "sold": Column("date", format="%Y-%m-%d"),
+            "size": Column("numeric"),
+            "price": Column("numeric"),
+        },
+        missing=("NA",),
+        drop={"tags": "holds lists or other nested values", "country": "has one value in the whole file"},
+        group="place",
+        time="sold",
+    )
+    assert found.notes == {"place": "60 categories", "street": "70 categories"}
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "words"),
+    [
+        (["price"], {"target": "cost"}, "no column cost; the file has price"),
+        (["kind", "price"], {"target": "kind"}, "target=kind: not a column of numbers (it reads red, white, rosé)"),
+        (["same", "price"], {"target": "same"}, "column same, which is needed, has one value in the whole file"),
+        (
+            ["price"],
+            {"target": "price"},
+            "no column is left to predict price from: there is no other; name the columns to use in a contract"
+            " (-P contract=…)",
+        ),
+        (
+            ["same", "void", "price"],
+            {"target": "price"},
+            "no column is left to predict price from: same has one value in the whole file; void is empty; name the"
+            " columns to use in a contract (-P contract=…)",
+        ),
+    ],
+)
+def test_why_nothing_can_be_inferred(names, arguments, words):
+    frame = pd.DataFrame(
+        {
+            "kind": ["red", "white", "rosé", "cava"] * 10,
+            "same": ["ES"] * 40,
+            "void": [None] * 40,
+            "price": [str(number % 7 + 0.5) for number in range(40)],
+        }
+    )
+    with pytest.raises(UserError) as refusal:
+        infer(frame[names], **arguments)
+    assert str(refusal.value) == words
+
+
+def test_only_the_first_columns_are_named():
+    frame = pd.DataFrame({f"c{number}": ["1", "2"] for number in range(22)})
+    with pytest.raises(UserError) as refusal:
+        infer(frame, "cost")
+    assert str(refusal.value) == f"no column cost; the file has {', '.join(f'c{number}' for number in range(20))}"
