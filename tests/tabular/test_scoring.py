@@ -106,15 +106,18 @@ def test_intervals_cover_the_truth(monkeypatch, rows):
     monkeypatch.setattr(scoring, "ROWS", 200)  # so 1,000 rows are too many to resample
     random = np.random.default_rng(0)
     truth = np.sqrt(2 / np.pi)  # the mean absolute value of a standard normal number
-    covered, centred = 0, 0
+    covered, centred, below, above = 0, 0, 0.0, 0.0
     for _ in range(200):
         true = np.zeros(rows)
         found = scoring.scores_with_intervals(true, random.normal(size=rows), 0)
         low, high = found["mean_absolute_error_low"], found["mean_absolute_error_high"]
         covered += low < truth < high
         centred += low < found["mean_absolute_error"] < high
+        below += found["mean_absolute_error"] - low
+        above += high - found["mean_absolute_error"]
     assert 0.9 < covered / 200 < 0.99
     assert centred == 200
+    assert above == pytest.approx(below, rel=0.2)
 
 
 def test_intervals_hold_the_score_and_narrow_with_more_rows():
