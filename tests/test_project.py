@@ -219,7 +219,7 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
         workflow.environment |= variables
         models = ",".join(MODELS[:: 1 - 2 * number])
         words = ["--data", str(small_data), "--models", models, "--shap_samples", "5"]
-        words += ["--model_params", "{rf: {n_estimators: 30}, extra_trees: {n_estimators: 30}}"]
+        words += ["--model_params", "{rf: {n_estimators: 30}}"]
         result = workflow.execute([sys.executable, str(PROJECT / "steps/main.py"), *words])
         assert result.code == 0, result.output
         found.append(results(workflow))
