@@ -19,7 +19,7 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from tabular.learning import estimators, shapley, split  # noqa: E402
+from tabular.learning import encoders, estimators, shapley, split  # noqa: E402
 from tabular.learning.threads import one_thread  # noqa: E402
 from tabular.reading import contract, tables  # noqa: E402
 
@@ -30,11 +30,11 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     encoded, base = encode.transform(rows), encode.transform(background)
     count = rows.shape[1]
     coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
-    switched, sizes = coalitions @ shapley.encoded_members(encode[-1]), coalitions.sum(axis=1)
+    switched, sizes = coalitions @ encoders.encoded_members(encode[-1]), coalitions.sum(axis=1)
     values = np.zeros(rows.shape)
     for row, point in enumerate(encoded):
         mixed = np.where(switched[:, None, :], point, base).reshape(-1, encoded.shape[1])
-        worth = estimator.inverse_func(regress.predict(mixed)).reshape(len(coalitions), -1).mean(axis=1)
+        worth = np.exp(regress.predict(mixed)).reshape(len(coalitions), -1).mean(axis=1)
         for column in range(count):
             without = np.flatnonzero(~coalitions[:, column])
             weights = [factorial(s) * factorial(count - s - 1) / factorial(count) for s in sizes[without]]
@@ -46,7 +46,7 @@ def scaled_from_log(estimator, explainer: str, rows: pd.DataFrame, background: p
     """Exact values of log(price), scaled in each row to add up in EUR: (rows, features)."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, base = encode.transform(rows), encode.transform(background)
-    summed = shapley.exact_values(explainer, regress, encoded, base) @ shapley.encoded_members(encode[-1]).T
+    summed = shapley.exact_values(explainer, regress, encoded, base) @ encoders.encoded_members(encode[-1]).T
     start = regress.predict(base).mean()
     end = start + summed.sum(axis=1)
     return summed * ((np.exp(end) - np.exp(start)) / (end - start))[:, None]

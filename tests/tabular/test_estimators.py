@@ -10,7 +10,7 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
-from tabular.learning import estimators, shapley
+from tabular.learning import encoders, estimators, shapley
 from tabular.reading.columns import Column
 from tabular.reading.contract import Contract
 from tabular.telling import plots
@@ -218,3 +218,37 @@ def test_a_column_that_the_model_ignores_gets_nothing(rows):
         estimator, rows[TERMS.features].head(3), rows[TERMS.features], None, 0, lambda items, total: items
     )
     assert (values == 0).all(axis=None)
+
+
+@pytest.mark.parametrize("model", ["linear", "knn"])
+def test_a_number_far_from_all_others_moves_a_prediction_no_further(rows, model):
+    estimator = fitted(rows, model)
+    far, further = (rows[TERMS.features].head(1).assign(rating=rating) for rating in (100, 10**9))
+    np.testing.assert_array_equal(estimators.predict(estimator, far), estimators.predict(estimator, further))
+
+
+def test_an_encoded_column_belongs_to_the_raw_column_it_came_from(rows):
+    terms = Contract(
+        "price",
+        {
+            "year": Column("numeric"),  # with missing values: an indicator column follows all numbers
+            "winery": Column("categorical"),
+            "day": Column("date"),
+            "rating": Column("numeric"),
+            "colour": Column("categorical"),
+            "empty": Column("numeric"),
+            "price": Column("numeric"),
+        },
+    )
+    frame = rows.assign(day=np.arange(200.0), colour=np.where(rows.index % 3, "red", "white"), empty=np.nan)
+    for encoder in estimators.ENCODERS:
+        encode = encoders.column_encoders(terms, encoder, 0).fit(frame[terms.features], frame["price"])
+        members = encoders.encoded_members(encode)
+        before = encode.transform(frame[terms.features].head(1))
+        for column, mine in zip(terms.features, members, strict=True):
+            other = {"winery": "Z", "colour": "Z", "year": np.nan}.get(column, 10.0)
+            after = encode.transform(frame[terms.features].head(1).assign(**{column: other}))
+            changed = np.ravel(shapley.dense(after) != shapley.dense(before))
+            assert changed.any() or column == "empty"
+            assert not (changed & ~mine).any()
+        assert (members.sum(axis=0) == 1).all()

@@ -10,15 +10,13 @@ from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 from errors import UserError
-from tabular.reading.columns import CATEGORICAL, DATE
 from tabular.reading.contract import Contract
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import DataFrame, Series
     from sklearn.base import BaseEstimator
-    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-    from sklearn.pipeline import Pipeline
+    from sklearn.compose import TransformedTargetRegressor
 
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
@@ -28,13 +26,15 @@ LOG_TARGET = ("auto", "true", "false")
 class Model:
     """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
 
-    One that compares distances gets its scaled columns `on_grid`: see `rounding_to_grid`.
+    One that could run away with a number far from all that it has learned from gets its numbers `bounded`; one that
+    compares distances gets them `on_grid`: see `column_encoders`.
     """
 
     path: str
     explainer: str | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
+    bounded: bool = False
     on_grid: bool = False
 
 
@@ -42,7 +42,7 @@ class Model:
 MODELS = {
     # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
     # columns would stop while the digits that it has left to find still hang on the rounding of those before.
-    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}),
+    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, ("functools.partial",), bounded=True),
     "knn": Model(
         "sklearn.neighbors.KNeighborsRegressor",
         trusted=(
@@ -54,6 +54,7 @@ MODELS = {
             "sklearn.neighbors._ball_tree.BallTree",
             "sklearn.neighbors._kd_tree.KDTree",
         ),
+        bounded=True,
         on_grid=True,
     ),
     "rf": Model("sklearn.ensemble.RandomForestRegressor", "tree", {"n_jobs": 1}, ("sklearn.tree._tree.Tree",)),
@@ -84,9 +85,10 @@ def build(
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
+    from tabular.learning.encoders import column_encoders
     from tabular.learning.rounding import logarithm
 
-    encode = column_encoders(contract, encoder, seed, MODELS[model].on_grid)
+    encode = column_encoders(contract, encoder, seed, MODELS[model].bounded, MODELS[model].on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params))]
     return TransformedTargetRegressor(Pipeline(steps), transformer=logarithm() if log_target else None)
 
@@ -122,73 +124,6 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
             raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
     seeded = {"random_state": seed} if "random_state" in names else {}
     return kind(**seeded | MODELS[model].defaults | model_params)
-
-
-def column_encoders(contract: Contract, encoder: str, seed: int, on_grid: bool = False) -> "ColumnTransformer":
-    """The features as numbers: one transformer per column, so that its output can be told apart.
-
-    They are called by number: a column may have a name that scikit-learn does not take, such as `a__b` or `verbose`.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from tabular.learning.rounding import rounding_to_grid
-
-    def transformer(column: str) -> "Pipeline":
-        kind = contract.columns[column].kind
-        if kind == CATEGORICAL:
-            return category_encoder(encoder, seed)
-        if kind == DATE:
-            return date_encoder()
-        return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-
-    def rounded(column: str) -> "Pipeline":
-        if not on_grid or (contract.columns[column].kind == CATEGORICAL and encoder == "onehot"):
-            return transformer(column)  # ones and zeros are on any grid
-        return make_pipeline(transformer(column), *rounding_to_grid())
-
-    return ColumnTransformer(
-        [(str(number), rounded(column), [column]) for number, column in enumerate(contract.features)]
-    )
-
-
-def date_encoder() -> "Pipeline":
-    """The transformer of one column of dates, in days: their trend, the time of the year, and the day of the week.
-
-    Periodic splines, as scikit-learn's example on time-related features has them.
-    """
-    import numpy as np
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.preprocessing import SplineTransformer, StandardScaler
-
-    def cycle(days: float, knots: int, degree: int) -> "BaseEstimator":
-        places = np.linspace(0, days, knots)[:, None]
-        return SplineTransformer(knots=places, degree=degree, extrapolation="periodic")
-
-    return make_pipeline(
-        SimpleImputer(strategy="median"),
-        make_union(StandardScaler(), cycle(365.2425, knots=5, degree=3), cycle(7, knots=8, degree=1)),
-    )
-
-
-def category_encoder(encoder: str, seed: int) -> "BaseEstimator":
-    """The transformer of one categorical column. Categories never seen in training are no error."""
-    from sklearn import preprocessing
-    from sklearn.model_selection import KFold
-    from sklearn.pipeline import make_pipeline
-
-    if encoder == "onehot":
-        return preprocessing.OneHotEncoder(handle_unknown="ignore")
-    if encoder == "ordinal":
-        ordinal = preprocessing.OrdinalEncoder(
-            handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
-        )
-        return make_pipeline(ordinal, preprocessing.StandardScaler())
-    cv = KFold(5, shuffle=True, random_state=seed)
-    return make_pipeline(preprocessing.TargetEncoder(target_type="continuous", cv=cv), preprocessing.StandardScaler())
 
 
 def fit(

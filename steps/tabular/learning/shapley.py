@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.compose import TransformedTargetRegressor
 
+from tabular.learning.encoders import encoded_members
 from tabular.learning.estimators import learns_log, predict
 from tabular.learning.threads import Track, in_threads
 
@@ -79,13 +80,6 @@ def colour_values(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> 
         column: colour(column, encoded[:, became]) for column, became in zip(rows.columns, members, strict=True)
     }
     return pd.DataFrame(colours_of, index=rows.index)
-
-
-def encoded_members(encode: ColumnTransformer) -> np.ndarray:
-    """Which encoded columns each raw column became: (raw columns, encoded columns) of bool."""
-    slices = [encode.output_indices_[name] for name, *_ in encode.transformers]
-    places = np.arange(slices[-1].stop)
-    return np.array([(places >= became.start) & (places < became.stop) for became in slices])
 
 
 def dense(matrix: Any) -> np.ndarray:
