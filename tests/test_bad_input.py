@@ -43,6 +43,8 @@ def files(tmp_path_factory, small_data):
         ("train", {"model_params": "[1, 2]"}, "must be a mapping"),
         ("train", {"model_params": "{n_estimator: 5}"}, "no parameter n_estimator; did you mean n_estimators?"),
         ("train", {"model_params": "{n_estimators: -5}"}, "'n_estimators' parameter of RandomForestRegressor must be"),
+        ("train", {"cv": "1"}, "cv=1: must be a whole number from 2"),
+        ("train", {"cv": "5000"}, "for 5000-fold cross-validation: "),
         ("train", {"encoder": "one hot"}, "encoder=one hot: no such choice"),
         ("train", {"log_target": "True"}, "log_target=True: no such choice; did you mean true?"),
         ("preprocess", {"test_size": "1.5"}, "test_size=1.5: must be a number between 0 and 1"),

@@ -54,7 +54,9 @@ def test_every_run_logs_its_resolved_parameters(workflow):
     run = workflow.first("evaluate")
     expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "auto", "shap_samples": "50"}
     assert expected.items() <= run.data.params.items()
-    assert workflow.first("train").data.params["learns"] == "log(price)"
+    trained = {run.data.params["model"]: run.data.params for run in workflow.runs("train")}
+    assert {"learns": "log(price)", "cv": "5", "n_neighbors": "5"}.items() <= trained["knn"].items()
+    assert trained["rf"]["n_estimators"] == "100"
 
 
 def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):

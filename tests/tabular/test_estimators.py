@@ -138,6 +138,14 @@ def test_pictures_of_many_columns_show_those_that_matter():
     assert figure.get_size_inches()[1] < 12
 
 
+def test_the_regressor_tells_its_parameters():
+    estimator = estimators.build("knn", TERMS, "target", False, 0, {"n_neighbors": 7})
+    found = estimators.parameters_of(estimator, taken={"p", "encoder"})
+    assert found["n_neighbors"] == "7"
+    assert found["regress__p"] == "2"
+    assert "p" not in found
+
+
 def test_model_params_go_above_our_defaults(rows):
     assert estimators.regressor("extra_trees", 7, {"min_samples_split": 9}).get_params() == {
         **estimators.regressor("extra_trees", 7, {}).get_params(),

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.learning.split import FOLDS, distinct, folds, question, seen, split
+from tabular.learning.split import distinct, folds, question, seen, split
 
+FOLDS = 5
 frames = st.lists(
     st.tuples(st.sampled_from("abcdefghijklmnop"), st.integers(0, 400)), min_size=60, max_size=120, unique=True
 ).map(lambda rows: pd.DataFrame(sorted(rows), columns=["group", "value"]))
@@ -56,7 +57,7 @@ def test_groups_stay_together(frame, seed):
 @given(frames, st.integers(0, 2**32 - 1))
 def test_copies_of_a_row_share_a_fold(frame, seed):
     doubled = pd.concat([frame, frame.head(30)], ignore_index=True)
-    parts = folds(doubled, seed)
+    parts = folds(doubled, FOLDS, seed)
     assert len(parts) == FOLDS
     for train, test in parts:
         assert not seen(doubled.iloc[train], doubled.iloc[test]).any()
@@ -71,7 +72,7 @@ def test_seen_marks_the_very_same_rows():
 
 def test_too_few_groups_for_the_folds():
     with pytest.raises(UserError, match="too few distinct group"):
-        folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), 0, "group", "group")
+        folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), FOLDS, 0, "group", "group")
 
 
 @settings(max_examples=50, deadline=None)
@@ -83,14 +84,14 @@ def test_the_test_part_is_later_than_all_training(frame, test_size):
     assert train["value"].max() < test["value"].min()
     assert len(train) + len(test) == len(frame)
     assert train["value"].isna().sum() == 1
-    for earlier, later in folds(train, 0, "time", "value"):
+    for earlier, later in folds(train, FOLDS, 0, "time", "value"):
         assert train["value"][earlier].max() < train["value"][later].min()
 
 
 def test_too_few_times():
     frame = pd.DataFrame({"year": [2001.0, 2002.0] * 30, "value": range(60)})
     with pytest.raises(UserError, match="too few distinct values of year"):
-        folds(frame, 0, "time", "year")
+        folds(frame, FOLDS, 0, "time", "year")
     with pytest.raises(UserError, match="too few rows: 60 to train and 0 to test"):
         split(frame.assign(year=2001.0), 0.2, 0, "time", "year")
 
@@ -106,7 +107,7 @@ def test_a_seed_decides(way):
     ):
         pd.testing.assert_frame_equal(part, again)
         assert not part.equals(other)
-    first, second, third = ([test.tolist() for _, test in folds(rows(100), seed, *way)] for seed in (1, 1, 2))
+    first, second, third = ([test.tolist() for _, test in folds(rows(100), FOLDS, seed, *way)] for seed in (1, 1, 2))
     assert first == second != third
 
 
@@ -125,10 +126,10 @@ def test_the_latest_share_is_tested():
 
 
 def test_each_fold_in_time_tests_what_follows():
-    found = [(train.tolist(), test.tolist()) for train, test in folds(rows(61), 0, "time", "value")]
+    found = [(train.tolist(), test.tolist()) for train, test in folds(rows(61), FOLDS, 0, "time", "value")]
     assert found == [(list(range(cut + 1)), list(range(cut + 1, cut + 11))) for cut in (10, 20, 30, 40, 50)]
     tied = pd.DataFrame({"value": np.repeat(np.arange(7.0), 10)})
-    for train, test in folds(tied, 0, "time", "value"):
+    for train, test in folds(tied, FOLDS, 0, "time", "value"):
         assert len(train) % 10 == len(test) % 10 == 0
 
 
@@ -150,9 +151,9 @@ def test_a_part_that_cannot_be():
 
 
 def test_as_many_distinct_rows_as_folds():
-    assert len(folds(pd.concat([rows(FOLDS)] * 3), 0)) == FOLDS
-    with pytest.raises(UserError, match=r"^too few distinct rows for 5-fold cross-validation: 4$"):
-        folds(pd.concat([rows(FOLDS - 1)] * 3), 0)
+    assert len(folds(pd.concat([rows(FOLDS)] * 3), FOLDS, 0)) == FOLDS
+    with pytest.raises(UserError, match=r"^too few distinct rows for 5-fold cross-validation: 4; lower cv$"):
+        folds(pd.concat([rows(FOLDS - 1)] * 3), FOLDS, 0)
 
 
 def test_seen_keeps_the_rows_names():

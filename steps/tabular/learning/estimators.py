@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,6 +124,12 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
             raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
     seeded = {"random_state": seed} if "random_state" in names else {}
     return kind(**seeded | MODELS[model].defaults | model_params)
+
+
+def parameters_of(estimator: "TransformedTargetRegressor", taken: Container[str]) -> dict[str, str]:
+    """All parameters of the regressor, by their own names; those in `taken` mean something else, and get a prefix."""
+    parameters = estimator.regressor[-1].get_params()
+    return {name if name not in taken else f"regress__{name}": str(value) for name, value in parameters.items()}
 
 
 def fit(

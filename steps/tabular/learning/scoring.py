@@ -107,24 +107,38 @@ def cross_validate(
     target: pd.Series,
     folds: list[tuple[Any, ...]],
     track: Track,
-) -> dict[str, float]:
-    """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
+) -> pd.DataFrame:
+    """What is predicted of the rows that a fold tests by a clone that it has fitted on the others.
 
     Args:
         estimator: unfitted; each fold fits a clone.
         features: (rows, features).
         target: (rows,).
-        folds: (train, test) row numbers of each.
+        folds: row numbers (train, test) of each.
         track: shows progress over an iterable of a known length.
+
+    Returns:
+        A frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
     """
 
-    def score_fold(fold: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-        train, test = fold
+    def test_fold(number: int) -> pd.DataFrame:
+        train, test = folds[number]
         fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
         predicted = estimators.predict(fitted, features.iloc[test])
-        return scores(CROSS_VALIDATED, target.iloc[test].to_numpy(), predicted, "cv_")
+        return pd.DataFrame({"fold": number, "row": test, "true": target.iloc[test].to_numpy(), "predicted": predicted})
 
-    table = pd.DataFrame(in_threads(score_fold, folds, track))
+    return pd.concat(in_threads(test_fold, range(len(folds)), track), ignore_index=True)
+
+
+def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:
+    """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
+
+    `tested` is as `cross_validate` gives it.
+    """
+    table = pd.DataFrame(
+        scores(CROSS_VALIDATED, fold["true"].to_numpy(), fold["predicted"].to_numpy(), "cv_")
+        for _, fold in tested.groupby("fold")
+    )
     return table.mean().to_dict() | table.std(ddof=0).add_suffix("_std").to_dict()
 
 

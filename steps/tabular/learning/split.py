@@ -10,7 +10,6 @@ import pyarrow
 from errors import UserError
 
 MINIMUM = 10  # rows in each part: below that a score says nothing
-FOLDS = 5
 RANDOM, GROUP, TIME = "random", "group", "time"
 DISTINCT = "SELECT *, count(*) AS copies FROM rows GROUP BY ALL ORDER BY ALL NULLS LAST"
 
@@ -87,30 +86,34 @@ def row_ids(frame: pd.DataFrame) -> pd.Series:
     return pd.util.hash_pandas_object(frame, index=False)
 
 
-def folds(frame: pd.DataFrame, seed: int, way: str = RANDOM, by: str | None = None) -> list[tuple[Any, ...]]:
-    """Row numbers (train, test) of each cross-validation fold, which asks what the split asks.
+def folds(
+    frame: pd.DataFrame, count: int, seed: int, way: str = RANDOM, by: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Row numbers (train, test) of each of `count` cross-validation folds, which ask what the split asks.
 
-    Equal rows, and equal groups, share a fold. With `time`, each fold tests the sixth of the rows that follows the time
-    up to which it trains.
+    Equal rows, and equal groups, share a fold. With `time`, each fold tests what follows the time up to which it
+    trains: of `count` + 1 equal parts of the rows, the next. Raises UserError if there are too few for so many folds.
     """
     from sklearn.model_selection import GroupKFold
 
     if way == TIME:
-        return folds_in_time(frame[by])
+        return folds_in_time(frame[by], count)
     groups = row_ids(frame[[by]] if way == GROUP else frame)
-    if groups.nunique() < FOLDS:
+    if groups.nunique() < count:
         named = by if way == GROUP else "rows"
-        raise UserError(f"too few distinct {named} for {FOLDS}-fold cross-validation: {groups.nunique()}")
-    return list(GroupKFold(FOLDS, shuffle=True, random_state=seed).split(frame, groups=groups))
+        raise UserError(f"too few distinct {named} for {count}-fold cross-validation: {groups.nunique()}; lower cv")
+    return list(GroupKFold(count, shuffle=True, random_state=seed).split(frame, groups=groups))
 
 
-def folds_in_time(times: pd.Series) -> list[tuple[Any, ...]]:
+def folds_in_time(times: pd.Series, count: int) -> list[tuple[Any, ...]]:
     """Folds that train up to a time and test what follows it until the next; rows of one time stay together."""
-    cuts = times.quantile(np.arange(1, FOLDS + 2) / (FOLDS + 1), interpolation="lower").to_numpy()
+    cuts = times.quantile(np.arange(1, count + 2) / (count + 1), interpolation="lower").to_numpy()
     pairs = [
         (np.flatnonzero(times <= cut), np.flatnonzero((times > cut) & (times <= until)))
         for cut, until in pairwise(cuts)
     ]
     if min(len(rows) for pair in pairs for rows in pair) == 0:
-        raise UserError(f"too few distinct values of {times.name} for {FOLDS} folds in time: {times.nunique()}")
+        raise UserError(
+            f"too few distinct values of {times.name} for {count} folds in time: {times.nunique()}; lower cv"
+        )
     return pairs
