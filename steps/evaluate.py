@@ -24,8 +24,8 @@ from tabular.learning import digests
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-    from sklearn.compose import TransformedTargetRegressor
 
+    from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
 
 REPORT = "report.html"
@@ -43,8 +43,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
     training, test, terms = preprocess.read_parts(preprocessed)
-    with tracking.downloaded(upstream, "model/model.skops") as path:
-        estimator = estimators.load(path, model)
+    estimator = train.read_model(upstream)
     baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.learns_log(estimator), seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
@@ -75,7 +74,8 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         values.to_parquet(folder / "shap_values.parquet")
         pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
         again = lineage.command_line(STEP, parameters)
-        shown = parameters | {"learns": estimators.learned_target(estimator, terms.target)}
+        learns = estimators.learned_target(estimator, terms.target)
+        shown = parameters | {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
         addresses = {name: links.absolute(page) for name, page in pages.items()}
         html = model_report(shown, terms, metrics | others, tables, pictures, leak, lead, again, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
@@ -91,7 +91,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
 
 
 def drop_seen_rows(
-    estimator: "TransformedTargetRegressor", training: "DataFrame", test: "DataFrame", terms: "Contract"
+    estimator: "Estimator", training: "DataFrame", test: "DataFrame", terms: "Contract"
 ) -> "tuple[DataFrame, dict[str, float], str]":
     """The test rows that were not seen in training; what a score with the others would read (`leaked_…`); a warning.
 
@@ -116,22 +116,30 @@ def drop_seen_rows(
 
 
 def explain(
-    estimator: "TransformedTargetRegressor",
+    estimator: "Estimator",
     training: "DataFrame",
     features: "DataFrame",
     terms: "Contract",
     parameters: dict[str, Any],
 ) -> "tuple[DataFrame, dict[str, Figure]]":
-    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
-    from tabular.learning import estimators, shapley
+    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures.
+
+    Those of a blend are the weighted mean of those of its models: Shapley values are linear in what they explain.
+    """
+    from tabular.learning import blending, estimators, shapley
     from tabular.telling import plots
 
     model, seed = parameters["model"], parameters["seed"]
     sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
     background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
-    explainer = estimators.MODELS[model].explainer
-    values, base = shapley.explain(estimator, sample, background, explainer, seed, step.tracker(f"explaining {model}"))
-    colours = shapley.colour_values(estimator, sample)
+    shares, explained = [], []
+    for name, (share, part) in blending.parts_of(estimator, model).items():
+        explainer, track = estimators.MODELS[name].explainer, step.tracker(f"explaining {name}")
+        shares.append(share)
+        explained.append(shapley.explain(part, sample, background, explainer, seed, track))
+    values = sum(share * own for share, (own, _) in zip(shares, explained, strict=True))
+    base = sum(share * mean for share, (_, mean) in zip(shares, explained, strict=True))
+    colours = shapley.colour_values(part, sample)
     figures = {
         "shap.png": plots.importance(values, terms.target_label, f"{model}: what moves a prediction"),
         "shap_beeswarm.png": plots.beeswarm(

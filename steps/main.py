@@ -30,7 +30,7 @@ import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
 from runs.parameters import Parameter, mapping, nearest, resolved, several_of
-from tabular.learning.estimators import MODELS
+from tabular.learning.estimators import BLEND, MODELS
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table
 
@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
 EXAMPLE = "{rf: {n_estimators: 300}}"
 PARAMETERS = (
-    Parameter("models", "linear,knn,rf", f"comma-separated, of {', '.join(MODELS)}", several_of(MODELS)),
+    Parameter(
+        "models",
+        "linear,rf,boosting,blend",
+        f"comma-separated, of {', '.join((*MODELS, BLEND))}; {BLEND} combines the others",
+        several_of((*MODELS, BLEND)),
+    ),
     *preprocess.PARAMETERS,
     *(p for p in train.PARAMETERS if p.name not in ("model", "model_params")),
     MODEL_PARAMS,
@@ -68,8 +73,11 @@ def main(given: dict[str, Any]) -> None:
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
     trained, evaluated = {}, {}
-    for model in models:
-        chosen = parameters | {"model": model, "model_params": model_params.get(model, {})}
+    for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
+        own = model_params.get(model, {})
+        if model == BLEND and not own:
+            own = {other: model_params.get(other, {}) for other in models if other != BLEND}
+        chosen = parameters | {"model": model, "model_params": own}
         chosen["preprocess_run_id"] = preprocessed.info.run_id
         trained[model] = lineage.obtain(train.STEP, chosen)
         chosen["train_run_id"] = trained[model].info.run_id

@@ -7,7 +7,7 @@ Takes the parameters of preprocess too: without a preprocess_run_id, they say wh
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import environment
 
@@ -15,14 +15,26 @@ import mlflow
 from mlflow.entities import Run
 
 import preprocess
+from errors import UserError
 from runs import fingerprint, lineage, step, tracking
-from runs.parameters import Parameter, as_text, mapping, one_of, whole
+from runs.parameters import Parameter, as_text, mapping, nearest, one_of, whole
 from tabular.learning import digests
-from tabular.learning.estimators import ENCODERS, LOG_TARGET, MODELS
+from tabular.learning.estimators import BLEND, BLENDED, ENCODERS, LOG_TARGET, MODELS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from tabular.learning.estimators import Estimator
+    from tabular.reading.contract import Contract
 
 PARAMETERS = (
-    Parameter("model", "rf", f"one of {', '.join(MODELS)}", one_of(MODELS)),
-    Parameter("model_params", "null", "the estimator's own parameters, a YAML or JSON mapping", mapping),
+    Parameter("model", "rf", f"one of {', '.join((*MODELS, BLEND))}", one_of((*MODELS, BLEND))),
+    Parameter(
+        "model_params",
+        "null",
+        "the estimator's own parameters, a YAML or JSON mapping; of blend: the models that it combines, with theirs",
+        mapping,
+    ),
     Parameter("encoder", "target", f"of categorical columns: {', '.join(ENCODERS)}", one_of(ENCODERS)),
     Parameter(
         "log_target",
@@ -32,42 +44,30 @@ PARAMETERS = (
     ),
     Parameter("cv", "5", "folds of the cross-validation", whole(2)),
 )
-CROSS_VALIDATION = "cross_validation.parquet"
+MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 
 
 def train(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the fitted model with its training and cross-validated scores, and what the folds predicted."""
-    from tabular.learning import estimators, scoring, split
+    from tabular.learning import estimators, scoring
 
+    model = parameters["model"]
     rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]
-    estimator = estimators.build(
-        parameters["model"],
-        terms,
-        parameters["encoder"],
-        estimators.should_learn_log(parameters["log_target"], target),
-        parameters["seed"],
-        parameters["model_params"],
-    )
-    way = parameters["split"]
-    folds = split.folds(rows, parameters["cv"], parameters["seed"], way, preprocess.split_column(way, terms))
-    track = step.tracker(f"cross-validating {parameters['model']}")
-    with estimators.refusals(parameters["model"], parameters["model_params"]):
-        tested = scoring.cross_validate(estimator, features, target, folds, track)
-        estimators.fit(estimator, features, target)
-        predicted = estimators.predict(estimator, features)
+    estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
+    predicted = estimators.predict(estimator, features)
     learns = estimators.learned_target(estimator, terms.target)
-    logged_parameters = {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
-    mlflow.log_params(logged_parameters)
+    described = {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
+    mlflow.log_params(described)
     with tracking.artifacts() as folder:
         tested.to_parquet(folder / CROSS_VALIDATION)
     dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
     logged = mlflow.sklearn.log_model(
         estimator,
-        name=parameters["model"],
-        params={p.name: as_text(parameters[p.name]) for p in PARAMETERS} | logged_parameters,
+        name=model,
+        params={p.name: as_text(parameters[p.name]) for p in PARAMETERS} | described,
         serialization_format="skops",
-        skops_trusted_types=estimators.trusted_types(parameters["model"]),
+        skops_trusted_types=estimators.trusted_types(parts(parameters)),
         signature=mlflow.models.infer_signature(features, predicted),
         input_example=features.head(5),
         pip_requirements=[f"{name}=={version}" for name, version in fingerprint.packages(STEP.script).items()],
@@ -76,7 +76,69 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     mlflow.log_metrics(scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_"))
 
 
-PROOFS = {"model/model.skops": digests.model, CROSS_VALIDATION: digests.numbers}
+def fit(
+    parameters: dict[str, Any], upstream: Run, rows: "DataFrame", terms: "Contract"
+) -> "tuple[Estimator, DataFrame]":
+    """A model, fitted on all `rows`; and what it predicted of each fold after it was fitted on the others."""
+    from tabular.learning import estimators, scoring, split
+
+    model, model_params, way = parameters["model"], parameters["model_params"], parameters["split"]
+    features, target = rows[terms.features], rows[terms.target]
+    log_target = estimators.should_learn_log(parameters["log_target"], target)
+    seed = parameters["seed"]
+    estimator = estimators.build(model, terms, parameters["encoder"], log_target, seed, model_params)
+    folds = split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
+    with estimators.refusals(model, model_params):
+        tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
+        return estimators.fit(estimator, features, target), tested
+
+
+def fit_blend(
+    parameters: dict[str, Any], upstream: Run, rows: "DataFrame", terms: "Contract"
+) -> "tuple[Estimator, DataFrame]":
+    """As `fit`: a blend of models that runs of this step have fitted; they are found, or made under the active run."""
+    import pandas as pd
+
+    from tabular.learning import blending
+
+    models, tables = {}, {}
+    for model, model_params in parts(parameters).items():
+        own = {"model": model, "model_params": model_params, preprocess.STEP.run_id_parameter: upstream.info.run_id}
+        run = lineage.obtain(STEP, parameters | own)
+        models[model] = read_model(run)
+        with tracking.downloaded(run, CROSS_VALIDATION) as path:
+            tables[model] = pd.read_parquet(path)
+    tested, predicted = blending.tested_by_all(tables)
+    weights = blending.weights_of(predicted, tested["true"].to_numpy())
+    blend = blending.blend(models, weights, rows[terms.features], rows[terms.target])
+    return blend, blending.cross_validate(tested, predicted)
+
+
+def parts(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models that the chosen one is made of, with the parameters of each: itself, or those that it blends.
+
+    Raises UserError for parameters of a blend that do not map models to theirs.
+    """
+    model, given = parameters["model"], parameters["model_params"]
+    if model != BLEND:
+        return {model: given}
+    for part, own in given.items():
+        if part not in MODELS:
+            raise UserError(f"model_params={{{part}: …}}: no model to blend; {nearest(part, MODELS)}")
+        if not isinstance(own, dict):
+            raise UserError(f"model_params={{{part}: {own}}}: must map each model to its parameters, or to {{}}")
+    return given or {part: {} for part in BLENDED}
+
+
+def read_model(run: Run) -> "Estimator":
+    """The estimator that a run of this step has logged."""
+    from tabular.learning import estimators
+
+    with tracking.downloaded(run, MODEL) as path:
+        return estimators.load(path, parts(lineage.parameters_of(run)))
+
+
+PROOFS = {MODEL: digests.model, CROSS_VALIDATION: digests.numbers}
 STEP = lineage.Step("train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP, proofs=PROOFS)
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def fitted(rows, model="linear", encoder="target", log_target=True, **model_para
 def test_a_model_comes_back_from_its_file(rows, tmp_path, model, encoder, log_target):
     estimator = fitted(rows, model, encoder, log_target)
     skops.io.dump(estimator, tmp_path / "model.skops")
-    found = estimators.load(tmp_path / "model.skops", model)
+    found = estimators.load(tmp_path / "model.skops", [model])
     expected = estimators.predict(estimator, rows[TERMS.features])
     np.testing.assert_array_equal(estimators.predict(found, rows[TERMS.features]), expected)
 
@@ -59,7 +59,7 @@ def test_a_model_comes_back_from_its_file(rows, tmp_path, model, encoder, log_ta
 def test_a_file_with_other_types_is_refused(rows, tmp_path):
     skops.io.dump(fitted(rows, "rf"), tmp_path / "model.skops")
     with pytest.raises(UserError, match="types it should not"):
-        estimators.load(tmp_path / "model.skops", "linear")
+        estimators.load(tmp_path / "model.skops", ["linear"])
 
 
 @pytest.mark.parametrize("model", estimators.MODELS)
@@ -69,7 +69,7 @@ def test_a_hostile_file_is_refused(rows, tmp_path, model, hostile):
     estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
     skops.io.dump(estimator, tmp_path / "model.skops")
     with pytest.raises(UserError, match="types it should not"):
-        estimators.load(tmp_path / "model.skops", model)
+        estimators.load(tmp_path / "model.skops", [model])
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
@@ -107,7 +107,7 @@ def test_a_column_may_have_any_name(rows, tmp_path, name):
     estimator = estimators.build("linear", terms, "onehot", True, 0, {})
     estimators.fit(estimator, frame[terms.features], frame[name])
     skops.io.dump(estimator, tmp_path / "model.skops")
-    estimator = estimators.load(tmp_path / "model.skops", "linear")
+    estimator = estimators.load(tmp_path / "model.skops", ["linear"])
     sample = frame[terms.features].head(5)
     values, _ = shapley.explain(estimator, sample, sample, None, 0, lambda items, total: items)
     figures = [
@@ -154,7 +154,7 @@ def test_model_params_go_above_our_defaults(rows):
     assert estimators.regressor("rf", 7, {}).random_state == 7
 
 
-@pytest.mark.parametrize("model", ["rf", "knn"])
+@pytest.mark.parametrize("model", ["rf", "knn", "boosting"])
 def test_the_number_of_threads_changes_nothing(rows, model):
     from threadpoolctl import threadpool_limits
 
@@ -168,7 +168,15 @@ def test_the_number_of_threads_changes_nothing(rows, model):
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
 @pytest.mark.parametrize(
     ("model", "log_target", "tolerance"),
-    [("linear", True, 1e-9), ("linear", False, 1e-9), ("knn", False, 1e-9), ("rf", True, 1e-9), ("rf", False, 0.02)],
+    [
+        ("linear", True, 1e-9),
+        ("linear", False, 1e-9),
+        ("knn", False, 1e-9),
+        ("rf", True, 1e-9),
+        ("rf", False, 0.02),
+        ("boosting", True, 1e-9),
+        ("boosting", False, 0.02),
+    ],
 )
 def test_shapley_values_add_up(rows, model, encoder, log_target, tolerance):
     estimator, features = fitted(rows, model, encoder, log_target), rows[TERMS.features]

@@ -2,12 +2,12 @@
 
 import difflib
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from pydoc import locate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from errors import UserError
 from tabular.reading.contract import Contract
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
     from sklearn.base import BaseEstimator
     from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import VotingRegressor
+
+    Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
 
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
@@ -64,14 +67,32 @@ MODELS = {
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
     ),
+    # Many small steps, each of which sees a third of the columns and few leaves: benchmarks/models.py.
+    "boosting": Model(
+        "sklearn.ensemble.HistGradientBoostingRegressor",
+        "tree",
+        {
+            "learning_rate": 0.1,
+            "max_iter": 300,
+            "max_leaf_nodes": 12,
+            "min_samples_leaf": 10,
+            "max_features": 0.3,
+            "l2_regularization": 3.0,
+            "n_iter_no_change": 30,
+        },
+        ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+    ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
+BLEND = "blend"
+BLENDED = ("linear", "rf", "boosting")  # what a blend combines if it is not told
 TRUSTED = (
     "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.model_selection._split.KFold",
-)  # in the file of every model: parts of its encoders
+    "sklearn.utils._bunch.Bunch",
+)  # in the file of every model: parts of its encoders, and of a blend
 
 
 def build(
@@ -103,12 +124,18 @@ def should_learn_log(log_target: str, target: "Series") -> bool:
     return log_target == "true"
 
 
-def learns_log(estimator: "TransformedTargetRegressor") -> bool:
-    """Whether an estimator learns the logarithm of its target: by `logarithm`, or by a function, as older runs did."""
-    return (estimator.transformer or estimator.func) is not None
+def learns_log(estimator: "Estimator") -> bool:
+    """Whether an estimator learns the logarithm of its target: by `logarithm`, or by a function, as older runs did.
+
+    The models of a blend all do, or none.
+    """
+    from tabular.learning.blending import parts_of
+
+    _, part = next(iter(parts_of(estimator).values()))
+    return (part.transformer or part.func) is not None
 
 
-def learned_target(estimator: "TransformedTargetRegressor", target: str) -> str:
+def learned_target(estimator: "Estimator", target: str) -> str:
     """What an estimator learns, for people: `log(price)` or `price`."""
     return f"log({target})" if learns_log(estimator) else target
 
@@ -126,8 +153,16 @@ def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstim
     return kind(**seeded | MODELS[model].defaults | model_params)
 
 
-def parameters_of(estimator: "TransformedTargetRegressor", taken: Container[str]) -> dict[str, str]:
-    """All parameters of the regressor, by their own names; those in `taken` mean something else, and get a prefix."""
+def parameters_of(estimator: "Estimator", taken: Container[str]) -> dict[str, str]:
+    """All parameters of the regressor, by their own names; those in `taken` mean something else, and get a prefix.
+
+    Of a blend, its weights.
+    """
+    from tabular.learning.blending import parts_of
+
+    parts = parts_of(estimator)
+    if not hasattr(estimator, "regressor"):
+        return {"weights": ", ".join(f"{name} {share:.3f}" for name, (share, _) in parts.items())}
     parameters = estimator.regressor[-1].get_params()
     return {name if name not in taken else f"regress__{name}": str(value) for name, value in parameters.items()}
 
@@ -168,7 +203,7 @@ def refusals(model: str, model_params: dict[str, Any]) -> Iterator[None]:
         ) from error
 
 
-def predict(estimator: "TransformedTargetRegressor", features: "DataFrame") -> "ndarray":
+def predict(estimator: "Estimator", features: "DataFrame") -> "ndarray":
     """Predicted target of each row, in one BLAS thread: (rows,)."""
     from tabular.learning.threads import one_thread
 
@@ -176,8 +211,8 @@ def predict(estimator: "TransformedTargetRegressor", features: "DataFrame") -> "
         return estimator.predict(features)
 
 
-def load(path: Path, model: str) -> "TransformedTargetRegressor":
-    """The estimator in a skops file. Types beyond those that `model` is made of are refused, and no code runs.
+def load(path: Path, models: Iterable[str]) -> "Estimator":
+    """The estimator in a skops file. Types beyond those that `models` are made of are refused, and no code runs.
 
     The list is ours, not the file's: MLflow would trust the types that the logged model itself names.
     """
@@ -185,11 +220,12 @@ def load(path: Path, model: str) -> "TransformedTargetRegressor":
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=trusted_types(model))
+        return skops.io.load(path, trusted=trusted_types(models))
     except UntrustedTypesFoundException as error:
-        raise UserError(f"the model file of {model} holds types it should not: {error}; train again") from error
+        named = ", ".join(models)
+        raise UserError(f"the model file of {named} holds types it should not: {error}; train again") from error
 
 
-def trusted_types(model: str) -> list[str]:
-    """The types that the file of `model` may hold beyond those that skops trusts by itself."""
-    return [*TRUSTED, *MODELS[model].trusted]
+def trusted_types(models: Iterable[str]) -> list[str]:
+    """The types that the file of `models`, one or blended, may hold beyond those that skops trusts by itself."""
+    return list(dict.fromkeys([*TRUSTED, *(name for model in models for name in MODELS[model].trusted)]))

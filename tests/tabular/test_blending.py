@@ -1,0 +1,105 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import FunctionTransformer
+
+from errors import UserError
+from tabular.learning import blending, estimators, scoring
+from tabular.reading.columns import Column
+from tabular.reading.contract import Contract
+
+TERMS = Contract("price", {name: Column("numeric") for name in ("year", "rating", "price")})
+PARTS = ("linear", "rf", "boosting")
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(300, 2)), columns=["year", "rating"])
+    return frame.assign(price=np.exp(frame["year"] + np.sign(frame["rating"]) + random.normal(0, 0.2, 300)))
+
+
+@pytest.fixture(scope="module")
+def models(rows):
+    built = {model: estimators.build(model, TERMS, "target", True, 0, {}) for model in PARTS}
+    return {model: estimators.fit(own, rows[TERMS.features], rows["price"]) for model, own in built.items()}
+
+
+def test_weights_are_those_of_the_mixture():
+    random = np.random.default_rng(0)
+    predicted = random.uniform(0, 100, (500, 4))
+    np.testing.assert_allclose(blending.weights_of(predicted, predicted @ [0.5, 0, 0.3, 0.2]), [0.5, 0, 0.3, 0.2])
+
+
+def test_no_weight_is_negative_and_they_add_up():
+    random = np.random.default_rng(0)
+    true = random.normal(50, 10, 500)
+    predicted = np.column_stack([true + random.normal(0, 5, 500), -true])
+    np.testing.assert_array_equal(blending.weights_of(predicted, true), [1, 0])
+
+
+def test_the_best_is_alone_where_no_weight_helps():
+    true = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(blending.weights_of(np.column_stack([-9 * true, -true]), true), [0, 1])
+
+
+def test_a_fold_is_not_weighed_by_itself():
+    """In each fold another of two models is right, so weights from the fold itself would be right as well."""
+    tested = pd.DataFrame({"fold": [0, 0, 1, 1], "row": range(4), "true": [1.0, 2.0, 3.0, 4.0]})
+    predicted = np.array([[1.0, 9.0], [2.0, 9.0], [9.0, 3.0], [9.0, 4.0]])
+    blended = blending.cross_validate(tested, predicted)
+    assert blended.drop(columns="predicted").equals(tested)
+    assert (blended["predicted"] > 8).all()
+
+
+def test_noise_has_no_score_in_a_blend():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(300, 3)), columns=["year", "rating", "price"])
+    folds = list(KFold(5, shuffle=True, random_state=0).split(frame))
+    tables = {
+        model: scoring.cross_validate(
+            estimators.build(model, TERMS, "target", False, 0, {}),
+            frame[TERMS.features],
+            frame["price"],
+            folds,
+            lambda items, total: items,
+        )
+        for model in PARTS
+    }
+    found = scoring.cross_validated_scores(blending.cross_validate(*blending.tested_by_all(tables)))
+    assert found["cv_r2_score"] < 0.05
+
+
+def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, models):
+    found = blending.blend(models, np.array([0.25, 0, 0.75]), rows[TERMS.features], rows["price"] * 1000)
+    apart = {model: estimators.predict(own, rows[TERMS.features]) for model, own in models.items()}
+    expected = 0.25 * apart["linear"] + 0.75 * apart["boosting"]
+    np.testing.assert_allclose(estimators.predict(found, rows[TERMS.features]), expected, rtol=1e-12)
+    assert blending.parts_of(found) == {"linear": (0.25, models["linear"]), "boosting": (0.75, models["boosting"])}
+    assert blending.parts_of(models["rf"], "rf") == {"rf": (1.0, models["rf"])}
+    assert estimators.learns_log(found)
+    assert estimators.parameters_of(found, ()) == {"weights": "linear 0.250, boosting 0.750"}
+
+
+def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, tmp_path):
+    found = blending.blend(models, np.array([0.25, 0.25, 0.5]), rows[TERMS.features], rows["price"])
+    skops.io.dump(found, tmp_path / "model.skops")
+    read = estimators.load(tmp_path / "model.skops", PARTS)
+    expected = estimators.predict(found, rows[TERMS.features])
+    np.testing.assert_array_equal(estimators.predict(read, rows[TERMS.features]), expected)
+    with pytest.raises(UserError, match="model file of linear, rf holds types it should not"):
+        estimators.load(tmp_path / "model.skops", ["linear", "rf"])
+    hostile = estimators.build("linear", TERMS, "target", True, 0, {})
+    estimators.fit(hostile, rows[TERMS.features], rows["price"]).transformer_ = FunctionTransformer(
+        inverse_func=os.system
+    )
+    skops.io.dump(
+        blending.blend({"linear": hostile}, np.array([1.0]), rows[TERMS.features], rows["price"]),
+        tmp_path / "model.skops",
+    )
+    with pytest.raises(UserError, match="types it should not"):
+        estimators.load(tmp_path / "model.skops", PARTS)
