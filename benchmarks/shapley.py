@@ -19,7 +19,7 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from tabular.learning import encoders, estimators, shapley, split  # noqa: E402
+from tabular.learning import encoders, estimators, models, shapley, split  # noqa: E402
 from tabular.learning.threads import one_thread  # noqa: E402
 from tabular.reading import contract, tables  # noqa: E402
 
@@ -71,7 +71,7 @@ def main(data: str) -> None:
     for model in ("linear", "knn", "rf", "extra_trees"):
         estimator = estimators.build(model, terms, "target", True, 0, {})
         estimators.fit(estimator, training[terms.features], training[terms.target])
-        explainer = estimators.MODELS[model].explainer
+        explainer = models.MODELS[model].explainer
         with one_thread():
             truth, started = exact(estimator, rows, background), time.monotonic()
             sampled, _ = shapley.explain(estimator, rows, background, explainer, 0, lambda items, total: items)

@@ -126,7 +126,7 @@ def explain(
 
     Those of a blend are the weighted mean of those of its models: Shapley values are linear in what they explain.
     """
-    from tabular.learning import blending, estimators, shapley
+    from tabular.learning import blending, models, shapley
     from tabular.telling import plots
 
     model, seed = parameters["model"], parameters["seed"]
@@ -134,7 +134,7 @@ def explain(
     background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
     shares, explained = [], []
     for name, (share, part) in blending.parts_of(estimator, model).items():
-        explainer, track = estimators.MODELS[name].explainer, step.tracker(f"explaining {name}")
+        explainer, track = models.model_of(name).explainer, step.tracker(f"explaining {name}")
         shares.append(share)
         explained.append(shapley.explain(part, sample, background, explainer, seed, track))
     values = sum(share * own for share, (own, _) in zip(shares, explained, strict=True))
@@ -150,7 +150,9 @@ def explain(
 
 
 PROOFS = {"predictions.parquet": digests.numbers, "shap_values.parquet": digests.numbers}
-STEP = lineage.Step("evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, proofs=PROOFS)
+STEP = lineage.Step(
+    "evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, modules=train.modules, proofs=PROOFS
+)
 
 if __name__ == "__main__":
     step.run(STEP, __doc__)

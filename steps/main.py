@@ -29,8 +29,8 @@ import preprocess
 import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
-from runs.parameters import Parameter, mapping, nearest, resolved, several_of
-from tabular.learning.estimators import BLEND, MODELS
+from runs.parameters import Parameter, mapping, nearest, resolved, several
+from tabular.learning.models import BLEND
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table
 
@@ -43,8 +43,8 @@ PARAMETERS = (
     Parameter(
         "models",
         "linear,rf,boosting,blend",
-        f"comma-separated, of {', '.join((*MODELS, BLEND))}; {BLEND} combines the others",
-        several_of((*MODELS, BLEND)),
+        f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others",
+        several(train.model_name),
     ),
     *preprocess.PARAMETERS,
     *(p for p in train.PARAMETERS if p.name not in ("model", "model_params")),
@@ -154,7 +154,8 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, 
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", tracking.active_run().info.run_id)
     receipts = [lineage.receipt_of(runs[model]) for model in parameters["models"]]
     outcome = {"metrics": scores, "artifacts": {}}
-    lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome)
+    modules = {name for run in runs.values() for name in train.modules(lineage.parameters_of(run))}
+    lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome, modules)
     mlflow.set_tag("workflow.fingerprint", mark)
 
 

@@ -6,6 +6,7 @@
 Takes the parameters of preprocess too: without a preprocess_run_id, they say which run to find or make.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from errors import UserError
 from runs import fingerprint, lineage, step, tracking
 from runs.parameters import Parameter, as_text, mapping, nearest, one_of, whole
 from tabular.learning import digests
-from tabular.learning.estimators import BLEND, BLENDED, ENCODERS, LOG_TARGET, MODELS
+from tabular.learning.estimators import ENCODERS, LOG_TARGET
+from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,8 +29,16 @@ if TYPE_CHECKING:
     from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
 
+NAMES = (*MODELS, *OPTIONAL, BLEND)
+
+
+def model_name(text: str) -> str:
+    """The name of a model, or what may be an import path."""
+    return text if "." in text else one_of(NAMES)(text)
+
+
 PARAMETERS = (
-    Parameter("model", "rf", f"one of {', '.join((*MODELS, BLEND))}", one_of((*MODELS, BLEND))),
+    Parameter("model", "rf", f"one of {', '.join(NAMES)}, or a regressor's import path", model_name),
     Parameter(
         "model_params",
         "null",
@@ -49,7 +59,7 @@ MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 
 def train(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the fitted model with its training and cross-validated scores, and what the folds predicted."""
-    from tabular.learning import estimators, scoring
+    from tabular.learning import estimators, model_files, scoring
 
     model = parameters["model"]
     rows, _, terms = preprocess.read_parts(upstream)
@@ -64,13 +74,15 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
     logged = mlflow.sklearn.log_model(
         estimator,
-        name=model,
+        name=model.rpartition(".")[2],
         params={p.name: as_text(parameters[p.name]) for p in PARAMETERS} | described,
         serialization_format="skops",
-        skops_trusted_types=estimators.trusted_types(parts(parameters)),
+        skops_trusted_types=model_files.types_in(estimator, parts(parameters)),
         signature=mlflow.models.infer_signature(features, predicted),
         input_example=features.head(5),
-        pip_requirements=[f"{name}=={version}" for name, version in fingerprint.packages(STEP.script).items()],
+        pip_requirements=[
+            f"{name}=={version}" for name, version in fingerprint.packages(STEP.script, modules(parameters)).items()
+        ],
     )
     mlflow.log_metrics(scoring.cross_validated_scores(tested), model_id=logged.model_id, dataset=dataset)
     mlflow.log_metrics(scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_"))
@@ -86,7 +98,7 @@ def fit(
     features, target = rows[terms.features], rows[terms.target]
     log_target = estimators.should_learn_log(parameters["log_target"], target)
     seed = parameters["seed"]
-    estimator = estimators.build(model, terms, parameters["encoder"], log_target, seed, model_params)
+    estimator = estimators.build(model, terms, parameters["encoder"], log_target, seed, model_params, len(rows))
     folds = split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
     with estimators.refusals(model, model_params):
         tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
@@ -114,7 +126,7 @@ def fit_blend(
     return blend, blending.cross_validate(tested, predicted)
 
 
-def parts(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The models that the chosen one is made of, with the parameters of each: itself, or those that it blends.
 
     Raises UserError for parameters of a blend that do not map models to theirs.
@@ -123,23 +135,30 @@ def parts(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if model != BLEND:
         return {model: given}
     for part, own in given.items():
-        if part not in MODELS:
+        if part not in NAMES and "." not in part:
             raise UserError(f"model_params={{{part}: …}}: no model to blend; {nearest(part, MODELS)}")
         if not isinstance(own, dict):
             raise UserError(f"model_params={{{part}: {own}}}: must map each model to its parameters, or to {{}}")
     return given or {part: {} for part in BLENDED}
 
 
+def modules(parameters: Mapping[str, Any]) -> set[str]:
+    """The packages that the chosen models come from."""
+    return {model_of(part).path.partition(".")[0] for part in parts(parameters)}
+
+
 def read_model(run: Run) -> "Estimator":
     """The estimator that a run of this step has logged."""
-    from tabular.learning import estimators
+    from tabular.learning import model_files
 
     with tracking.downloaded(run, MODEL) as path:
-        return estimators.load(path, parts(lineage.parameters_of(run)))
+        return model_files.load(path, parts(lineage.parameters_of(run)))
 
 
 PROOFS = {MODEL: digests.model, CROSS_VALIDATION: digests.numbers}
-STEP = lineage.Step("train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP, proofs=PROOFS)
+STEP = lineage.Step(
+    "train", Path(__file__), PARAMETERS, train, upstream=preprocess.STEP, modules=modules, proofs=PROOFS
+)
 
 if __name__ == "__main__":
     step.run(STEP, __doc__)

@@ -221,13 +221,13 @@ def test_a_swapped_model(recorded, reproduced, swapped):
 
 def test_a_line_of_code(recorded, tmp_path):
     head = git(recorded.project, "rev-parse", "HEAD")
-    module = recorded.project / "steps/tabular/learning/estimators.py"
+    module = recorded.project / "steps/tabular/learning/models.py"
     module.write_text(module.read_text().replace('"sklearn.linear_model.Ridge"', '"sklearn.linear_model.Lasso"'))
     other = commit(recorded.project)
     git(recorded.project, "reset", "--quiet", "--hard", head)
     line = verdict(reproduce(recorded, edited(recorded, tmp_path / "receipt.json", "code", "commit", value=other)))
     assert "did not come out again" in line
-    assert "code: tabular/learning/estimators.py" in line
+    assert "code: tabular/learning/models.py" in line
 
 
 def test_uncommitted_changes_are_part_of_the_receipt(recorded):

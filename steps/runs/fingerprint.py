@@ -50,15 +50,15 @@ def sources(script: Path) -> dict[str, str]:
     return {name: file_digest(file) for name, file in sorted(files.items())}
 
 
-def packages(script: Path) -> dict[str, str]:
-    """Exact versions of the distributions that `script` imports, with all that these require."""
+def packages(script: Path, modules: Iterable[str] = ()) -> dict[str, str]:
+    """Exact versions of the distributions that `script` imports, and of those of `modules`, with all they require."""
     _, names = imports(script)
-    return with_requirements([provider(name) for name in names], ALONE)
+    return with_requirements([provider(name) for name in {*names, *modules}], ALONE)
 
 
-def supporting_packages(script: Path) -> dict[str, str]:
+def supporting_packages(script: Path, modules: Iterable[str] = ()) -> dict[str, str]:
     """Exact versions of what else must be installed to run `script`, though no number rests on it."""
-    known = packages(script)
+    known = packages(script, modules)
     every = with_requirements(list(known), set())
     return {name: version for name, version in every.items() if name not in known}
 
@@ -134,10 +134,17 @@ def digest(parts: Mapping[str, Any] | Iterable[Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def fingerprint(step: str, script: Path, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+def fingerprint(
+    step: str,
+    script: Path,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    modules: Iterable[str] = (),
+) -> str:
     """Digest of all that decides the result of `step`.
 
-    `inputs` holds the digests of the data the step reads: of files, or its upstream run's fingerprint.
+    `inputs` holds the digests of the data the step reads: of files, or its upstream run's fingerprint. `modules` are
+    those that it imports because a parameter says so.
     """
     return digest(
         {
@@ -145,7 +152,7 @@ def fingerprint(step: str, script: Path, parameters: Mapping[str, Any], inputs: 
             "parameters": dict(parameters),
             "inputs": dict(inputs),
             "sources": sources(script),
-            "packages": packages(script),
+            "packages": packages(script, modules),
             "python": platform.python_version(),
         }
     )

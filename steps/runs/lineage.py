@@ -53,6 +53,7 @@ class Step:
     work: Callable[..., None]  # called inside the step's run with (parameters, upstream run, if any)
     upstream: "Step | None" = None
     inputs: Callable[[Mapping[str, Any]], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
+    modules: Callable[[Mapping[str, Any]], Iterable[str]] = lambda parameters: ()  # imported because they say so
     proofs: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)  # of artifacts, by path
 
     @property
@@ -78,7 +79,7 @@ class Step:
         if upstream is not None:
             digests["upstream"] = upstream.data.tags["workflow.fingerprint"]
         deciding = {p.name: parameters[p.name] for p in self.parameters if p.decides}
-        return fingerprint.fingerprint(self.name, self.script, deciding, digests)
+        return fingerprint.fingerprint(self.name, self.script, deciding, digests, self.modules(parameters))
 
 
 def parameters_of(run: Run) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
     outcome = outcome_of(mlflow.get_run(active_run().info.run_id), step.proofs)
     logged = {name: log_input(given) for name, given in inputs.items()}
-    log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome)
+    log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome, step.modules(parameters))
     mlflow.set_tag("workflow.fingerprint", mark)
 
 
@@ -204,6 +205,7 @@ def log_receipt(
     inputs: dict[str, dict[str, Any]],
     earlier: Iterable[dict[str, Any]],
     outcome: dict[str, dict[str, Any]],
+    modules: Iterable[str] = (),
 ) -> None:
     """Log the receipt of the active run, with those of `earlier` runs in it; and the uncommitted changes."""
     sources = fingerprint.sources(script)
@@ -223,7 +225,7 @@ def log_receipt(
         {name: value for name, value in parameters.items() if name not in inputs},
         inputs,
         code | {"files": sources},
-        receipt.environment(script),
+        receipt.environment(script, modules),
         outcomes | {label: outcome},
         runs | {label: active_run().info.run_id},
     )

@@ -102,13 +102,13 @@ def or_auto(convert: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: text if text == AUTO else convert(text)
 
 
-def several_of(options: Iterable[str]) -> Callable[[str], list[str]]:
-    """A converter that takes a comma-separated list of `options`, each at most once."""
+def several(convert: Callable[[str], str]) -> Callable[[str], list[str]]:
+    """A converter that takes a comma-separated list of what `convert` takes, each at most once."""
 
     def choose(text: str) -> list[str]:
-        chosen = [one_of(options)(name.strip()) for name in text.split(",") if name.strip()]
+        chosen = [convert(name.strip()) for name in text.split(",") if name.strip()]
         if not chosen:
-            raise ValueError(f"name at least one of {', '.join(options)}")
+            raise ValueError("name at least one")
         return list(dict.fromkeys(chosen))
 
     return choose

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,12 @@ def short_text(file: Path) -> str | None:
         return None
 
 
-def environment(script: Path) -> dict[str, Any]:
-    """What `script` runs in: Python, packages, platform, threads."""
+def environment(script: Path, modules: Iterable[str] = ()) -> dict[str, Any]:
+    """What `script` runs in: Python, packages (those of `modules` too), platform, threads."""
     return {
         "python": platform.python_version(),
-        "packages": fingerprint.packages(script),
-        "supporting": fingerprint.supporting_packages(script),
+        "packages": fingerprint.packages(script, modules),
+        "supporting": fingerprint.supporting_packages(script, modules),
         "platform": {
             "system": platform.system(),
             "machine": platform.machine(),

@@ -140,7 +140,7 @@ def wait_for_receipt(process: subprocess.Popen[str], document: Mapping[str, Any]
         raise UserError(f"{document['step']} at commit {document['code']['commit']} failed: {said[-1]}; see output.txt")
     client = mlflow.MlflowClient(tracking_uri=store)
     query = f"tags.`workflow.step` = '{document['step']}' and attributes.status = 'FINISHED'"
-    run = client.search_runs(["0"], query, max_results=1)[0]
+    run = next(run for run in client.search_runs(["0"], query) if "mlflow.parentRunId" not in run.data.tags)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(client.download_artifacts(run.info.run_id, receipt.FILE, folder))
         return receipt.read(path.read_text(encoding="utf-8"), "the reproduced receipt")

@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
-from tabular.learning import blending, estimators, scoring
+from tabular.learning import blending, estimators, model_files, scoring
 from tabular.reading.columns import Column
 from tabular.reading.contract import Contract
 
@@ -88,11 +88,11 @@ def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, 
 def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, tmp_path):
     found = blending.blend(models, np.array([0.25, 0.25, 0.5]), rows[TERMS.features], rows["price"])
     skops.io.dump(found, tmp_path / "model.skops")
-    read = estimators.load(tmp_path / "model.skops", PARTS)
+    read = model_files.load(tmp_path / "model.skops", PARTS)
     expected = estimators.predict(found, rows[TERMS.features])
     np.testing.assert_array_equal(estimators.predict(read, rows[TERMS.features]), expected)
     with pytest.raises(UserError, match="model file of linear, rf holds types it should not"):
-        estimators.load(tmp_path / "model.skops", ["linear", "rf"])
+        model_files.load(tmp_path / "model.skops", ["linear", "rf"])
     hostile = estimators.build("linear", TERMS, "target", True, 0, {})
     estimators.fit(hostile, rows[TERMS.features], rows["price"]).transformer_ = FunctionTransformer(
         inverse_func=os.system
@@ -102,4 +102,4 @@ def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, 
         tmp_path / "model.skops",
     )
     with pytest.raises(UserError, match="types it should not"):
-        estimators.load(tmp_path / "model.skops", PARTS)
+        model_files.load(tmp_path / "model.skops", PARTS)

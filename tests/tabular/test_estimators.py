@@ -10,7 +10,7 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
-from tabular.learning import encoders, estimators, shapley
+from tabular.learning import encoders, estimators, model_files, models, shapley
 from tabular.reading.columns import Column
 from tabular.reading.contract import Contract
 from tabular.telling import plots
@@ -45,13 +45,13 @@ def fitted(rows, model="linear", encoder="target", log_target=True, **model_para
     return estimators.fit(estimator, rows[TERMS.features], rows["price"])
 
 
-@pytest.mark.parametrize("model", estimators.MODELS)
+@pytest.mark.parametrize("model", models.MODELS)
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
 @pytest.mark.parametrize("log_target", [True, False])
 def test_a_model_comes_back_from_its_file(rows, tmp_path, model, encoder, log_target):
     estimator = fitted(rows, model, encoder, log_target)
     skops.io.dump(estimator, tmp_path / "model.skops")
-    found = estimators.load(tmp_path / "model.skops", [model])
+    found = model_files.load(tmp_path / "model.skops", [model])
     expected = estimators.predict(estimator, rows[TERMS.features])
     np.testing.assert_array_equal(estimators.predict(found, rows[TERMS.features]), expected)
 
@@ -59,17 +59,17 @@ def test_a_model_comes_back_from_its_file(rows, tmp_path, model, encoder, log_ta
 def test_a_file_with_other_types_is_refused(rows, tmp_path):
     skops.io.dump(fitted(rows, "rf"), tmp_path / "model.skops")
     with pytest.raises(UserError, match="types it should not"):
-        estimators.load(tmp_path / "model.skops", ["linear"])
+        model_files.load(tmp_path / "model.skops", ["linear"])
 
 
-@pytest.mark.parametrize("model", estimators.MODELS)
+@pytest.mark.parametrize("model", models.MODELS)
 @pytest.mark.parametrize("hostile", [os.system, eval, functools.partial(os.system, "true"), np.load])
 def test_a_hostile_file_is_refused(rows, tmp_path, model, hostile):
     estimator = fitted(rows, model, log_target=False)
     estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
     skops.io.dump(estimator, tmp_path / "model.skops")
     with pytest.raises(UserError, match="types it should not"):
-        estimators.load(tmp_path / "model.skops", [model])
+        model_files.load(tmp_path / "model.skops", [model])
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
@@ -107,7 +107,7 @@ def test_a_column_may_have_any_name(rows, tmp_path, name):
     estimator = estimators.build("linear", terms, "onehot", True, 0, {})
     estimators.fit(estimator, frame[terms.features], frame[name])
     skops.io.dump(estimator, tmp_path / "model.skops")
-    estimator = estimators.load(tmp_path / "model.skops", ["linear"])
+    estimator = model_files.load(tmp_path / "model.skops", ["linear"])
     sample = frame[terms.features].head(5)
     values, _ = shapley.explain(estimator, sample, sample, None, 0, lambda items, total: items)
     figures = [
@@ -147,11 +147,11 @@ def test_the_regressor_tells_its_parameters():
 
 
 def test_model_params_go_above_our_defaults(rows):
-    assert estimators.regressor("extra_trees", 7, {"min_samples_split": 9}).get_params() == {
-        **estimators.regressor("extra_trees", 7, {}).get_params(),
+    assert models.regressor("extra_trees", 7, {"min_samples_split": 9}).get_params() == {
+        **models.regressor("extra_trees", 7, {}).get_params(),
         "min_samples_split": 9,
     }
-    assert estimators.regressor("rf", 7, {}).random_state == 7
+    assert models.regressor("rf", 7, {}).random_state == 7
 
 
 @pytest.mark.parametrize("model", ["rf", "knn", "boosting"])
@@ -180,7 +180,7 @@ def test_the_number_of_threads_changes_nothing(rows, model):
 )
 def test_shapley_values_add_up(rows, model, encoder, log_target, tolerance):
     estimator, features = fitted(rows, model, encoder, log_target), rows[TERMS.features]
-    explainer = estimators.MODELS[model].explainer
+    explainer = models.MODELS[model].explainer
     values, base = shapley.explain(estimator, features.head(5), features, explainer, 0, lambda items, total: items)
     predicted = estimators.predict(estimator, features.head(5))
     assert list(values.columns) == TERMS.features

@@ -1,107 +1,39 @@
-"""The models: one scikit-learn estimator each, from the raw columns of a row to its price."""
+"""Estimators: each a model and what it needs around it, from the raw columns of a row to its price."""
 
-import difflib
 import json
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from pydoc import locate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from errors import UserError
+from tabular.learning.models import MODELS, model_of, regressor
 from tabular.reading.contract import Contract
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import DataFrame, Series
-    from sklearn.base import BaseEstimator
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import VotingRegressor
 
     Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
-
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
-
-    One that could run away with a number far from all that it has learned from gets its numbers `bounded`; one that
-    compares distances gets them `on_grid`: see `column_encoders`.
-    """
-
-    path: str
-    explainer: str | None = None
-    defaults: dict[str, Any] = field(default_factory=dict)
-    trusted: tuple[str, ...] = ()
-    bounded: bool = False
-    on_grid: bool = False
-
-
-# Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
-MODELS = {
-    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
-    # columns would stop while the digits that it has left to find still hang on the rounding of those before.
-    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, ("functools.partial",), bounded=True),
-    "knn": Model(
-        "sklearn.neighbors.KNeighborsRegressor",
-        trusted=(
-            "functools.partial",
-            "scipy.sparse._csr.csr_matrix",
-            "sklearn.metrics._dist_metrics.EuclideanDistance64",
-            "sklearn.metrics._dist_metrics.ManhattanDistance64",
-            "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-            "sklearn.neighbors._ball_tree.BallTree",
-            "sklearn.neighbors._kd_tree.KDTree",
-        ),
-        bounded=True,
-        on_grid=True,
-    ),
-    "rf": Model("sklearn.ensemble.RandomForestRegressor", "tree", {"n_jobs": 1}, ("sklearn.tree._tree.Tree",)),
-    "extra_trees": Model(
-        "sklearn.ensemble.ExtraTreesRegressor",
-        "tree",
-        {"n_jobs": 1, "min_samples_split": 4},
-        ("sklearn.tree._tree.Tree",),
-    ),
-    # Many small steps, each of which sees a third of the columns and few leaves: benchmarks/models.py.
-    "boosting": Model(
-        "sklearn.ensemble.HistGradientBoostingRegressor",
-        "tree",
-        {
-            "learning_rate": 0.1,
-            "max_iter": 300,
-            "max_leaf_nodes": 12,
-            "min_samples_leaf": 10,
-            "max_features": 0.3,
-            "l2_regularization": 3.0,
-            "n_iter_no_change": 30,
-        },
-        ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
-    ),
-    "dummy": Model("sklearn.dummy.DummyRegressor"),
-}
-BLEND = "blend"
-BLENDED = ("linear", "rf", "boosting")  # what a blend combines if it is not told
-TRUSTED = (
-    "numpy.dtype",
-    "scipy._lib.array_api_compat.numpy._aliases.asarray",
-    "scipy.interpolate._bsplines.BSpline",
-    "sklearn.model_selection._split.KFold",
-    "sklearn.utils._bunch.Bunch",
-)  # in the file of every model: parts of its encoders, and of a blend
-
-
 def build(
-    model: str, contract: Contract, encoder: str, log_target: bool, seed: int, model_params: dict[str, Any]
+    model: str,
+    contract: Contract,
+    encoder: str,
+    log_target: bool,
+    seed: int,
+    model_params: dict[str, Any],
+    rows: int = 0,
 ) -> "TransformedTargetRegressor":
     """An unfitted estimator from the features of `contract` to its target.
 
-    `regressor` is a pipeline of two steps, `encode` and `regress`; it learns log(target) if `log_target`.
-    Raises UserError for a parameter that the model does not have.
+    `regressor` is a pipeline of two steps, `encode` and `regress`; it learns log(target) if `log_target`, and its cost
+    is limited if it is to learn from many `rows`. Raises UserError for a parameter that the model does not have, and
+    for an import path that leads to no regressor.
     """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
@@ -109,8 +41,8 @@ def build(
     from tabular.learning.encoders import column_encoders
     from tabular.learning.rounding import logarithm
 
-    encode = column_encoders(contract, encoder, seed, MODELS[model].bounded, MODELS[model].on_grid)
-    steps = [("encode", encode), ("regress", regressor(model, seed, model_params))]
+    encode = column_encoders(contract, encoder, seed, model_of(model).bounded, model_of(model).on_grid)
+    steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows))]
     return TransformedTargetRegressor(Pipeline(steps), transformer=logarithm() if log_target else None)
 
 
@@ -138,19 +70,6 @@ def learns_log(estimator: "Estimator") -> bool:
 def learned_target(estimator: "Estimator", target: str) -> str:
     """What an estimator learns, for people: `log(price)` or `price`."""
     return f"log({target})" if learns_log(estimator) else target
-
-
-def regressor(model: str, seed: int, model_params: dict[str, Any]) -> "BaseEstimator":
-    """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both."""
-    kind: Any = locate(MODELS[model].path)
-    names = kind().get_params()
-    for name in model_params:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
-            raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
-    seeded = {"random_state": seed} if "random_state" in names else {}
-    return kind(**seeded | MODELS[model].defaults | model_params)
 
 
 def parameters_of(estimator: "Estimator", taken: Container[str]) -> dict[str, str]:
@@ -192,11 +111,11 @@ def fit(
 
 @contextmanager
 def refusals(model: str, model_params: dict[str, Any]) -> Iterator[None]:
-    """A context in which an error of scikit-learn is a UserError if the user chose parameters of the model."""
+    """A context in which an error of scikit-learn is a UserError if the user chose parameters, or another regressor."""
     try:
         yield
     except (ValueError, TypeError, OverflowError) as error:
-        if not model_params:
+        if not model_params and model in MODELS:
             raise
         raise UserError(
             f"model_params={json.dumps(model_params)}: {model} refuses: {' '.join(str(error).split())}"
@@ -209,23 +128,3 @@ def predict(estimator: "Estimator", features: "DataFrame") -> "ndarray":
 
     with one_thread():
         return estimator.predict(features)
-
-
-def load(path: Path, models: Iterable[str]) -> "Estimator":
-    """The estimator in a skops file. Types beyond those that `models` are made of are refused, and no code runs.
-
-    The list is ours, not the file's: MLflow would trust the types that the logged model itself names.
-    """
-    import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    try:
-        return skops.io.load(path, trusted=trusted_types(models))
-    except UntrustedTypesFoundException as error:
-        named = ", ".join(models)
-        raise UserError(f"the model file of {named} holds types it should not: {error}; train again") from error
-
-
-def trusted_types(models: Iterable[str]) -> list[str]:
-    """The types that the file of `models`, one or blended, may hold beyond those that skops trusts by itself."""
-    return list(dict.fromkeys([*TRUSTED, *(name for model in models for name in MODELS[model].trusted)]))

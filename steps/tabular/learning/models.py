@@ -1,0 +1,173 @@
+"""The models that there are: a regressor each, by its name here or by its import path."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pydoc import ErrorDuringImport, locate
+from typing import TYPE_CHECKING, Any
+
+from errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+@dataclass(frozen=True)
+class Model:
+    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
+
+    One that could run away with a number far from all that it has learned from gets its numbers `bounded`; one that
+    compares distances gets them `on_grid`: see `column_encoders`. `limits` are the parameters that keep its cost from
+    growing with the number of rows.
+    """
+
+    path: str
+    explainer: str | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+    bounded: bool = False
+    on_grid: bool = False
+    limits: Callable[[int], dict[str, Any]] = lambda rows: {}
+
+
+def forest_limits(rows: int) -> dict[str, Any]:
+    """Of a tree: leaves, so that a hundred make no more than 100 MB; and rows, of which more take their time only."""
+    leaves = {"max_leaf_nodes": 6_000} if rows > 10_000 else {}
+    return leaves | ({"bootstrap": True, "max_samples": 50_000 / rows} if rows > 50_000 else {})
+
+
+def sample_limits(rows: int) -> dict[str, Any]:
+    """The share of the rows that a model remembers which compares each row with all that it remembers."""
+    return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
+
+
+# Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
+MODELS = {
+    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
+    # columns would stop while the digits that it has left to find still hang on the rounding of those before.
+    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, bounded=True),
+    "knn": Model(
+        "sklearn.neighbors.KNeighborsRegressor",
+        trusted=(
+            "scipy.sparse._csr.csr_matrix",
+            "sklearn.metrics._dist_metrics.EuclideanDistance64",
+            "sklearn.metrics._dist_metrics.ManhattanDistance64",
+            "sklearn.metrics._dist_metrics.MinkowskiDistance64",
+            "sklearn.neighbors._ball_tree.BallTree",
+            "sklearn.neighbors._kd_tree.KDTree",
+        ),
+        bounded=True,
+        on_grid=True,
+        limits=sample_limits,
+    ),
+    "rf": Model(
+        "sklearn.ensemble.RandomForestRegressor",
+        "tree",
+        {"n_jobs": 1},
+        ("sklearn.tree._tree.Tree",),
+        limits=forest_limits,
+    ),
+    "extra_trees": Model(
+        "sklearn.ensemble.ExtraTreesRegressor",
+        "tree",
+        {"n_jobs": 1, "min_samples_split": 4},
+        ("sklearn.tree._tree.Tree",),
+        limits=forest_limits,
+    ),
+    # Many small steps, each of which sees a third of the columns and few leaves: benchmarks/models.py.
+    "boosting": Model(
+        "sklearn.ensemble.HistGradientBoostingRegressor",
+        "tree",
+        {
+            "learning_rate": 0.1,
+            "max_iter": 300,
+            "max_leaf_nodes": 12,
+            "min_samples_leaf": 10,
+            "max_features": 0.3,
+            "l2_regularization": 3.0,
+            "n_iter_no_change": 30,
+        },
+        ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+    ),
+    "dummy": Model("sklearn.dummy.DummyRegressor"),
+}
+OPTIONAL = {  # of packages that the user installs
+    "lightgbm": Model(
+        "lightgbm.LGBMRegressor",
+        "tree",
+        {"n_jobs": 1, "verbose": -1},
+        ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMRegressor"),
+    ),
+    "xgboost": Model(
+        "xgboost.XGBRegressor", "tree", {"n_jobs": 1}, ("xgboost.core.Booster", "xgboost.sklearn.XGBRegressor")
+    ),
+    "catboost": Model(
+        "catboost.CatBoostRegressor",
+        "tree",
+        {"thread_count": 1, "verbose": False, "allow_writing_files": False},
+        ("catboost.core.CatBoostRegressor",),
+    ),
+}
+BLEND = "blend"
+BLENDED = ("linear", "rf", "boosting")  # what a blend combines if it is not told
+
+
+def model_of(name: str) -> Model:
+    """The model of that name, or the one that has it for its import path."""
+    return MODELS.get(name) or OPTIONAL.get(name) or Model(name, bounded=True)
+
+
+def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0) -> "BaseEstimator":
+    """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both.
+
+    If it is to learn from more `rows` than it can bear, it is limited.
+    """
+    kind = regressor_class(model)
+    names = [name for name, taken in inspect.signature(kind).parameters.items() if taken.kind != taken.VAR_KEYWORD]
+    for name in model_params:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
+            raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
+    seeded = {"random_state": seed} if "random_state" in names else {}
+    limits = model_of(model).limits(rows)
+    try:
+        made = kind(
+            **seeded
+            | model_of(model).defaults
+            | {name: limits[name] for name in limits if name in names}
+            | model_params
+        )
+    except TypeError as error:
+        raise UserError(f"model={model}: {error}; give it in model_params") from error
+    return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
+
+
+def regressor_class(model: str) -> Any:
+    """The class of a model. Raises UserError if there is none, or if it is no regressor of scikit-learn's kind."""
+    from sklearn.base import RegressorMixin
+
+    path = model_of(model).path
+    package = path.partition(".")[0]
+    if find_spec(package) is None:
+        raise UserError(f"model={model}: needs the package {package}, which is not installed; pip install {package}")
+    try:
+        kind: Any = locate(path)
+    except ErrorDuringImport as error:
+        raise UserError(f"model={model}: cannot be imported: {error.value}") from error
+    if kind is None:
+        raise UserError(f"model={model}: there is no {path} in what is installed of {package}; check the import path")
+    if not isinstance(kind, type) or not (
+        issubclass(kind, RegressorMixin) or getattr(kind, "_estimator_type", "") == "regressor"
+    ):
+        raise UserError(f"model={model}: not a scikit-learn regressor; name a class that is, like sklearn.svm.SVR")
+    return kind
+
+
+def sampled(regressor: "BaseEstimator", seed: int, max_samples: float) -> "BaseEstimator":
+    """A regressor that learns from a share of the rows."""
+    from sklearn.ensemble import BaggingRegressor
+
+    return BaggingRegressor(regressor, 1, max_samples=max_samples, bootstrap=False, random_state=seed)
