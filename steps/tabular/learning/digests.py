@@ -79,7 +79,8 @@ def model(path: Path) -> dict[str, Any]:
     """SHA-256 of what a skops file holds, and of its structure, which is all but the floats; and a sample of these.
 
     Two models of one structure have the same parameters, trees and neighbours. A skops file itself holds time stamps
-    and memory addresses: objects are named by their order of appearance. Raises UserError for another file.
+    and memory addresses: objects are named by their order of appearance. Between the fields of an array it holds what
+    was in memory by chance: these bytes do not count. Raises UserError for another file.
     """
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path.name}: not a skops file")
@@ -94,8 +95,8 @@ def model(path: Path) -> dict[str, Any]:
         others = {renamed(name): name for name in file.namelist() if name != "schema.json"}
         for alias in sorted(others, key=lambda alias: (len(alias), alias)):
             data = file.read(others[alias])
-            content.update(alias.encode() + data)
             for part in arrays_in(alias, data):
+                content.update(f"{alias} {part.dtype.str} {part.shape}".encode() + part.tobytes())
                 if part.dtype.kind == "f":
                     floats.append(part)
                 else:
