@@ -122,8 +122,7 @@ def fit_blend(
             tables[model] = pd.read_parquet(path)
     tested, predicted = blending.tested_by_all(tables)
     weights = blending.weights_of(predicted, tested["true"].to_numpy())
-    blend = blending.blend(models, weights, rows[terms.features], rows[terms.target])
-    return blend, blending.cross_validate(tested, predicted)
+    return blending.blend(models, weights), blending.cross_validate(tested, predicted)
 
 
 def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

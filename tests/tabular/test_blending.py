@@ -75,7 +75,7 @@ def test_noise_has_no_score_in_a_blend():
 
 
 def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, models):
-    found = blending.blend(models, np.array([0.25, 0, 0.75]), rows[TERMS.features], rows["price"] * 1000)
+    found = blending.blend(models, np.array([0.25, 0, 0.75]))
     apart = {model: estimators.predict(own, rows[TERMS.features]) for model, own in models.items()}
     expected = 0.25 * apart["linear"] + 0.75 * apart["boosting"]
     np.testing.assert_allclose(estimators.predict(found, rows[TERMS.features]), expected, rtol=1e-12)
@@ -86,7 +86,7 @@ def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, 
 
 
 def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, tmp_path):
-    found = blending.blend(models, np.array([0.25, 0.25, 0.5]), rows[TERMS.features], rows["price"])
+    found = blending.blend(models, np.array([0.25, 0.25, 0.5]))
     skops.io.dump(found, tmp_path / "model.skops")
     read = model_files.load(tmp_path / "model.skops", PARTS)
     expected = estimators.predict(found, rows[TERMS.features])
@@ -98,7 +98,7 @@ def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, 
         inverse_func=os.system
     )
     skops.io.dump(
-        blending.blend({"linear": hostile}, np.array([1.0]), rows[TERMS.features], rows["price"]),
+        blending.blend({"linear": hostile}, np.array([1.0])),
         tmp_path / "model.skops",
     )
     with pytest.raises(UserError, match="types it should not"):

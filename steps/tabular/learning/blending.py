@@ -7,7 +7,6 @@ import pandas as pd
 from scipy.optimize import nnls
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingRegressor
-from sklearn.frozen import FrozenEstimator
 
 DECIMALS = 3  # of a weight: no score hangs on more
 
@@ -53,23 +52,22 @@ def cross_validate(tested: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
     return tested.assign(predicted=blended)
 
 
-def blend(
-    models: Mapping[str, TransformedTargetRegressor], weights: np.ndarray, features: pd.DataFrame, target: pd.Series
-) -> VotingRegressor:
+def blend(models: Mapping[str, TransformedTargetRegressor], weights: np.ndarray) -> VotingRegressor:
     """The weighted mean of fitted `models`, less those that weigh nothing. They are not fitted again."""
-    kept = {name: (model, weight) for (name, model), weight in zip(models.items(), weights, strict=True) if weight}
-    voters = [(name, FrozenEstimator(model)) for name, (model, _) in kept.items()]
-    return VotingRegressor(voters, weights=[float(weight) for _, weight in kept.values()]).fit(features, target)
+    kept = {name: float(weight) for name, weight in zip(models, weights, strict=True) if weight}
+    voting = VotingRegressor([(name, None) for name in kept], weights=list(kept.values()))
+    voting.estimators_ = [models[name] for name in kept]  # `fit` would keep each three times, and so would the file
+    return voting
 
 
 def parts_of(
     estimator: TransformedTargetRegressor | VotingRegressor, model: str = ""
 ) -> dict[str, tuple[float, TransformedTargetRegressor]]:
-    """The models of a fitted blend, by name, with their shares of it; of another estimator, itself as `model`."""
+    """The models of a blend, by name, with their shares of it; of another estimator, itself as `model`."""
     if not isinstance(estimator, VotingRegressor):
         return {model: (1.0, estimator)}
-    whole = sum(estimator.weights)
+    names, whole = [name for name, _ in estimator.estimators], sum(estimator.weights)
     return {
-        name: (weight / whole, voter.estimator)
-        for (name, voter), weight in zip(estimator.estimators, estimator.weights, strict=True)
+        name: (weight / whole, part)
+        for name, weight, part in zip(names, estimator.weights, estimator.estimators_, strict=True)
     }

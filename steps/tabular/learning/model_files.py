@@ -17,8 +17,7 @@ TRUSTED = (
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.model_selection._split.KFold",
-    "sklearn.utils._bunch.Bunch",
-)  # in the file of every model: parts of its encoders, and of a blend
+)  # in the file of every model: parts of its encoders
 
 
 def load(path: Path, models: Collection[str]) -> "Estimator":
