@@ -110,12 +110,12 @@ class Result:
 def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, models: list[str]) -> list[Result]:
     """A result for each of our models, and for the blend of them; their seconds include the cross-validation."""
     features, target = train[terms.features], train[terms.target]
-    log_target = estimators.should_learn_log("auto", target)
+    scale = estimators.scale_to_learn("auto", target)
     folds = split.folds(train, 5, 0)
     fitted, tested, results = {}, {}, []
     for model in models:
         started = time.monotonic()
-        estimator = estimators.build(model, terms, "target", log_target, 0, {}, len(train))
+        estimator = estimators.build(model, terms, "target", scale, 0, {}, len(train))
         tested[model] = scoring.cross_validate(estimator, features, target, folds, lambda items, total: items)
         fitted[model] = estimators.fit(estimator, features, target)
         results.append(result(model, estimator, test, terms, started, tested[model]))

@@ -69,7 +69,7 @@ def main(data: str) -> None:
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
     for model in ("linear", "knn", "rf", "extra_trees"):
-        estimator = estimators.build(model, terms, "target", True, 0, {})
+        estimator = estimators.build(model, terms, "target", "log", 0, {})
         estimators.fit(estimator, training[terms.features], training[terms.target])
         explainer = models.MODELS[model].explainer
         with one_thread():

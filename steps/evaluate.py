@@ -44,7 +44,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
     training, test, terms = preprocess.read_parts(preprocessed)
     estimator = train.read_model(upstream)
-    baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.learns_log(estimator), seed, {})
+    baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.scale_of(estimator), seed, {})
     estimators.fit(baseline, training[terms.features], training[terms.target])
 
     test, others, leak = drop_seen_rows(estimator, training, test, terms)

@@ -49,7 +49,7 @@ PARAMETERS = (
     Parameter(
         "log_target",
         "auto",
-        "learn the logarithm of the target: true, false, or auto: if all are above 0 and far skewed to the right",
+        "learn the logarithm of the target: true, false, or auto: if none is below 0 and it is far skewed to the right",
         one_of(LOG_TARGET),
     ),
     Parameter("cv", "5", "folds of the cross-validation", whole(2)),
@@ -96,9 +96,9 @@ def fit(
 
     model, model_params, way = parameters["model"], parameters["model_params"], parameters["split"]
     features, target = rows[terms.features], rows[terms.target]
-    log_target = estimators.should_learn_log(parameters["log_target"], target)
+    scale = estimators.scale_to_learn(parameters["log_target"], target)
     seed = parameters["seed"]
-    estimator = estimators.build(model, terms, parameters["encoder"], log_target, seed, model_params, len(rows))
+    estimator = estimators.build(model, terms, parameters["encoder"], scale, seed, model_params, len(rows))
     folds = split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
     with estimators.refusals(model, model_params):
         tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))

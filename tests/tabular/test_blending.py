@@ -25,7 +25,7 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def models(rows):
-    built = {model: estimators.build(model, TERMS, "target", True, 0, {}) for model in PARTS}
+    built = {model: estimators.build(model, TERMS, "target", "log", 0, {}) for model in PARTS}
     return {model: estimators.fit(own, rows[TERMS.features], rows["price"]) for model, own in built.items()}
 
 
@@ -62,7 +62,7 @@ def test_noise_has_no_score_in_a_blend():
     folds = list(KFold(5, shuffle=True, random_state=0).split(frame))
     tables = {
         model: scoring.cross_validate(
-            estimators.build(model, TERMS, "target", False, 0, {}),
+            estimators.build(model, TERMS, "target", "identity", 0, {}),
             frame[TERMS.features],
             frame["price"],
             folds,
@@ -81,7 +81,7 @@ def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, 
     np.testing.assert_allclose(estimators.predict(found, rows[TERMS.features]), expected, rtol=1e-12)
     assert blending.parts_of(found) == {"linear": (0.25, models["linear"]), "boosting": (0.75, models["boosting"])}
     assert blending.parts_of(models["rf"], "rf") == {"rf": (1.0, models["rf"])}
-    assert estimators.learns_log(found)
+    assert estimators.learned_target(found, "price") == "log(price)"
     assert estimators.parameters_of(found, ()) == {"weights": "linear 0.250, boosting 0.750"}
 
 
@@ -93,7 +93,7 @@ def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, 
     np.testing.assert_array_equal(estimators.predict(read, rows[TERMS.features]), expected)
     with pytest.raises(UserError, match="model file of linear, rf holds types it should not"):
         model_files.load(tmp_path / "model.skops", ["linear", "rf"])
-    hostile = estimators.build("linear", TERMS, "target", True, 0, {})
+    hostile = estimators.build("linear", TERMS, "target", "log", 0, {})
     estimators.fit(hostile, rows[TERMS.features], rows["price"]).transformer_ = FunctionTransformer(
         inverse_func=os.system
     )

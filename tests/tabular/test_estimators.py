@@ -41,7 +41,7 @@ def rows() -> pd.DataFrame:
 
 
 def fitted(rows, model="linear", encoder="target", log_target=True, **model_params):
-    estimator = estimators.build(model, TERMS, encoder, log_target, 0, model_params)
+    estimator = estimators.build(model, TERMS, encoder, "log" if log_target else "identity", 0, model_params)
     return estimators.fit(estimator, rows[TERMS.features], rows["price"])
 
 
@@ -78,23 +78,34 @@ def test_a_category_never_seen_is_no_error(rows, encoder):
     assert np.isfinite(estimators.predict(fitted(rows, "rf", encoder), unseen)).all()
 
 
-def test_log_target_needs_positive_prices(rows):
-    with pytest.raises(UserError, match="log_target=true needs price above 0, but the lowest is -1"):
-        fitted(rows.assign(price=rows["price"].where(rows.index > 0, -1)))
+def test_log_target_needs_prices_of_0_or_more():
+    with pytest.raises(UserError, match="log_target=true needs a price of 0 or more, but the lowest is -1"):
+        estimators.scale_to_learn("true", pd.Series([-1, 5], name="price"))
+
+
+def test_a_target_that_is_sometimes_0_is_learned_as_the_logarithm_of_1_more(rows):
+    prices = rows["price"].where(rows.index > 3, 0)
+    estimator = estimators.build("linear", TERMS, "target", "log1p", 0, {})
+    predicted = estimators.predict(estimators.fit(estimator, rows[TERMS.features], prices), rows[TERMS.features])
+    inside = estimator.regressor_.predict(rows[TERMS.features])
+    np.testing.assert_allclose(predicted, np.expm1(inside))
+    assert estimators.learned_target(estimator, "price") == "log(1 + price)"
 
 
 @pytest.mark.parametrize(
     ("log_target", "prices", "expected"),
     [
-        ("auto", [1, 2, 3, 100], True),
-        ("auto", [0, 2, 3, 100], False),
-        ("auto", [1, 2, 3, 4], False),
-        ("true", [1, 2, 3, 4], True),
-        ("false", [1, 2, 3, 100], False),
+        ("auto", [1, 2, 3, 100], "log"),
+        ("auto", [0, 2, 3, 100], "log1p"),
+        ("auto", [-1, 2, 3, 100], "identity"),
+        ("auto", [1, 2, 3, 4], "identity"),
+        ("true", [1, 2, 3, 4], "log"),
+        ("true", [0, 2, 3, 4], "log1p"),
+        ("false", [1, 2, 3, 100], "identity"),
     ],
 )
-def test_the_logarithm_is_for_what_is_positive_and_skewed(log_target, prices, expected):
-    assert estimators.should_learn_log(log_target, pd.Series(prices)) is expected
+def test_the_logarithm_is_for_what_is_not_negative_and_skewed(log_target, prices, expected):
+    assert estimators.scale_to_learn(log_target, pd.Series(prices)) == expected
 
 
 NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<b>x</b>", "x" * 300]
@@ -104,7 +115,7 @@ NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<
 def test_a_column_may_have_any_name(rows, tmp_path, name):
     terms = Contract(name, {"year": Column("numeric"), f"{name}2": Column("categorical"), name: Column("numeric")})
     frame = rows[["year", "winery", "price"]].set_axis(list(terms.columns), axis=1)
-    estimator = estimators.build("linear", terms, "onehot", True, 0, {})
+    estimator = estimators.build("linear", terms, "onehot", "log", 0, {})
     estimators.fit(estimator, frame[terms.features], frame[name])
     skops.io.dump(estimator, tmp_path / "model.skops")
     estimator = model_files.load(tmp_path / "model.skops", ["linear"])
@@ -139,7 +150,7 @@ def test_pictures_of_many_columns_show_those_that_matter():
 
 
 def test_the_regressor_tells_its_parameters():
-    estimator = estimators.build("knn", TERMS, "target", False, 0, {"n_neighbors": 7})
+    estimator = estimators.build("knn", TERMS, "target", "identity", 0, {"n_neighbors": 7})
     found = estimators.parameters_of(estimator, taken={"p", "encoder"})
     assert found["n_neighbors"] == "7"
     assert found["regress__p"] == "2"

@@ -78,7 +78,7 @@ def noise() -> pd.DataFrame:
 
 @pytest.mark.parametrize("model", ["linear", "knn", "rf"])
 def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
-    estimator = estimators.build(model, TERMS, "target", False, 0, {"n_estimators": 10} if model == "rf" else {})
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_estimators": 10} if model == "rf" else {})
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
     arguments = (noise[TERMS.features], noise["price"])
     found = scoring.cross_validated_scores(scoring.cross_validate(estimator, *arguments, folds, untracked))
@@ -92,7 +92,7 @@ def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
 
 @pytest.mark.parametrize("model", ["linear", "knn", "rf", "extra_trees"])
 def test_noise_has_no_score(noise, model):
-    estimator = estimators.build(model, TERMS, "target", False, 0, {"n_neighbors": 1} if model == "knn" else {})
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_neighbors": 1} if model == "knn" else {})
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
     tested = scoring.cross_validate(estimator, noise[TERMS.features], noise["price"], folds, untracked)
     found = scoring.cross_validated_scores(tested)

@@ -18,58 +18,66 @@ if TYPE_CHECKING:
     Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
 ENCODERS = ("target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
+SCALES = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # functions of numpy, and what people read
 
 
 def build(
     model: str,
     contract: Contract,
     encoder: str,
-    log_target: bool,
+    scale: str,
     seed: int,
     model_params: dict[str, Any],
     rows: int = 0,
 ) -> "TransformedTargetRegressor":
     """An unfitted estimator from the features of `contract` to its target.
 
-    `regressor` is a pipeline of two steps, `encode` and `regress`; it learns log(target) if `log_target`, and its cost
-    is limited if it is to learn from many `rows`. Raises UserError for a parameter that the model does not have, and
-    for an import path that leads to no regressor.
+    `regressor` is a pipeline of two steps, `encode` and `regress`. It learns the target on a `scale` of `SCALES`, and
+    its cost is limited if it is to learn from many `rows`. Raises UserError for a parameter that the model does not
+    have, and for an import path that leads to no regressor.
     """
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
     from tabular.learning.encoders import column_encoders
-    from tabular.learning.rounding import logarithm
+    from tabular.learning.rounding import rounded_scale
 
     encode = column_encoders(contract, encoder, seed, model_of(model).bounded, model_of(model).on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows))]
-    return TransformedTargetRegressor(Pipeline(steps), transformer=logarithm() if log_target else None)
+    return TransformedTargetRegressor(
+        Pipeline(steps), transformer=None if scale == "identity" else rounded_scale(scale)
+    )
 
 
-def should_learn_log(log_target: str, target: "Series") -> bool:
-    """Whether to learn log(target): as `log_target` says, and for `auto`, if all are above 0 and skewed by more than 1.
+def scale_to_learn(log_target: str, target: "Series") -> str:
+    """On which of `SCALES` to learn a target: as `log_target` says, and for `auto`, a logarithm if it is far skewed.
 
-    From there on Bulmer, Principles of Statistics (1979), calls a distribution highly skewed.
+    That is, by more than 1, from where on Bulmer, Principles of Statistics (1979), calls a distribution highly skewed.
+    A target that is sometimes 0 has the logarithm of 1 more. Raises UserError for the logarithm of what is below 0.
     """
-    if log_target == "auto":
-        return bool((target > 0).all() and target.skew() > 1)
-    return log_target == "true"
+    lowest = target.min()
+    if log_target == "true" and lowest < 0:
+        raise UserError(
+            f"log_target=true needs a {target.name} of 0 or more, but the lowest is {lowest:g};"
+            " pass -P log_target=auto, or set the column's range in the contract"
+        )
+    if log_target == "false" or (log_target == "auto" and (lowest < 0 or target.skew() <= 1)):
+        return "identity"
+    return "log" if lowest > 0 else "log1p"
 
 
-def learns_log(estimator: "Estimator") -> bool:
-    """Whether an estimator learns the logarithm of its target: by `logarithm`, or by a function, as older runs did.
-
-    The models of a blend all do, or none.
-    """
+def scale_of(estimator: "Estimator") -> str:
+    """On which of `SCALES` an estimator learns its target, as all parts of a blend do; older runs have a function."""
     from tabular.learning.blending import parts_of
 
     _, part = next(iter(parts_of(estimator).values()))
-    return (part.transformer or part.func) is not None
+    function = part.transformer[0].func if part.transformer else part.func
+    return function.__name__ if function else "identity"
 
 
 def learned_target(estimator: "Estimator", target: str) -> str:
-    """What an estimator learns, for people: `log(price)` or `price`."""
-    return f"log({target})" if learns_log(estimator) else target
+    """What an estimator learns, for people: `price`, `log(price)` or `log(1 + price)`."""
+    return SCALES[scale_of(estimator)].format(target)
 
 
 def parameters_of(estimator: "Estimator", taken: Container[str]) -> dict[str, str]:
@@ -95,16 +103,9 @@ def fit(
         estimator: as `build` gives it.
         features: (rows, features).
         target: (rows,).
-
-    Raises UserError for log(target) of 0 or less.
     """
     from tabular.learning.threads import one_thread
 
-    if learns_log(estimator) and (target <= 0).any():
-        raise UserError(
-            f"log_target=true needs {target.name} above 0, but the lowest is {target.min():g};"
-            " pass -P log_target=auto, or set the column's range in the contract"
-        )
     with one_thread():
         return estimator.fit(features, target)
 

@@ -7,17 +7,18 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 GRID_BITS = 16
+LOGARITHMS = {"log": (np.log, np.exp), "log1p": (np.log1p, np.expm1)}  # with their inverses
 
 
-def logarithm() -> Pipeline:
-    """The transformer of a target to its logarithm, in single precision.
+def rounded_scale(scale: str) -> Pipeline:
+    """The transformer of a target to its logarithm, `log` or `log1p`, in single precision.
 
     The last bit of a logarithm is the processor's and the library's choice. A forest that finds two splits equally good
     lets it decide, and the prices that it predicts then differ in the first digit. Rounded to half as many bits, the
     logarithms are the same everywhere, and so are their sums, which are exact in double precision.
     """
     return make_pipeline(
-        FunctionTransformer(np.log, np.exp), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
+        FunctionTransformer(*LOGARITHMS[scale]), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
     )
 
 

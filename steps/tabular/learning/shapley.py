@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 
 from tabular.learning.encoders import encoded_members
-from tabular.learning.estimators import learns_log, predict
+from tabular.learning.estimators import predict, scale_of
 from tabular.learning.threads import Track, in_threads
 
 BACKGROUND = 100  # training rows that stand for "unknown"
@@ -48,7 +48,7 @@ def explain(
         A frame like `rows` of Shapley values, and the mean prediction.
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    exact = None if learns_log(estimator) else explainer
+    exact = explainer if scale_of(estimator) == "identity" else None
     if not exact:
         background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
@@ -56,9 +56,14 @@ def explain(
     if exact:
         values = exact_values(exact, regress, encoded, encoded_background) @ members.T
     else:
-        inverse = np.exp if learns_log(estimator) else (lambda prediction: prediction)
+        rescale = estimator.transformer_.inverse_transform
         values = permutation_values(
-            lambda matrix: inverse(regress.predict(matrix)), encoded, encoded_background, members, seed, track
+            lambda matrix: rescale(regress.predict(matrix)[:, None])[:, 0],
+            encoded,
+            encoded_background,
+            members,
+            seed,
+            track,
         )
     return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
 
