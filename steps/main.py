@@ -76,7 +76,7 @@ def main(given: dict[str, Any]) -> None:
     for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
         own = model_params.get(model, {})
         if model == BLEND and not own:
-            own = {other: model_params.get(other, {}) for other in models if other != BLEND}
+            own = {other: model_params.get(other, {}) for other in sorted(models) if other != BLEND}
         chosen = parameters | {"model": model, "model_params": own}
         chosen["preprocess_run_id"] = preprocessed.info.run_id
         trained[model] = lineage.obtain(train.STEP, chosen)

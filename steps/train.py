@@ -126,7 +126,7 @@ def fit_blend(
 
 
 def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The models that the chosen one is made of, with the parameters of each: itself, or those that it blends.
+    """The models that the chosen one is made of, with the parameters of each: itself, or those that it blends, sorted.
 
     Raises UserError for parameters of a blend that do not map models to theirs.
     """
@@ -138,7 +138,7 @@ def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise UserError(f"model_params={{{part}: …}}: no model to blend; {nearest(part, MODELS)}")
         if not isinstance(own, dict):
             raise UserError(f"model_params={{{part}: {own}}}: must map each model to its parameters, or to {{}}")
-    return given or {part: {} for part in BLENDED}
+    return dict(sorted(given.items())) or {part: {} for part in sorted(BLENDED)}
 
 
 def modules(parameters: Mapping[str, Any]) -> set[str]:

@@ -20,7 +20,7 @@ import reproduce
 import train
 
 pytestmark = pytest.mark.slow
-MODELS = ["linear", "knn", "rf"]
+MODELS = ["linear", "rf", "boosting", "blend"]
 RUN_OR_MODEL = re.compile(rb"(?:runs/|models/m-)[0-9a-f]{32}")
 
 
@@ -30,14 +30,14 @@ def test_main_leaves_a_run_per_step_under_one_parent(workflow):
     children = [run for run in workflow.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.info.run_name for run in children) == sorted(names)
     assert {run.info.status for run in children} == {"FINISHED"}
-    assert parent.info.run_name == "main linear,knn,rf"
+    assert parent.info.run_name == "main linear,rf,boosting,blend"
 
 
 def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workflow):
-    places = [re.match(r"\s+(linear|knn|rf)\b.*\d±?", line) for line in workflow.first_output.splitlines()]
-    assert sum(place is not None for place in places) >= 3
+    places = [re.match(r"\s+(linear|rf|boosting|blend)\b.*\d±?", line) for line in workflow.first_output.splitlines()]
+    assert sum(place is not None for place in places) >= 4
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
-    assert len(links) == 8
+    assert len(links) == 9
 
 
 def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
@@ -55,8 +55,9 @@ def test_every_run_logs_its_resolved_parameters(workflow):
     expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "auto", "shap_samples": "50"}
     assert expected.items() <= run.data.params.items()
     trained = {run.data.params["model"]: run.data.params for run in workflow.runs("train")}
-    assert {"learns": "log(price)", "cv": "5", "n_neighbors": "5"}.items() <= trained["knn"].items()
+    assert {"learns": "log(price)", "cv": "5", "alpha": "1.0"}.items() <= trained["linear"].items()
     assert trained["rf"]["n_estimators"] == "100"
+    assert re.fullmatch(r"(\w+ \d\.\d{3}(, )?)+", trained["blend"]["weights"])
 
 
 def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
@@ -115,11 +116,26 @@ def test_second_main_fits_nothing_and_says_so(workflow):
     children = len(workflow.runs("train"))
     result = workflow.step("main")
     assert result.code == 0, result.output
-    assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 7
+    assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 9
     assert len(workflow.runs("train")) == children
     parent = workflow.last()
-    assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 3
+    assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 4
     assert workflow.artifacts(parent, "leaderboard.png").stat().st_size > 5000
+
+
+def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_there(workflow):
+    found = {run.info.run_name for run in workflow.runs("train")}
+    assert {"train linear", "train rf", "train blend"} <= found
+    before = len(workflow.runs("train"))
+    result = workflow.step("train", model="blend", model_params="{rf: {}, dummy: {}}")
+    assert result.code == 0, result.output
+    assert "train rf               reused" in result.output
+    assert "train dummy" in result.output
+    assert len(workflow.runs("train")) == before + 2
+    assert (
+        workflow.last().data.params["weights"].startswith("dummy 0.")
+        or "rf 1.000" in workflow.last().data.params["weights"]
+    )
 
 
 def test_train_alone_finds_the_preprocess_run(workflow):
@@ -133,13 +149,13 @@ def test_train_alone_finds_the_preprocess_run(workflow):
 
 
 def test_a_named_run_is_used_and_may_not_be_contradicted(workflow):
-    named = [run for run in workflow.runs("train") if run.info.run_name == "train knn"]
+    named = [run for run in workflow.runs("train") if run.info.run_name == "train linear"]
     trained = next(run for run in named if run.info.status == "FINISHED")
     result = workflow.step("evaluate", train_run_id=trained.info.run_id, shap_samples="3", data=str(workflow.data))
     assert result.code == 0, result.output
     run = workflow.last()
     assert run.data.tags["workflow.upstream"] == trained.info.run_id
-    assert run.data.params["model"] == "knn"
+    assert run.data.params["model"] == "linear"
     result = workflow.step("evaluate", train_run_id=trained.info.run_id, model="rf", data=str(workflow.data))
     assert "model=rf contradicts train_run_id" in result.error
 
@@ -221,7 +237,7 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
         workflow.environment |= variables
         models = ",".join(MODELS[:: 1 - 2 * number])
         words = ["--data", str(small_data), "--models", models, "--shap_samples", "5"]
-        words += ["--model_params", "{rf: {n_estimators: 30}}"]
+        words += ["--model_params", "{rf: {n_estimators: 30}, boosting: {max_iter: 30}}"]
         result = workflow.execute([sys.executable, str(PROJECT / "steps/main.py"), *words])
         assert result.code == 0, result.output
         found.append(results(workflow))

@@ -286,7 +286,7 @@ def test_another_platform_may_round_otherwise(unpinned):
     result = reproduce(unpinned, run.info.run_id)
     assert result.code == 0, result.output
     line = result.output.splitlines()[-1]
-    assert line.startswith("equal within 1e-9: all 53 metrics and artifacts came out again, ")
+    assert line.startswith("equal within 1e-9: all 54 metrics and artifacts came out again, ")
     assert "of them not bit for bit; the largest deviation is" in line
     assert "because of platform: numpy X86_V" in line
     assert unpinned.last().data.tags["workflow.verdict"] == "equal within 1e-9"
@@ -295,6 +295,14 @@ def test_another_platform_may_round_otherwise(unpinned):
     assert exact.verdict == "differs"
     assert "because of platform: numpy X86_V" in exact.conclusion
     assert "it comes out with -P rtol=1e-9" in exact.conclusion
+
+
+def test_a_blend_comes_out_again_with_all_that_it_is_made_of(recorded):
+    assert recorded.step("train", model="blend", model_params="{dummy: {}, linear: {}}").code == 0
+    blend = next(run for run in recorded.runs("train") if run.info.run_name == "train blend")
+    result = reproduce(recorded, blend.info.run_id)
+    assert result.code == 0, result.output
+    assert result.output.splitlines()[-1].endswith("bit for bit")
 
 
 def test_the_recorded_environment(recorded):
@@ -381,7 +389,7 @@ def test_what_cannot_be_had(recorded, tmp_path):
     path = tmp_path / "receipt.json"
     path.write_bytes(b"\xff\xfe\x00")
     refused(recorded, path, "not JSON")
-    refused(recorded, edited(recorded, path, "version", value=3), "a receipt of version 3")
+    refused(recorded, edited(recorded, path, "version", value=4), "a receipt of version 4")
     refused(recorded, edited(recorded, path, "code", "commit", value="0" * 40), "commit " + "0" * 40 + " cannot be had")
     refused(recorded, edited(recorded, path, "code", "commit", value=None), "outside a git repository")
     refused(
