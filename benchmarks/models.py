@@ -115,7 +115,7 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     fitted, tested, results = {}, {}, []
     for model in models:
         started = time.monotonic()
-        estimator = estimators.build(model, terms, "target", scale, 0, {}, len(train))
+        estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
         tested[model] = scoring.cross_validate(estimator, features, target, folds, lambda items, total: items)
         fitted[model] = estimators.fit(estimator, features, target)
         results.append(result(model, estimator, test, terms, started, tested[model]))

@@ -45,7 +45,12 @@ PARAMETERS = (
         "the estimator's own parameters, a YAML or JSON mapping; of blend: the models that it combines, with theirs",
         mapping,
     ),
-    Parameter("encoder", "target", f"of categorical columns: {', '.join(ENCODERS)}", one_of(ENCODERS)),
+    Parameter(
+        "encoder",
+        "auto",
+        f"of categorical columns: {', '.join(ENCODERS)}, which is what the model does best with",
+        one_of(ENCODERS),
+    ),
     Parameter(
         "log_target",
         "auto",
@@ -68,6 +73,8 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     predicted = estimators.predict(estimator, features)
     learns = estimators.learned_target(estimator, terms.target)
     described = {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
+    if model != BLEND:
+        described["encodes"] = estimators.encoder_for(model, parameters["encoder"])
     mlflow.log_params(described)
     with tracking.artifacts() as folder:
         tested.to_parquet(folder / CROSS_VALIDATION)

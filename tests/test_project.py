@@ -52,10 +52,10 @@ def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
 
 def test_every_run_logs_its_resolved_parameters(workflow):
     run = workflow.first("evaluate")
-    expected = {"test_size": "0.2", "seed": "0", "encoder": "target", "log_target": "auto", "shap_samples": "50"}
+    expected = {"test_size": "0.2", "seed": "0", "encoder": "auto", "log_target": "auto", "shap_samples": "50"}
     assert expected.items() <= run.data.params.items()
     trained = {run.data.params["model"]: run.data.params for run in workflow.runs("train")}
-    assert {"learns": "log(price)", "cv": "5", "alpha": "1.0"}.items() <= trained["linear"].items()
+    assert {"learns": "log(price)", "cv": "5", "alpha": "1.0", "encodes": "onehot"}.items() <= trained["linear"].items()
     assert trained["rf"]["n_estimators"] == "100"
     assert re.fullmatch(r"(\w+ \d\.\d{3}(, )?)+", trained["blend"]["weights"])
 

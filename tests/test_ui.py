@@ -84,7 +84,7 @@ def test_a_logged_model_has_its_scores_by_dataset(on_server):
     for model, run in evaluated(on_server).items():
         logged = on_server.client.get_logged_model(trained[model].outputs.model_outputs[0].model_id)
         assert logged.name == model
-        assert {"model": model, "encoder": "target"}.items() <= logged.params.items()
+        assert {"model": model, "encoder": "auto"}.items() <= logged.params.items()
         scores = {(metric.dataset_name, metric.key): metric.value for metric in logged.metrics}
         assert scores["small-training", "cv_r2_score"] == trained[model].data.metrics["cv_r2_score"]
         for name in ("r2_score", "r2_score_low", "r2_score_high", "mean_absolute_error"):

@@ -254,6 +254,21 @@ def test_a_number_far_from_all_others_moves_a_prediction_no_further(rows, model)
     np.testing.assert_array_equal(estimators.predict(estimator, far), estimators.predict(estimator, further))
 
 
+def test_rare_categories_share_a_column(rows, monkeypatch):
+    monkeypatch.setattr(encoders, "MOST_CATEGORIES", 3)
+    terms = Contract("price", {"winery": Column("categorical"), "price": Column("numeric")})
+    encode = encoders.column_encoders(terms, "onehot", 0).fit(rows[["winery"]], rows["price"])  # A, B, C and missing
+    assert encode.transform(rows[["winery"]]).shape[1] == 3
+    assert encoders.encoded_members(encode).shape == (1, 3)
+
+
+def test_auto_is_the_encoder_that_a_model_does_best_with(rows):
+    assert estimators.encoder_for("linear", "auto") == "onehot"
+    assert estimators.encoder_for("linear", "target") == estimators.encoder_for("rf", "auto") == "target"
+    found = fitted(rows, "linear", "auto").regressor_[0].named_transformers_["categories"][0]
+    assert type(found).__name__ == "OneHotEncoder"
+
+
 def test_an_encoded_column_belongs_to_the_raw_column_it_came_from(rows):
     terms = Contract(
         "price",
@@ -268,7 +283,7 @@ def test_an_encoded_column_belongs_to_the_raw_column_it_came_from(rows):
         },
     )
     frame = rows.assign(day=np.arange(200.0), colour=np.where(rows.index % 3, "red", "white"), empty=np.nan)
-    for encoder in estimators.ENCODERS:
+    for encoder in ("target", "onehot", "ordinal"):
         encode = encoders.column_encoders(terms, encoder, 0).fit(frame[terms.features], frame["price"])
         members = encoders.encoded_members(encode)
         before = encode.transform(frame[terms.features].head(1))

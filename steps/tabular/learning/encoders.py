@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 NUMBERS, CATEGORIES = "numbers", "categories"
+MOST_CATEGORIES = 1000  # of a column, with a column of their own; the rarest share one
 FAR = 3.0  # standard deviations from the mean, which a bounded number does not exceed
 
 
@@ -30,7 +31,7 @@ def column_encoders(
 
     Args:
         contract: of the columns.
-        encoder: of categories, one of `estimators.ENCODERS`.
+        encoder: of categories: `target`, `onehot` or `ordinal`.
         seed: of the target encoder's folds.
         bounded: whether numbers stop at `FAR`, so that no row can be too far from those that a model has learned from.
         on_grid: whether what is not one or zero is rounded: see `rounding_to_grid`.
@@ -78,7 +79,7 @@ def date_steps() -> "list[BaseEstimator]":
 def category_steps(encoder: str, seed: int) -> "list[BaseEstimator]":
     """The transformers of all categorical columns. Categories never seen in training are no error."""
     if encoder == "onehot":
-        return [preprocessing.OneHotEncoder(handle_unknown="ignore")]
+        return [preprocessing.OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES)]
     if encoder == "ordinal":
         ordinal = preprocessing.OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
@@ -103,7 +104,8 @@ def owners_of(transformer: Pipeline, columns: np.ndarray, became: slice) -> np.n
     """The raw column of each column that a fitted transformer of `columns` makes: those of the slice `became`."""
     first = transformer[0]
     if isinstance(first, preprocessing.OneHotEncoder):
-        return columns.repeat([len(categories) for categories in first.categories_])
+        rare = [0 if few is None else len(few) - 1 for few in first.infrequent_categories_]  # they share a column
+        return columns.repeat([len(each) - less for each, less in zip(first.categories_, rare, strict=True)])
     if isinstance(first, SimpleImputer) and first.indicator_ is not None:
         return np.concatenate([columns, columns[first.indicator_.features_]])
     return columns.repeat((became.stop - became.start) // len(columns))

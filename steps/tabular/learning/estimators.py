@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import VotingRegressor
 
     Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
-ENCODERS = ("target", "onehot", "ordinal")
+ENCODERS = ("auto", "target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
 SCALES = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # functions of numpy, and what people read
 
@@ -42,11 +42,17 @@ def build(
     from tabular.learning.encoders import column_encoders
     from tabular.learning.rounding import rounded_scale
 
-    encode = column_encoders(contract, encoder, seed, model_of(model).bounded, model_of(model).on_grid)
+    kind = model_of(model)
+    encode = column_encoders(contract, encoder_for(model, encoder), seed, kind.bounded, kind.on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows))]
     return TransformedTargetRegressor(
         Pipeline(steps), transformer=None if scale == "identity" else rounded_scale(scale)
     )
+
+
+def encoder_for(model: str, encoder: str) -> str:
+    """The encoder of categories that a model gets: for `auto`, the one that it does best with."""
+    return model_of(model).encoder if encoder == "auto" else encoder
 
 
 def scale_to_learn(log_target: str, target: "Series") -> str:

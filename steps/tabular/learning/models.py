@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A regressor: its import path, shap's explainer for it, our defaults, and the types its file may hold.
+    """A regressor: its import path, shap's explainer for it, our defaults, the types its file may hold, and its best
+    encoder.
 
     One that could run away with a number far from all that it has learned from gets its numbers `bounded`; one that
     compares distances gets them `on_grid`: see `column_encoders`. `limits` are the parameters that keep its cost from
@@ -27,6 +28,7 @@ class Model:
     explainer: str | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
+    encoder: str = "target"
     bounded: bool = False
     on_grid: bool = False
     limits: Callable[[int], dict[str, Any]] = lambda rows: {}
@@ -47,7 +49,7 @@ def sample_limits(rows: int) -> dict[str, Any]:
 MODELS = {
     # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
     # columns would stop while the digits that it has left to find still hang on the rounding of those before.
-    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, bounded=True),
+    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, encoder="onehot", bounded=True),
     "knn": Model(
         "sklearn.neighbors.KNeighborsRegressor",
         trusted=(
