@@ -2,7 +2,7 @@
 
     python benchmarks/reproduce.py
 
-Evaluates four models once and reproduces each of them 15 times, every time from a fresh clone, with another level of
+Evaluates each model once and reproduces each of them 15 times, every time from a fresh clone, with another level of
 numpy, kernel of OpenBLAS, number of threads, hash seed, locale, time zone and Python. The ratio compares the first
 reproduction with the run that it reproduces. Pythons that uv does not find are left out, and said so.
 """
@@ -22,7 +22,7 @@ import mlflow
 import numpy
 
 PROJECT = Path(__file__).resolve().parent.parent
-MODELS = ("linear", "knn", "rf", "extra_trees")
+MODELS = ("linear", "knn", "rf", "extra_trees", "boosting", "blend")
 PYTHONS = ("3.11", "3.12", "3.13")
 ROUNDS = 15
 LOCALES = ("C", "C.UTF-8", "POSIX")

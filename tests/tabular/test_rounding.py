@@ -18,8 +18,14 @@ from tabular.reading.contract import Contract
 NUMBERS, CATEGORIES = [f"n{place}" for place in range(14)], [f"c{place}" for place in range(4)]
 KINDS = dict.fromkeys(NUMBERS, "numeric") | dict.fromkeys(CATEGORIES, "categorical") | {"price": "numeric"}
 TERMS = Contract("price", {name: Column(kind) for name, kind in KINDS.items()})
-PARAMS = {"rf": {"n_estimators": 10}, "extra_trees": {"n_estimators": 10}, "knn": {"n_neighbors": 40}}
-COMBINATIONS = [(model, encoder) for model in ("linear", "knn", "rf", "extra_trees") for encoder in estimators.ENCODERS]
+PARAMS = {
+    "rf": {"n_estimators": 10},
+    "extra_trees": {"n_estimators": 10},
+    "knn": {"n_neighbors": 40},
+    "boosting": {"max_iter": 30},
+}
+MODELS = ("linear", "knn", "rf", "extra_trees", "boosting")
+COMBINATIONS = [(model, encoder) for model in MODELS for encoder in ("target", "onehot", "ordinal")]
 ANOTHER_LEVEL = {"OPENBLAS_CORETYPE": "Prescott", "NPY_ENABLE_CPU_FEATURES": "none"}
 
 

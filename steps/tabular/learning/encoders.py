@@ -23,7 +23,7 @@ FAR = 3.0  # standard deviations from the mean, which a bounded number does not 
 
 
 def column_encoders(
-    contract: Contract, encoder: str, seed: int, bounded: bool = False, on_grid: bool = False
+    contract: Contract, encoder: str, seed: int, dense: bool = False, bounded: bool = False, on_grid: bool = False
 ) -> ColumnTransformer:
     """The features as numbers: a transformer for all categories, one for each date, and one for all other columns.
 
@@ -33,6 +33,7 @@ def column_encoders(
         contract: of the columns.
         encoder: of categories: `target`, `onehot` or `ordinal`.
         seed: of the target encoder's folds.
+        dense: whether an array is made of what is mostly zeros.
         bounded: whether numbers stop at `FAR`, so that no row can be too far from those that a model has learned from.
         on_grid: whether what is not one or zero is rounded: see `rounding_to_grid`.
     """
@@ -47,7 +48,7 @@ def column_encoders(
         (CATEGORIES, make_pipeline(*category), categories),
         *((f"date {place}", make_pipeline(*date_steps(), *rounding), [name]) for place, name in enumerate(dates)),
     ]
-    return ColumnTransformer([part for part in parts if part[2]])
+    return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0 if dense else 0.3)
 
 
 def number_steps(bounded: bool) -> "list[BaseEstimator]":

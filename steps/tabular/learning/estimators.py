@@ -43,7 +43,7 @@ def build(
     from tabular.learning.rounding import rounded_scale
 
     kind = model_of(model)
-    encode = column_encoders(contract, encoder_for(model, encoder), seed, kind.bounded, kind.on_grid)
+    encode = column_encoders(contract, encoder_for(model, encoder), seed, kind.dense, kind.bounded, kind.on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows))]
     return TransformedTargetRegressor(
         Pipeline(steps), transformer=None if scale == "identity" else rounded_scale(scale)

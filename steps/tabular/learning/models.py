@@ -19,9 +19,9 @@ class Model:
     """A regressor: its import path, shap's explainer for it, our defaults, the types its file may hold, and its best
     encoder.
 
-    One that could run away with a number far from all that it has learned from gets its numbers `bounded`; one that
-    compares distances gets them `on_grid`: see `column_encoders`. `limits` are the parameters that keep its cost from
-    growing with the number of rows.
+    One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
+    that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
+    `column_encoders`. `limits` are the parameters that keep its cost from growing with the number of rows.
     """
 
     path: str
@@ -29,6 +29,7 @@ class Model:
     defaults: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     encoder: str = "target"
+    dense: bool = False
     bounded: bool = False
     on_grid: bool = False
     limits: Callable[[int], dict[str, Any]] = lambda rows: {}
@@ -92,6 +93,7 @@ MODELS = {
             "n_iter_no_change": 30,
         },
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+        dense=True,
     ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
@@ -118,7 +120,7 @@ BLENDED = ("linear", "rf", "boosting")  # what a blend combines if it is not tol
 
 def model_of(name: str) -> Model:
     """The model of that name, or the one that has it for its import path."""
-    return MODELS.get(name) or OPTIONAL.get(name) or Model(name, bounded=True)
+    return MODELS.get(name) or OPTIONAL.get(name) or Model(name, dense=True, bounded=True)
 
 
 def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0) -> "BaseEstimator":
