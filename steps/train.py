@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
 
-NAMES = (*MODELS, *OPTIONAL, BLEND)
+SINGLE = (*MODELS, *OPTIONAL)
+NAMES = (*SINGLE, BLEND)
 
 
 def model_name(text: str) -> str:
@@ -141,8 +142,8 @@ def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if model != BLEND:
         return {model: given}
     for part, own in given.items():
-        if part not in NAMES and "." not in part:
-            raise UserError(f"model_params={{{part}: …}}: no model to blend; {nearest(part, MODELS)}")
+        if part not in SINGLE and "." not in part:
+            raise UserError(f"model_params={{{part}: …}}: no model to blend; {nearest(part, SINGLE)}")
         if not isinstance(own, dict):
             raise UserError(f"model_params={{{part}: {own}}}: must map each model to its parameters, or to {{}}")
     return dict(sorted(given.items())) or {part: {} for part in sorted(BLENDED)}
