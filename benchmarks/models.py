@@ -32,8 +32,6 @@ import skops.io  # noqa: E402
 from tabular.learning import blending, estimators, scoring, split  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 
-RIVALS = ("lightgbm", "xgboost", "catboost")
-
 
 @dataclass(frozen=True)
 class File:
@@ -113,33 +111,31 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     scale = estimators.scale_to_learn("auto", target)
     folds = split.folds(train, 5, 0)
     fitted, tested, results = {}, {}, []
+
+    def add(model: str, estimator, started: float, predicted: pd.DataFrame) -> None:
+        seconds, rank = time.monotonic() - started, scoring.cross_validated_scores(predicted)["cv_r2_score"]
+        results.append(result(model, estimator, test[terms.features], test[terms.target], seconds, rank))
+
     for model in models:
         started = time.monotonic()
         estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
         tested[model] = scoring.cross_validate(estimator, features, target, folds, lambda items, total: items)
         fitted[model] = estimators.fit(estimator, features, target)
-        results.append(result(model, estimator, test, terms, started, tested[model]))
+        add(model, estimator, started, tested[model])
     started = time.monotonic()
     frame, predicted = blending.tested_by_all(tested)
     blend = blending.blend(fitted, blending.weights_of(predicted, frame["true"].to_numpy()))
-    results.append(result("blend", blend, test, terms, started, blending.cross_validate(frame, predicted)))
+    add("blend", blend, started, blending.cross_validate(frame, predicted))
     return results
 
 
-def result(model, estimator, test, terms, started: float, tested: pd.DataFrame) -> Result:
-    """What one of our models is worth."""
-    seconds = time.monotonic() - started
-    true, predicted = test[terms.target].to_numpy(), estimators.predict(estimator, test[terms.features])
-    size = len(skops.io.dumps(estimator)) / 1e6
-    rank = scoring.cross_validated_scores(tested)["cv_r2_score"]
-    return Result(
-        model,
-        float(scoring.mean_absolute_error(true, predicted)),
-        float(scoring.r2_score(true, predicted)),
-        seconds,
-        size,
-        rank,
-    )
+def result(
+    model: str, estimator, features: pd.DataFrame, true: pd.Series, seconds: float, ranked_by: float = np.nan
+) -> Result:
+    """What a fitted estimator is worth on the test part."""
+    true, predicted = true.to_numpy(), estimator.predict(features)
+    mae, r2 = scoring.mean_absolute_error(true, predicted), scoring.r2_score(true, predicted)
+    return Result(model, float(mae), float(r2), seconds, len(skops.io.dumps(estimator)) / 1e6, ranked_by)
 
 
 def rivals(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract) -> list[Result]:
@@ -148,42 +144,22 @@ def rivals(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract) ->
     import lightgbm
     import xgboost
 
-    categories = [name for name in terms.features if terms.columns[name].kind == "categorical"]
-    kinds = {name: pd.CategoricalDtype(sorted(train[name].dropna().unique())) for name in categories}
-    texts = dict.fromkeys(categories, "str")
+    numbered = {column: f"c{place}" for place, column in enumerate(terms.features)}  # LightGBM does not take all names
+    learned, unseen = (part[terms.features].rename(columns=numbered) for part in (train, test))
+    categories = [numbered[name] for name in terms.features if terms.columns[name].kind == "categorical"]
+    kinds = {name: pd.CategoricalDtype(sorted(learned[name].dropna().unique())) for name in categories}
+    typed = [part.astype(kinds) for part in (learned, unseen)]
+    texts = [part.fillna(dict.fromkeys(categories, "missing")) for part in (learned, unseen)]  # as CatBoost wants them
+    catboosted = catboost.CatBoostRegressor(verbose=0, allow_writing_files=False, cat_features=categories)
     found = []
-    for name, regressor, dtypes, arguments in (
-        ("lightgbm", lightgbm.LGBMRegressor(verbose=-1), kinds, {}),
-        ("xgboost", xgboost.XGBRegressor(enable_categorical=True), kinds, {}),
-        (
-            "catboost",
-            catboost.CatBoostRegressor(verbose=0, allow_writing_files=False),
-            texts,
-            {"cat_features": categories},
-        ),
+    for name, regressor, (features, others) in (
+        ("lightgbm", lightgbm.LGBMRegressor(verbose=-1), typed),
+        ("xgboost", xgboost.XGBRegressor(enable_categorical=True), typed),
+        ("catboost", catboosted, texts),
     ):
-        # LightGBM does not take all names of columns, nor CatBoost a missing category.
-        part = [frame[terms.features].astype(dtypes) for frame in (train, test)]
-        if dtypes is texts:
-            part = [frame.fillna(dict.fromkeys(categories, "missing")) for frame in part]
-        numbered = {column: f"c{place}" for place, column in enumerate(terms.features)}
-        learned, unseen = (frame.rename(columns=numbered) for frame in part)
-        if arguments:
-            arguments = {"cat_features": [numbered[column] for column in categories]}
         started = time.monotonic()
-        regressor.fit(learned, train[terms.target], **arguments)
-        seconds = time.monotonic() - started
-        true, predicted = test[terms.target].to_numpy(), regressor.predict(unseen)
-        size = len(skops.io.dumps(regressor)) / 1e6
-        found.append(
-            Result(
-                name,
-                float(scoring.mean_absolute_error(true, predicted)),
-                float(scoring.r2_score(true, predicted)),
-                seconds,
-                size,
-            )
-        )
+        regressor.fit(features, train[terms.target])
+        found.append(result(name, regressor, others, test[terms.target], time.monotonic() - started))
     return found
 
 
