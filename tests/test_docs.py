@@ -1,5 +1,6 @@
 """The documents: each command in them is one that the project takes, and each link leads somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +16,8 @@ import main
 import preprocess
 import reproduce
 import train
-from runs.parameters import Parameter, convert
+from runs.parameters import Parameter, convert, resolved
+from tabular.telling.leaderboard import leaderboard, readable
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
 PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
@@ -98,3 +100,18 @@ def test_modules_that_the_design_names_exist():
     design = (PROJECT / "docs/design.md").read_text()
     for name in re.findall(r"`(?:steps/)?((?:runs|tabular)(?:/\w+)+\.\w+|steps/\w+\.py)`", design):
         assert (PROJECT / "steps" / name.removeprefix("steps/")).is_file(), name
+
+
+def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
+    outcome = json.loads((PROJECT / "receipts/wines.json").read_text())["outcome"]
+    models = [label.removeprefix("train ") for label in outcome if label.startswith("train ")]
+    metrics = {
+        model: outcome[f"train {model}"]["metrics"] | outcome[f"evaluate {model}"]["metrics"] for model in models
+    }
+    shown = [line.split() for line in (PROJECT / "README.md").read_text().splitlines()]
+    places = [
+        shown.index(" ".join(map(str, row)).split())
+        for row in readable(leaderboard(metrics), "EUR").itertuples(index=False)
+    ]
+    assert places == list(range(places[0], places[0] + len(models)))
+    assert models == resolved(main.PARAMETERS, {})["models"]

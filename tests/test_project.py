@@ -18,6 +18,7 @@ import main
 import preprocess
 import reproduce
 import train
+from tabular.learning import blending, scoring
 
 pytestmark = pytest.mark.slow
 MODELS = ["linear", "rf", "boosting", "blend"]
@@ -121,6 +122,18 @@ def test_second_main_fits_nothing_and_says_so(workflow):
     parent = workflow.last()
     assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 4
     assert workflow.artifacts(parent, "leaderboard.png").stat().st_size > 5000
+
+
+def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
+    parent = workflow.first("main").info.run_id
+    children = [run for run in workflow.runs("train") if run.data.tags.get("mlflow.parentRunId") == parent]
+    trained = {run.data.params["model"]: run for run in children}
+    tables = {
+        model: pd.read_parquet(workflow.artifacts(trained[model], train.CROSS_VALIDATION))
+        for model in sorted(MODELS[:-1])
+    }
+    expected = scoring.cross_validated_scores(blending.cross_validate(*blending.tested_by_all(tables)))
+    assert expected == pytest.approx({name: trained["blend"].data.metrics[name] for name in expected}, rel=1e-12)
 
 
 def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_there(workflow):

@@ -247,7 +247,7 @@ def test_a_column_that_the_model_ignores_gets_nothing(rows):
     assert (values == 0).all(axis=None)
 
 
-@pytest.mark.parametrize("model", ["linear", "knn"])
+@pytest.mark.parametrize("model", ["linear", "knn", "sklearn.linear_model.LinearRegression"])
 def test_a_number_far_from_all_others_moves_a_prediction_no_further(rows, model):
     estimator = fitted(rows, model)
     far, further = (rows[TERMS.features].head(1).assign(rating=rating) for rating in (100, 10**9))
