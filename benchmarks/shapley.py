@@ -3,9 +3,10 @@
     python benchmarks/shapley.py data/wines.csv
 
 For each model of log(price), 50 test rows: seconds, and correlation with the exact values, of
-- permutations: what evaluate does;
+- what evaluate does: for the linear model an exact formula, for the others permutations;
+- what it does to trees in a wide table: exact values of log(price), from row to row, each stretched to EUR;
 - shap.Explainer with its defaults on `model.predict` and 100 background rows (k-NN only: it is what users type);
-- the exact explainer of log(price), its values scaled to EUR (what one might do instead, and should not).
+- the exact values of log(price), scaled to EUR only in the end (what one might do instead, and should not).
 """
 
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
@@ -27,7 +29,7 @@ from tabular.reading import contract, tables  # noqa: E402
 def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
     """Shapley values by their definition, every coalition on every background row: (rows, features)."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    encoded, base = encode.transform(rows), encode.transform(background)
+    encoded, base = shapley.dense(encode.transform(rows)), shapley.dense(encode.transform(background))
     count = rows.shape[1]
     coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
     switched, sizes = coalitions @ encoders.encoded_members(encode[-1]), coalitions.sum(axis=1)
@@ -42,14 +44,17 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     return values
 
 
-def scaled_from_log(estimator, explainer: str, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
-    """Exact values of log(price), scaled in each row to add up in EUR: (rows, features)."""
+def of_logarithm(estimator, explain, rows: pd.DataFrame, background: pd.DataFrame, stretched: bool) -> np.ndarray:
+    """Values of log(price), in EUR: stretched from row to row, or scaled in the end so that they add up."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    encoded, base = encode.transform(rows), encode.transform(background)
-    summed = shapley.exact_values(explainer, regress, encoded, base) @ encoders.encoded_members(encode[-1]).T
+    encoded, base = (shapley.dense(encode.transform(each)) for each in (rows, background))
+    members = sparse.csr_array(encoders.encoded_members(encode[-1]).T.astype(float))
+    values = explain(regress, encoded, base, members, stretched)
+    if stretched:
+        return values
     start = regress.predict(base).mean()
-    end = start + summed.sum(axis=1)
-    return summed * ((np.exp(end) - np.exp(start)) / (end - start))[:, None]
+    end = start + values.sum(axis=1)
+    return values * ((np.exp(end) - np.exp(start)) / (end - start))[:, None]
 
 
 def default_explainer(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
@@ -68,22 +73,24 @@ def main(data: str) -> None:
     training, test = split.split(split.distinct(frame)[0], 0.2, 0)
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
-    for model in ("linear", "knn", "rf", "extra_trees"):
-        estimator = estimators.build(model, terms, "target", "log", 0, {})
+    for model in ("linear", "knn", "rf", "extra_trees", "boosting"):
+        estimator = estimators.build(model, terms, "target", "log", 0, {}, len(training))
         estimators.fit(estimator, training[terms.features], training[terms.target])
         explainer = models.MODELS[model].explainer
         with one_thread():
             truth, started = exact(estimator, rows, background), time.monotonic()
             sampled, _ = shapley.explain(estimator, rows, background, explainer, 0, lambda items, total: items)
-            report(model, "permutations", started, sampled.to_numpy(), truth)
+            report(model, "evaluate", started, sampled.to_numpy(), truth)
             if model == "knn":
                 started = time.monotonic()
                 default_explainer(estimator, rows, background)
                 report(model, "shap.Explainer, defaults", started)
             if explainer:
-                started = time.monotonic()
-                scaled = scaled_from_log(estimator, explainer, rows, background)
-                report(model, "exact in log(price), then scaled", started, scaled, truth)
+                explain = shapley.linear_values if explainer == "linear" else shapley.tree_values
+                for method, stretched in {"log(price), row by row": True, "log(price), then scaled": False}.items():
+                    started = time.monotonic()
+                    found = of_logarithm(estimator, explain, rows, background, stretched)
+                    report(model, method, started, found, truth)
 
 
 def report(model: str, method: str, started: float, values: np.ndarray | None = None, truth=None) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.special import exprel
 from sklearn.base import RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 
@@ -15,6 +17,8 @@ from tabular.learning.threads import Track, in_threads
 
 BACKGROUND = 100  # training rows that stand for "unknown"
 FEWEST = 10  # of them, where so many columns are permuted that all would take minutes
+MANY = 100  # columns, from where on permutations of them take too long
+NODES = 16  # of the quadrature
 PERMUTATIONS = 2  # per background row, each walked in both directions
 CELLS = 2**24  # numbers that a thread holds at once
 
@@ -29,12 +33,11 @@ def explain(
 ) -> tuple[pd.DataFrame, float]:
     """Shapley values of `rows`, and the mean prediction on `background` from which they start.
 
-    For every row, the values add up to its prediction minus that mean (for shap's trees, in single precision).
-
-    A model of the price itself gets shap's exact explainer of its kind. A model of log(price) does not: the exact
-    explainers stop at log(price), and such values scaled to EUR are not those of the price
-    (benchmarks/shapley.py). It is explained in EUR by permutations, as are models that no exact explainer knows. Their
-    cost grows with the square of the columns: from 100 columns on, fewer background rows are used.
+    For every row, the values add up to its prediction minus that mean. Linear models are explained exactly, and so are
+    trees that learn the price itself. Trees of log(price), and models of which no more is known than what they predict,
+    are explained by permutations, whose cost grows with the square of the columns. From `MANY` columns on, trees of
+    log(price) are explained from row to row in log(price), and each of these explanations is stretched to EUR
+    (benchmarks/shapley.py says how right that is); and other models get fewer background rows.
 
     Args:
         estimator: fitted, as `estimators.build` makes it.
@@ -48,14 +51,14 @@ def explain(
         A frame like `rows` of Shapley values, and the mean prediction.
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
-    exact = explainer if scale_of(estimator) == "identity" else None
-    if not exact:
-        background = background.head(max(FEWEST, BACKGROUND * 100**2 // rows.shape[1] ** 2))
+    logarithmic = scale_of(estimator) != "identity"
+    many = rows.shape[1] > MANY
+    walks = explainer != "linear" and not (explainer == "tree" and (many or not logarithmic))
+    if walks and many:
+        background = background.head(max(FEWEST, BACKGROUND * MANY**2 // rows.shape[1] ** 2))
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
     members = encoded_members(encode[-1])
-    if exact:
-        values = exact_values(exact, regress, encoded, encoded_background) @ members.T
-    else:
+    if walks:
         rescale = estimator.transformer_.inverse_transform
         values = permutation_values(
             lambda matrix: rescale(regress.predict(matrix)[:, None])[:, 0],
@@ -65,6 +68,9 @@ def explain(
             seed,
             track,
         )
+    else:
+        exact = linear_values if explainer == "linear" else tree_values
+        values = exact(regress, encoded, encoded_background, sparse.csr_array(members.T.astype(float)), logarithmic)
     return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
 
 
@@ -92,14 +98,65 @@ def dense(matrix: Any) -> np.ndarray:
     return matrix.toarray() if hasattr(matrix, "toarray") else matrix
 
 
-def exact_values(explainer: str, regress: RegressorMixin, rows: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The values by shap's exact explainer for `linear` models or `tree`s: (rows, encoded columns)."""
+def linear_values(
+    regress: RegressorMixin, rows: np.ndarray, background: np.ndarray, members: sparse.csr_array, logarithmic: bool
+) -> np.ndarray:
+    """Exact Shapley values of a linear model of a number, or of its logarithm: (rows, raw columns).
+
+    What a column does to the logarithm adds to what others do, and so multiplies the number. The Shapley value is the
+    integral of its derivative where every column is switched with the same probability (Owen 1972, Multilinear
+    Extensions of Games): a polynomial, for which Gauss-Legendre quadrature is exact up to 2 `NODES` columns.
+
+    Args:
+        regress: fitted, with `coef_`.
+        rows: (rows, encoded columns).
+        background: (background rows, encoded columns).
+        members: (encoded columns, raw columns) of 0 and 1.
+        logarithmic: whether it is of the logarithm.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    values = np.zeros((len(rows), members.shape[1]))
+    for start, predicted in zip(background, regress.predict(background), strict=True):
+        moves = ((rows - start) * regress.coef_) @ members
+        if not logarithmic:
+            values += moves
+            continue
+        growth = np.expm1(moves)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            factors = 1 + node * growth
+            values += weight * np.exp(predicted) * growth * factors.prod(axis=1, keepdims=True) / factors
+    return values / len(background)
+
+
+def tree_values(
+    regress: RegressorMixin, rows: np.ndarray, background: np.ndarray, members: sparse.csr_array, logarithmic: bool
+) -> np.ndarray:
+    """Shapley values of trees for a number, exact; or, from those for its logarithm, nearly: (rows, raw columns).
+
+    What a row's logarithm is above that of one background row is shared out exactly, by shap's explainer, and stretched
+    to what the number is above that row's: the rescale rule of Shrikumar et al. 2017 (DeepLIFT).
+
+    Args: as `linear_values`.
+    """
     import shap
 
-    whole = shap.maskers.Independent(background, max_samples=len(background))  # shap would take 100 rows of it
-    if explainer == "linear":
-        return shap.LinearExplainer(regress, whole).shap_values(rows)
-    return shap.TreeExplainer(regress, whole).shap_values(rows, check_additivity=False)
+    explainer = shap.TreeExplainer(regress, shap.maskers.Independent(background[:1]))
+    # Its C code keeps thresholds in single precision. Where one is rounded up, a number beyond it goes the other way.
+    explainer.model.thresholds = rounded_down(explainer.model.thresholds)
+    inputs = [rounded_down(numbers.astype(explainer.model.input_dtype)) for numbers in (rows, background)]
+    values = np.zeros((len(rows), rows.shape[1]))
+    predicted = regress.predict(rows)
+    for start, before in zip(inputs[1], regress.predict(background), strict=True):
+        explainer.data = start[None]
+        stretch = exprel(predicted - before) * np.exp(before) if logarithmic else np.ones(len(rows))
+        values += stretch[:, None] * explainer.shap_values(inputs[0], check_additivity=False)
+    return values / len(background) @ members
+
+
+def rounded_down(numbers: np.ndarray) -> np.ndarray:
+    """The largest numbers of single precision that are not above these, in double precision."""
+    near = numbers.astype(np.float32)
+    return np.where(near > numbers, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 
 def permutation_values(
