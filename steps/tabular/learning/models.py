@@ -21,7 +21,8 @@ class Model:
 
     One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
     that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
-    `column_encoders`. `limits` are the parameters that keep its cost from growing with the number of rows.
+    `column_encoders`. `limits` are the parameters that hang on the number of rows, and keep its cost
+    from growing with them.
     """
 
     path: str
@@ -44,6 +45,11 @@ def forest_limits(rows: int) -> dict[str, Any]:
 def sample_limits(rows: int) -> dict[str, Any]:
     """The share of the rows that a model remembers which compares each row with all that it remembers."""
     return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
+
+
+def bin_limits(rows: int) -> dict[str, Any]:
+    """Bins that hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise."""
+    return {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
 
 
 # Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
@@ -94,6 +100,7 @@ MODELS = {
         },
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
+        limits=bin_limits,
     ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
