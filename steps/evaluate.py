@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
 
-REPORT = "report.html"
+REPORT, PREDICTIONS = "report.html", "predictions.parquet"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
 
 
@@ -36,7 +36,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
-    from tabular.learning import estimators, scoring, split
+    from tabular.learning import estimators, intervals, scoring, split
     from tabular.telling import plots
     from tabular.telling.model_report import model_lead, model_report
 
@@ -44,14 +44,18 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
     training, test, terms = preprocess.read_parts(preprocessed)
     estimator = train.read_model(upstream)
-    baseline = estimators.build("dummy", terms, parameters["encoder"], estimators.scale_of(estimator), seed, {})
-    estimators.fit(baseline, training[terms.features], training[terms.target])
-
+    typical = baseline(estimator, training, terms, parameters)
     test, others, leak = drop_seen_rows(estimator, training, test, terms)
     features, true = test[terms.features], test[terms.target].to_numpy()
     predicted = estimators.predict(estimator, features)
     metrics = scoring.scores_with_intervals(true, predicted, seed)
-    others |= scoring.scores_with_intervals(true, estimators.predict(baseline, features), seed, "baseline_")
+    others |= scoring.scores_with_intervals(true, estimators.predict(typical, features), seed, "baseline_")
+    scale = estimators.scale_of(estimator)
+    low, high = intervals.interval(predicted, intervals.half_width(train.read_tested(upstream), scale), scale)
+    others |= {
+        "interval_coverage": float(((low <= true) & (true <= high)).mean()),
+        "interval_width": float((high - low).mean()),
+    }
     tables = {
         "segments.csv": scoring.segments(test[terms.target], predicted),
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
@@ -72,7 +76,8 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         for name, table in tables.items():
             table.to_csv(folder / name, index=False)
         values.to_parquet(folder / "shap_values.parquet")
-        pd.DataFrame({"true": true, "predicted": predicted}).to_parquet(folder / "predictions.parquet")
+        predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
+        predictions.to_parquet(folder / PREDICTIONS)
         again = lineage.command_line(STEP, parameters)
         learns = estimators.learned_target(estimator, terms.target)
         shown = parameters | {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
@@ -88,6 +93,17 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         f"{lead}{careful}\n\n[The report]({links.run_page(run, REPORT)}), [the model]({pages['model']}),"
         f" [the data report]({pages['data report']})"
     )
+
+
+def baseline(
+    estimator: "Estimator", training: "DataFrame", terms: "Contract", parameters: dict[str, Any]
+) -> "Estimator":
+    """What always answers the same, learned on the scale on which `estimator` is."""
+    from tabular.learning import estimators
+
+    scale, seed = estimators.scale_of(estimator), parameters["seed"]
+    dummy = estimators.build("dummy", terms, parameters["encoder"], scale, seed, {})
+    return estimators.fit(dummy, training[terms.features], training[terms.target])
 
 
 def drop_seen_rows(
@@ -149,7 +165,7 @@ def explain(
     return values.assign(base=base), figures
 
 
-PROOFS = {"predictions.parquet": digests.numbers, "shap_values.parquet": digests.numbers}
+PROOFS = {PREDICTIONS: digests.numbers, "shap_values.parquet": digests.numbers}
 STEP = lineage.Step(
     "evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, modules=train.modules, proofs=PROOFS
 )

@@ -10,7 +10,6 @@ import gc
 
 gc.set_threshold(100_000)  # the imports make no garbage, but looking for it takes them half a second
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,6 @@ import environment
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 import evaluate
 import preprocess
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     from tabular.reading.contract import Contract
 
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
+REGISTER = Parameter("register", "", "a registered model: the winner becomes a version of it, and perhaps the champion")
 EXAMPLE = "{rf: {n_estimators: 300}}"
 PARAMETERS = (
     Parameter(
@@ -50,6 +47,7 @@ PARAMETERS = (
     *(p for p in train.PARAMETERS if p.name not in ("model", "model_params")),
     MODEL_PARAMS,
     *evaluate.PARAMETERS,
+    REGISTER,
 )
 PICTURE = "leaderboard.png"
 PAGES = {  # that the description links to
@@ -97,9 +95,22 @@ def main(given: dict[str, Any]) -> None:
     }
     describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
     publish(table, runs, parameters, terms.target_label)
-    show(readable(table, terms.unit))
+    shown = readable(table, terms.unit)
+    title, winner = "Leaderboard, by cross-validated R²", shown.index == shown.index[0]
+    step.print_table(shown, winner, title, right=[name for name in shown if name != "model"])
+    if parameters["register"]:
+        register(parameters["register"])
     step.print_links(pages)
     step.print_proof()
+
+
+def register(name: str) -> None:
+    """Make the winner of the active run a version of a registered model, and the champion if it keeps to the rules."""
+    import promote
+
+    chosen = resolved(promote.PARAMETERS, {"run": tracking.active_run().info.run_id, "name": name})
+    with tracking.opened(run_name=f"promote {name}", nested=True):
+        promote.promote_run(chosen)
 
 
 def describe(
@@ -153,20 +164,11 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, 
     mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
     mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", tracking.active_run().info.run_id)
     receipts = [lineage.receipt_of(runs[model]) for model in parameters["models"]]
+    decisive = {name: value for name, value in parameters.items() if name != REGISTER.name}
     outcome = {"metrics": scores, "artifacts": {}}
     modules = {name for run in runs.values() for name in train.modules(lineage.parameters_of(run))}
-    lineage.log_receipt("main", "main", Path(__file__), parameters, {}, receipts, outcome, modules)
+    lineage.log_receipt("main", "main", Path(__file__), decisive, {}, receipts, outcome, modules)
     mlflow.set_tag("workflow.fingerprint", mark)
-
-
-def show(table: pd.DataFrame) -> None:
-    """Print the leaderboard, a table of texts."""
-    shown = Table(title="Leaderboard, by cross-validated R²", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in table:
-        shown.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    for place, line in enumerate(table.itertuples(index=False)):
-        shown.add_row(*line, style="bold" if place == 0 else None)
-    Console(width=None if sys.stdout.isatty() else 100).print(shown)
 
 
 if __name__ == "__main__":

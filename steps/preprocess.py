@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tabular.reading.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
-CONTRACT, REPORT = "contract.yaml", "data_report.html"
+CONTRACT, REPORT, EXAMPLES = "contract.yaml", "data_report.html", "examples.json"
+FEW = 5  # rows, to show
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
 DATA = Parameter("data", "data/wines.csv", "a table: a path, or a URI (see the README)", without_secrets, decides=False)
 COLUMNS = (
@@ -82,6 +83,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
 
     found, lost, terms, notes = read_data(parameters)
     typed, kept = contract.enforce(found, terms, lost)
+    examples = found.loc[typed.index[:FEW], list(terms.columns)].to_json(orient="records", date_format="iso", indent=2)
     del found  # a million rows of text are a few hundred megabytes
     rows, copies = split.distinct(typed)
     if parameters["duplicates"] == "keep":
@@ -98,10 +100,12 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     }
     scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
     warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
+    train.attrs[contract.TYPED] = test.attrs[contract.TYPED] = True
     with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")
         test.to_parquet(folder / "test.parquet")
         (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
+        (folder / EXAMPLES).write_text(examples, encoding="utf-8")
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
         (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -185,6 +189,14 @@ def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
 
     with tracking.downloaded(run, "train.parquet") as train, tracking.downloaded(run, "test.parquet") as test:
         return pd.read_parquet(train), pd.read_parquet(test), read_contract_of(run)
+
+
+def read_examples(run: Run) -> "DataFrame":
+    """Some rows as the file of a preprocess run has them."""
+    import pandas as pd
+
+    with tracking.downloaded(run, EXAMPLES) as path:
+        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
 
 
 def read_contract_of(run: Run) -> "Contract":

@@ -2,6 +2,7 @@
 
     mlflow run . -e reproduce -P run=<run id>
     mlflow run . -e reproduce -P run=receipts/wines.json -P env=recorded
+    mlflow run . -e reproduce -P run=models:/wines@champion
     mlflow run . -e reproduce -P run=<name of an experiment>
 
 The exit code is 0 if all is equal, to the last bit on the same platform and within 1e-9 on another; 1 if something
@@ -10,7 +11,6 @@ differs; 2 if it could not be compared. It runs the code that the receipt names:
 
 import dataclasses
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,9 +21,6 @@ import environment
 import mlflow
 import pandas as pd
 from mlflow.entities import Experiment, Run
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 import evaluate
 from errors import Difference, UserError
@@ -39,7 +36,7 @@ PARAMETERS = (
     Parameter(
         "run",
         "",
-        "what to reproduce: a run id, the path or URI of a receipt, or an experiment's name or id",
+        "what to reproduce: a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id",
         without_secrets,
     ),
     Parameter(
@@ -179,6 +176,11 @@ def attempt(run: Run, parameters: dict[str, Any]) -> tuple[str, str]:
     return found.verdict, "" if found.verdict == EQUAL else found.conclusion
 
 
+def show(table: pd.DataFrame) -> None:
+    """Print a table; what is not equal in bold."""
+    step.print_table(table, bold=~table["verdict"].str.startswith(EQUAL))
+
+
 def note(verdict: str, conclusion: str) -> str:
     """The description of the active run, in Markdown."""
     return f"**{verdict}**: {conclusion}\n\n[All rows]({links.run_page(tracking.active_run(), REPORT)})"
@@ -189,16 +191,6 @@ def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> No
     if page_of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(page_of_job, "a", encoding="utf-8") as file:
             file.write(f"**{verdict}**: {conclusion}\n\n{table.to_html(index=False, border=0)}\n")
-
-
-def show(table: pd.DataFrame) -> None:
-    """Print a table; what is not equal in bold."""
-    shown = Table(box=box.SIMPLE_HEAD)
-    for heading in table.columns:
-        shown.add_column(heading, overflow="fold", max_width=50)
-    for line in table.itertuples(index=False):
-        shown.add_row(*line, style=None if line.verdict.startswith(EQUAL) else "bold")
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
 
 
 if __name__ == "__main__":

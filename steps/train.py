@@ -65,6 +65,9 @@ MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 
 def train(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the fitted model with its training and cross-validated scores, and what the folds predicted."""
+    from mlflow.models import Model
+
+    import serving
     from tabular.learning import estimators, model_files, scoring
 
     model = parameters["model"]
@@ -80,14 +83,21 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     with tracking.artifacts() as folder:
         tested.to_parquet(folder / CROSS_VALIDATION)
     dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
-    logged = mlflow.sklearn.log_model(
-        estimator,
+    sources, _ = fingerprint.imports(Path(serving.__file__))
+    logged = Model.log(
+        None,
+        serving,
         name=model.rpartition(".")[2],
         params={p.name: as_text(parameters[p.name]) for p in PARAMETERS} | described,
+        metadata={"models": list(parts(parameters))},
+        estimator=estimator,
+        terms=terms,
+        sources=sources,
         serialization_format="skops",
         skops_trusted_types=model_files.types_in(estimator, parts(parameters)),
-        signature=mlflow.models.infer_signature(features, predicted),
-        input_example=features.head(5),
+        signature=serving.signature(terms, optional={name for name in features if features[name].hasnans}),
+        input_example=preprocess.read_examples(upstream)[terms.features],
+        validate_serving_input=False,
         pip_requirements=[
             f"{name}=={version}" for name, version in fingerprint.packages(STEP.script, modules(parameters)).items()
         ],
@@ -117,8 +127,6 @@ def fit_blend(
     parameters: dict[str, Any], upstream: Run, rows: "DataFrame", terms: "Contract"
 ) -> "tuple[Estimator, DataFrame]":
     """As `fit`: a blend of models that runs of this step have fitted; they are found, or made under the active run."""
-    import pandas as pd
-
     from tabular.learning import blending
 
     models, tables = {}, {}
@@ -126,8 +134,7 @@ def fit_blend(
         own = {"model": model, "model_params": model_params, preprocess.STEP.run_id_parameter: upstream.info.run_id}
         run = lineage.obtain(STEP, parameters | own)
         models[model] = read_model(run)
-        with tracking.downloaded(run, CROSS_VALIDATION) as path:
-            tables[model] = pd.read_parquet(path)
+        tables[model] = read_tested(run)
     tested, predicted = blending.tested_by_all(tables)
     weights = blending.weights_of(predicted, tested["true"].to_numpy())
     return blending.blend(models, weights), blending.cross_validate(tested, predicted)
@@ -160,6 +167,14 @@ def read_model(run: Run) -> "Estimator":
 
     with tracking.downloaded(run, MODEL) as path:
         return model_files.load(path, parts(lineage.parameters_of(run)))
+
+
+def read_tested(run: Run) -> "DataFrame":
+    """What a run of this step predicted in cross-validation: see `scoring.cross_validate`."""
+    import pandas as pd
+
+    with tracking.downloaded(run, CROSS_VALIDATION) as path:
+        return pd.read_parquet(path)
 
 
 PROOFS = {MODEL: digests.model, CROSS_VALIDATION: digests.numbers}

@@ -13,7 +13,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from errors import UserError
-from runs import git, receipt, sources
+from runs import git, receipt, registry, sources
 from runs.comparison import ABSENT, DIFFERS, EQUAL, UNSEEN, Row, exact, outcomes
 from runs.lineage import Step, existing_run, outcome_of, parameters_of, receipt_of
 from runs.tracking import active_run
@@ -57,11 +57,13 @@ def is_proven(run: Run, document: Mapping[str, Any]) -> bool:
 
 
 def find_receipt(name: str, project: Path) -> tuple[dict[str, Any], bytes]:
-    """The receipt that a run id, a URI, or a path relative to `project` leads to, and the patch that belongs to it.
+    """The receipt that a run id, a URI (of a model, too), or a path relative to `project` leads to, and its patch.
 
     Raises UserError if there is none, or if the run has not finished.
     """
     uri = name
+    if name.startswith(registry.SCHEME):
+        name = registry.version_of(name).run_id or ""
     if RUN_ID.fullmatch(name):
         uri = receipt_uri(name)
     elif ":/" not in name:

@@ -7,14 +7,17 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
+from rich.table import Table
 
 from errors import UserError
 from runs import links
@@ -116,6 +119,16 @@ def tracker(description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:
     return lambda items, total: track(
         items, description, total, console=console, transient=True, disable=not console.is_terminal
     )
+
+
+def print_table(table: Any, bold: Iterable[bool], title: str = "", right: Collection[str] = ()) -> None:
+    """Print a frame of texts on stdout, with some lines in `bold` and the columns `right` flush right."""
+    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in table.columns:
+        shown.add_column(heading, justify="right" if heading in right else "left", overflow="fold", max_width=50)
+    for line, strong in zip(table.itertuples(index=False), bold, strict=True):
+        shown.add_row(*line, style="bold" if strong else None)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
 
 
 def print_links(pages: Mapping[str, str]) -> None:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -13,6 +16,7 @@ from errors import UserError
 from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
 from tabular.reading.tables import BREACH
 
+TYPED = "typed"  # the attribute of a frame that a contract has typed; a Parquet file keeps it
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 
@@ -48,6 +52,10 @@ class Contract:
     def features(self) -> list[str]:
         """The columns that a model reads."""
         return [name for name in self.columns if name != self.target]
+
+    def of(self, names: Iterable[str]) -> "Contract":
+        """What it says of some of its columns."""
+        return dataclasses.replace(self, columns={name: self.columns[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -132,11 +140,7 @@ def enforce(frame: pd.DataFrame, contract: Contract, lost: pd.DataFrame | None =
 
     Raises UserError if a column is not there, or if more than half of the rows break the contract.
     """
-    if absent := [name for name in contract.columns if name not in frame]:
-        raise UserError(
-            f"no column {', '.join(absent)}; the data has {', '.join(map(str, frame.columns[:12]))}."
-            " Is the contract the one for this file (-P contract=…)?"
-        )
+    check_columns(frame, contract, "is the contract the one for this file (-P contract=…)?")
     kept, rejected = check(frame, contract)
     if lost is not None and len(lost):
         rejected = pd.concat([rejected, lost]).sort_values(["row", "column"], ignore_index=True)
@@ -155,8 +159,20 @@ def enforce(frame: pd.DataFrame, contract: Contract, lost: pd.DataFrame | None =
     return kept, Report(rows_in, rejected, missing, ignored)
 
 
+def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
+    """Raise UserError, which ends in `remedy`, if a column of the contract is not in the frame."""
+    if absent := [name for name in contract.columns if name not in frame]:
+        there = ", ".join(map(str, frame.columns[:12]))
+        raise UserError(f"no column {', '.join(absent)}; the data has {there}; {remedy}")
+
+
 def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `frame` that keep to the contract, categories as text and all else as float64; a row per breach."""
+    """The rows of `frame` that keep to the contract, categories as text and all else as float64; a row per breach.
+
+    A frame that says it is `TYPED` is as it must be.
+    """
+    if frame.attrs.get(TYPED):
+        return frame[list(contract.columns)], pd.DataFrame(columns=BREACH)
     typed, faults = {}, []
     for name, terms in contract.columns.items():
         values = frame[name]
@@ -164,7 +180,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
             absent = values.isin(contract.missing)
             values = values.mask(absent) if absent.any() else values
         if terms.kind == CATEGORICAL:
-            typed[name] = values.astype("str")
+            typed[name] = as_category(values)
         else:
             typed[name] = values_of(values, terms) + 0.0  # -0 becomes 0: equal rows must be the same to the last bit
             low, high = terms.range or FINITE
@@ -192,3 +208,33 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
     )
     kept = pd.DataFrame(typed, copy=False)
     return kept.drop(index=table["row"].unique()) if len(table) else kept, table
+
+
+def as_category(values: pd.Series) -> pd.Series:
+    """Categories as text; a whole number among typed ones has no fraction, as in a file that has no types."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return values.astype("str")
+
+
+def as_in_a_file(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Rows that somebody sends, in the form in which `read_table` gives those of a file.
+
+    Blanks around a text go, an empty one is missing, and what stands beside texts in a column is one. A column that is
+    absent is missing.
+    """
+
+    def written(value: Any, decimal: str) -> Any:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return repr(value).replace(".", decimal) if isinstance(value, int | float) else value
+
+    columns = {}
+    for name, terms in contract.columns.items():
+        values = rows.get(name, pd.Series(np.nan, rows.index))
+        if values.dtype == object:
+            values = values.map(partial(written, decimal=terms.decimal), na_action="ignore").astype("str")
+        if pd.api.types.is_string_dtype(values):
+            values = values.str.strip().replace("", np.nan)
+        columns[name] = values
+    return pd.DataFrame(columns, rows.index)

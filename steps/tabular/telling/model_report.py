@@ -14,6 +14,10 @@ METRIC_NAMES = {
     "median_absolute_error": "median absolute error",
     "mean_absolute_percentage_error": "mean absolute percentage error",
 }
+SCORES_TEXT = (
+    "With 95 % bootstrap intervals; the baseline always answers the same. The interval around a prediction that is to"
+    " hold the true value in 90 % of rows holds it in {interval_coverage:.0%} of the test part."
+)
 SHAP_TEXT = (
     "SHAP values say how much each column moved a prediction away from the average one. First their average size;"
     " then every explained row as a dot, by direction: blue where the column's value is low, red where it is high. A"
@@ -49,7 +53,7 @@ def model_report(
     segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
     written = pd.DataFrame([(name, str(value)) for name, value in parameters.items()], columns=["parameter", "value"])
     sections = [
-        Section("Scores", "With 95 % bootstrap intervals; the baseline always answers the same.", scores(metrics)),
+        Section("Scores", SCORES_TEXT.format(**metrics), scores(metrics)),
         Section(f"Predicted against true {terms.target}", pictures=(pictures["preds.png"],)),
         Section(
             "What moves a prediction",

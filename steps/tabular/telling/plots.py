@@ -181,3 +181,17 @@ def leaderboard(table: pd.DataFrame, target: str) -> Figure:
     axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
     return figure
+
+
+def differences(larger: np.ndarray, unit: str, title: str) -> Figure:
+    """By how much a challenger's error is larger than the champion's, row by row: (rows,), in units of the target."""
+    figure, axes = empty_figure(7, 4)
+    far = float(np.quantile(np.abs(larger), 0.98)) or 1.0
+    axes.hist(np.clip(larger, -far, far), bins=41, range=(-far, far), color=SOFT)
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.axvline(larger.mean(), color=ACCENT, linewidth=2, label=f"mean {number(larger.mean())}")
+    suffix = f" ({unit})" if unit else ""
+    axes.set(xlabel=f"challenger's error less the champion's{suffix}: left of 0 it is better", ylabel="test rows")
+    axes.set_title(title)
+    axes.legend(frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,170 @@
+"""Predict the target of every row of a file, as the file has them, with a model that is logged or registered.
+
+    mlflow run . -e predict -P model=models:/wines@champion -P data=/path/to/new.csv -P output=/path/to/prices.csv
+    mlflow run . -e predict -P model=<id of a train or main run> -P data=s3://bucket/new/ -P output=s3://bucket/out.parquet
+
+The output has the columns of the file, and for each row the prediction with the interval that holds the true value in
+90 % of rows. Rows that cannot be read are in rejected.csv of the run, with the reason. If the target is in the file,
+the scores are logged too. The file may be larger than the memory.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import environment
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import LoggedModelInput, Run
+
+import preprocess
+import train
+from errors import UserError
+from runs import links, outputs, registry, sources, step, tracking
+from runs.parameters import Parameter, resolved, truth
+from runs.secrets import without_secrets
+from tabular.learning import estimators, intervals, scoring, split
+from tabular.learning.drift import drift
+from tabular.reading import contract, tables
+from tabular.reading.sampling import evenly_spaced
+from tabular.telling.drift_report import drift_report
+from tabular.telling.report import number
+
+PARAMETERS = (
+    Parameter("model", "", "models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"),
+    Parameter("data", "", "rows as the training file had them: a path or a URI, as of preprocess", without_secrets),
+    Parameter("output", "", "the file to write, ending in .csv or .parquet: a path, or a URI", without_secrets),
+    Parameter("overwrite", "false", "replace the output if it exists", truth),
+)
+SUFFIXES = (".csv", ".parquet")
+PREDICTION = ["prediction", "prediction_low", "prediction_high"]
+SAMPLE = 2000  # rows of each chunk that drift is measured on
+REPORT = "drift.html"
+
+
+def predict(given: dict[str, Any]) -> None:
+    """Write the predictions, and log what became of the rows, how they have drifted, and their scores if they can be.
+
+    Raises UserError for a model, a file or an output that cannot be used.
+    """
+    parameters = resolved(PARAMETERS, given)
+    for name in ("model", "data", "output"):
+        if not parameters[name]:
+            raise UserError(f"{name}: {next(p.help for p in PARAMETERS if p.name == name)}; -P {name}=…")
+    if Path(parameters["output"]).suffix not in SUFFIXES:
+        raise UserError(f"output={parameters['output']}: must end in {' or '.join(SUFFIXES)}")
+    mlflow.set_tag("workflow.step", "predict")
+    trained = registry.trained_by(parameters["model"])
+    tracking.describe(f"predict {Path(parameters['data']).name}", parameters)
+    mlflow.MlflowClient().log_inputs(
+        tracking.active_run().info.run_id, models=[LoggedModelInput(tracking.model_id(trained))]
+    )
+    data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
+    preprocessed = mlflow.get_run(trained.data.tags["workflow.upstream"])
+    training, _, terms = preprocess.read_parts(preprocessed)
+    found = Predictions(trained, training, terms)
+    with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:
+        write(path, (found.of(rows, lost) for rows, lost in tables.read_chunks(data)))
+        found.check_rejected()
+    rejected = pd.concat(found.rejected, ignore_index=True)
+    moved = drift(training, pd.concat(found.samples), terms)
+    lead = lead_of(found, rejected, parameters)
+    pages = {"run": links.absolute(links.run_page(tracking.active_run()))}
+    with tracking.artifacts() as folder:
+        rejected.to_csv(folder / "rejected.csv", index=False)
+        moved.to_csv(folder / "drift.csv", index=False)
+        (folder / REPORT).write_text(drift_report(moved, lead, pages), encoding="utf-8")
+    mlflow.log_metrics({"rows_in": found.rows, "rows_rejected": rejected["row"].nunique()} | found.scores())
+    tracking.write_note(f"{lead}\n\n[How the rows have drifted]({links.run_page(tracking.active_run(), REPORT)})")
+    print(lead)
+    step.print_links({"drift": links.run_page(tracking.active_run(), REPORT)})
+
+
+class Predictions:
+    """What a model says of rows that come in chunks, and what is to be told of them in the end."""
+
+    def __init__(self, trained: Run, training: pd.DataFrame, terms: contract.Contract) -> None:
+        """Predict with the model that `trained` has fitted on the rows `training`, which are read by `terms`."""
+        self.estimator, self.training, self.terms = train.read_model(trained), training, terms
+        self.scale = estimators.scale_of(self.estimator)
+        self.half = intervals.half_width(train.read_tested(trained), self.scale)
+        self.rows = self.seen = 0
+        self.rejected: list[pd.DataFrame] = []
+        self.samples: list[pd.DataFrame] = []
+        self.tested: list[pd.DataFrame] = []
+
+    def of(self, rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+        """The `rows` that can be read, with their predictions. Raises UserError for a column that is not there."""
+        features = self.terms.of(self.terms.features)
+        contract.check_columns(rows, features, "is it the file for this model?")
+        typed, faults = contract.check(rows, features)
+        self.rows += len(rows) + lost["row"].nunique()
+        self.rejected.append(pd.concat([faults, lost]))
+        self.samples.append(typed.iloc[evenly_spaced(len(typed), SAMPLE)])
+        predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
+        found = pd.DataFrame(
+            dict(zip(PREDICTION, (predicted, *intervals.interval(predicted, self.half, self.scale)), strict=True)),
+            index=typed.index,
+        )
+        if self.terms.target in rows:
+            true, _ = contract.check(rows, self.terms.of([self.terms.target]))
+            known = typed.join(true, how="inner")
+            seen = split.seen(self.training, known[self.training.columns])
+            self.seen += int(seen.sum())
+            self.tested.append(known.loc[~seen, [self.terms.target]].join(found))
+        return pd.concat([rows.loc[typed.index], found], axis=1)
+
+    def check_rejected(self) -> None:
+        """Raise UserError if most rows cannot be read: then the file is another one."""
+        faults = pd.concat(self.rejected)
+        if faults["row"].nunique() > self.rows / 2:
+            row, column, value, reason = faults.iloc[0]
+            raise UserError(
+                f"most of the {self.rows:,} rows break the contract of the model: column {column} {reason} (first:"
+                f" {value!r} in line {row}); is it the file for this model?"
+            )
+
+    def scores(self) -> dict[str, float]:
+        """The scores of the rows whose target is in the file and which were not in training; none without."""
+        if not self.tested or not sum(map(len, self.tested)):
+            return {}
+        tested = pd.concat(self.tested)
+        true, predicted, low, high = tested.to_numpy().T
+        covered = float(((low <= true) & (true <= high)).mean())
+        return scoring.scores(scoring.metrics_of(true), true, predicted) | {"interval_coverage": covered}
+
+
+def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
+    """Write the rows of all chunks to a CSV or Parquet file."""
+    import pyarrow
+    from pyarrow.csv import CSVWriter
+    from pyarrow.parquet import ParquetWriter
+
+    first = next(chunks)
+    schema = pyarrow.Table.from_pandas(first, preserve_index=False).schema.remove_metadata()
+    with (ParquetWriter if path.suffix == ".parquet" else CSVWriter)(path, schema) as file:
+        for rows in chain([first], chunks):
+            file.write_table(pyarrow.Table.from_pandas(rows, schema, preserve_index=False, safe=False))
+
+
+def lead_of(found: Predictions, rejected: pd.DataFrame, parameters: dict[str, Any]) -> str:
+    """What became of the rows, in a sentence or two."""
+    refused = rejected["row"].nunique()
+    lead = f"{found.rows - refused:,} rows predicted in {parameters['output']}"
+    if refused:
+        first = rejected.iloc[0]
+        lead += f"; {refused:,} could not be read, the first because {first['column']} {first['reason']}: rejected.csv"
+    if scores := found.scores():
+        unit = f" {found.terms.unit}" if found.terms.unit else ""
+        error = f"{number(scores['mean_absolute_error'])}{unit}"
+        lead += f". The file has the {found.terms.target}: mean absolute error {error}, R² {scores['r2_score']:.3f}"
+    if found.seen:
+        lead += f"; {found.seen:,} rows were in training, so no score counts them"
+    return f"{lead}."
+
+
+if __name__ == "__main__":
+    step.command(__doc__, PARAMETERS, predict)

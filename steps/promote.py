@@ -1,0 +1,252 @@
+"""Register a model, and make it the champion if it keeps to the rules: no worse than the champion, better than none.
+
+    mlflow run . -e promote -P run=<id of a main or train run> -P name=wines
+    mlflow run . -e promote -P run=<id> -P name=wines -P rules=/path/to/rules.yaml -P dry_run=true
+
+Challenger and champion are scored on the same rows: the challenger's test part, less what the champion has learned
+from. A model that does not pass is a version of the registered model all the same, with the reason in its tags.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import environment
+
+import mlflow
+import numpy as np
+import pandas as pd
+import yaml
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+
+import evaluate
+import preprocess
+import train
+from errors import UserError
+from runs import lineage, links, registry, sources, step, tracking
+from runs.parameters import Parameter, nearest, resolved, truth
+from tabular.learning import estimators, split
+from tabular.learning.pairs import ERRORS, Difference, difference
+from tabular.reading.contract import Contract
+from tabular.telling import plots
+from tabular.telling.report import markdown_table, number
+
+RULES = "steps/promotion.yaml"
+PICTURE = "differences.png"
+KINDS = ("thresholds", "baseline", "champion")
+PARAMETERS = (
+    Parameter("run", "", "the id of a main run, whose winner is meant, or of a train run"),
+    Parameter("name", "", "the registered model; it is made if there is none"),
+    Parameter("rules", RULES, "what a champion must do: a YAML file"),
+    Parameter("dry_run", "false", "decide, and register and move nothing", truth),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, what was found, and whether that keeps to it."""
+
+    rule: str
+    found: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """The challenger's test rows that it has not learned from, and what it predicts of them."""
+
+    test: pd.DataFrame
+    terms: Contract
+    predicted: np.ndarray
+    typical: np.ndarray  # what the baseline answers
+    seed: int
+
+    @property
+    def true(self) -> np.ndarray:
+        """The target of each row."""
+        return self.test[self.terms.target].to_numpy()
+
+
+def promote(given: dict[str, Any]) -> None:
+    """Decide on one model. Raises UserError for a run, a name or rules that cannot be used."""
+    parameters = resolved(PARAMETERS, given)
+    for name in ("run", "name"):
+        if not parameters[name]:
+            raise UserError(f"{name}: which? -P {name}=…, {next(p.help for p in PARAMETERS if p.name == name)}")
+    promote_run(parameters)
+    step.print_links({"promote": links.run_page(tracking.active_run())})
+
+
+def promote_run(parameters: Mapping[str, Any]) -> None:
+    """Register a model and decide on it, within the active run."""
+    name = parameters["name"]
+    tracking.describe(f"promote {name}", parameters)
+    mlflow.set_tag("workflow.step", "promote")
+    rules = read_rules(parameters["rules"])
+    trained = registry.trained_by(parameters["run"])
+    evaluated = evaluation_of(parameters["run"], trained)
+    metrics = trained.data.metrics | evaluated.data.metrics
+    for metric in rules["thresholds"]:
+        if metric not in metrics:
+            raise UserError(f"rules={parameters['rules']}: thresholds: no metric {metric}; {nearest(metric, metrics)}")
+    if parameters["dry_run"]:
+        decide(name, None, rules, metrics, trained)
+        return
+    current = registry.champion_of(name)
+    if current and current.run_id == trained.info.run_id:
+        tell(current, f"version {current.version} of {name}, the champion, is this very model")
+        return
+    tags = {"workflow.receipt": lineage.receipt_of(trained)["sha256"]}
+    version = registry.register(name, trained, description_of(parameters["run"], trained, evaluated), tags)
+    try:
+        registry.wait_for_turn(version)
+        decide(name, version, rules, metrics, trained)
+    except UserError as error:
+        registry.decide(version, f"could not be decided on: {error}")
+        raise
+
+
+def decide(
+    name: str, version: ModelVersion | None, rules: Mapping[str, Any], metrics: Mapping[str, float], trained: Run
+) -> None:
+    """Hold the rules against the model of `trained`, act on its `version`, if any, and log and print the decision."""
+    former = registry.champion_of(name)
+    part = part_of(trained)
+    checks, differences = thresholds(rules, metrics), None
+    if rules["baseline"]:
+        checks.append(baseline(rules["baseline"], part))
+    if rules["champion"] and former:
+        against, differences = champion(rules["champion"], part, trained, former)
+        checks.append(against)
+    passed = all(check.kept for check in checks)
+    failed = "; ".join(f"{check.rule}: {check.found}" for check in checks if not check.kept)
+    what = f"version {version.version} of {name}" if version else f"the model, as a version of {name},"
+    before = f", after version {former.version}" if former else ""
+    verb = "is" if version else "would be"
+    decision = f"{what} {verb} the champion{before}" if passed else f"{what} {verb} no champion: {failed}"
+    if version and passed:
+        registry.crown(version, former)
+    lines = [(check.rule, check.found, "yes" if check.kept else "no") for check in checks]
+    table = pd.DataFrame(lines, columns=["rule", "found", "kept"])
+    with tracking.artifacts() as folder:
+        table.to_csv(folder / "decision.csv", index=False)
+        if differences is not None and former:
+            title = f"{trained.data.params['model']} against version {former.version}, the champion"
+            plots.save(plots.differences(differences, part.terms.unit, title), folder / PICTURE)
+    step.print_table(table, bold=table["kept"] == "no")
+    tell(version, decision, markdown_table(table))
+
+
+def tell(version: ModelVersion | None, decision: str, table: str = "") -> None:
+    """Print a decision, and write it where people look for it: at the active run, and in a version's tags."""
+    if version and registry.is_undecided(version):
+        registry.decide(version, decision)
+    mlflow.set_tag(registry.DECISION, decision)
+    tracking.write_note(f"{decision}.\n\n{table}")
+    print(decision)
+
+
+def read_rules(name: str) -> dict[str, Any]:
+    """The rules in a YAML file, with those that it leaves out empty; UserError for what is none."""
+    path = sources.local_copy("rules", name, preprocess.PROJECT)
+    try:
+        rules = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"rules={name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(rules, dict):
+        raise UserError(f"rules={name}: must be a mapping with {', '.join(KINDS)}, as {RULES} has")
+    for kind in rules:
+        if kind not in KINDS:
+            raise UserError(f"rules={name}: no such rule as {kind}; {nearest(str(kind), KINDS)}")
+    for kind in ("baseline", "champion"):
+        if (error_name := rules.get(kind)) and error_name not in ERRORS:
+            raise UserError(f"rules={name}: {kind}: no error {error_name}; {nearest(str(error_name), ERRORS)}")
+    thresholds = rules.get("thresholds") or {}
+    for metric, bounds in thresholds.items():
+        if not isinstance(bounds, dict) or not bounds.keys() <= {"min", "max"} or not bounds:
+            raise UserError(f"rules={name}: thresholds: {metric}: must be {{min: …}} or {{max: …}}, not {bounds}")
+    return dict.fromkeys(KINDS) | rules | {"thresholds": thresholds}
+
+
+def evaluation_of(name: str, trained: Run) -> Run:
+    """The evaluate run of a model: that of the main or train run `name`, found or made."""
+    given = lineage.parameters_of(mlflow.get_run(name)) if not name.startswith(registry.SCHEME) else {}
+    own = lineage.parameters_of(trained) | {train.STEP.run_id_parameter: trained.info.run_id}
+    return lineage.obtain(evaluate.STEP, {p.name: given[p.name] for p in evaluate.PARAMETERS if p.name in given} | own)
+
+
+def part_of(trained: Run) -> Part:
+    """What a model is judged on. Raises UserError if it has seen all of its test rows."""
+    parameters = lineage.parameters_of(trained)
+    training, test, terms = preprocess.read_parts(mlflow.get_run(trained.data.tags["workflow.upstream"]))
+    test = test[~split.seen(training, test)]
+    if test.empty:
+        raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
+    estimator = train.read_model(trained)
+    dummy = evaluate.baseline(estimator, training, terms, parameters)
+    predicted, typical = (estimators.predict(each, test[terms.features]) for each in (estimator, dummy))
+    return Part(test, terms, predicted, typical, parameters["seed"])
+
+
+def thresholds(rules: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Check]:
+    """A check for each bound of a metric."""
+    checks = []
+    for name, bounds in rules["thresholds"].items():
+        for end, bound in bounds.items():
+            kept = metrics[name] >= bound if end == "min" else metrics[name] <= bound
+            checks.append(Check(f"{name} {'≥' if end == 'min' else '≤'} {bound}", number(metrics[name]), kept))
+    return checks
+
+
+def baseline(error: str, part: Part) -> Check:
+    """Whether a model is better than always answering the typical value."""
+    found = difference(part.true, part.predicted, part.typical, error, part.seed)
+    rule = f"{error} below that of the typical {part.terms.target}"
+    return Check(rule, written(found, part.terms.unit), found.high < 0)
+
+
+def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tuple[Check, np.ndarray | None]:
+    """Whether a model is not worse than the champion; and by how much it errs more on each row that can be compared."""
+    rule = f"{error} not above that of version {former.version}, the champion"
+    other = registry.trained_by(f"{registry.SCHEME}{former.name}/{former.version}")
+    if other.info.run_id == trained.info.run_id:
+        return Check(rule, "it is the same model", True), None
+    training, _, terms = preprocess.read_parts(mlflow.get_run(other.data.tags["workflow.upstream"]))
+    kinds = {name: column.kind for name, column in part.terms.columns.items()}
+    if other_columns := [name for name, column in terms.columns.items() if kinds.get(name) != column.kind]:
+        reason = f"cannot be compared: {', '.join(other_columns)}, which it reads, are no such columns here"
+        return Check(rule, reason, False), None
+    columns = list(terms.columns)
+    fresh = ~split.seen(training, part.test[columns]).to_numpy()
+    if not fresh.any():
+        return Check(rule, "cannot be compared: the champion has learned from all test rows", False), None
+    true, predicted, rows = part.true[fresh], part.predicted[fresh], part.test.loc[fresh, terms.features]
+    theirs = estimators.predict(train.read_model(other), rows)
+    found = difference(true, predicted, theirs, error, part.seed)
+    figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
+    mlflow.log_metrics({"rows_compared": len(rows)} | figures)
+    rule += f", on {len(rows):,} rows"
+    more = np.abs(true - predicted) - np.abs(true - theirs)
+    return Check(rule, written(found, part.terms.unit), found.low <= 0), more
+
+
+def written(found: Difference, unit: str) -> str:
+    """A difference with its interval, for people."""
+    ends = f"{number(found.low)} to {number(found.high)}"
+    return f"{found.value:+.3g}{f' {unit}' if unit else ''} ({ends})"
+
+
+def description_of(name: str, trained: Run, evaluated: Run) -> str:
+    """What the registry says of a version: its leaderboard or its score, and where it comes from."""
+    note = mlflow.get_run(name).data.tags.get("mlflow.note.content", "") if name != trained.info.run_id else ""
+    told = note or evaluated.data.tags.get("mlflow.note.content", "")
+    data = lineage.receipt_of(trained)["inputs"]["data"]
+    return (
+        f"{told}\n\nTrained by [this run]({links.run_page(trained)}), whose"
+        f" [receipt]({links.run_page(trained, 'receipt.json')}) proves it, on data with SHA-256 `{data['sha256']}`."
+    )
+
+
+if __name__ == "__main__":
+    step.command(__doc__, PARAMETERS, promote)

@@ -1,0 +1,56 @@
+"""The file that a parameter names to be written: it appears whole, or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from mlflow.exceptions import MlflowException
+
+from errors import UserError
+from runs.secrets import with_secrets
+from runs.sources import as_path, is_remote
+
+
+@contextmanager
+def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary file of the same name, which becomes `output`, a path or a URI, when the block succeeds.
+
+    A relative path is the project's. Raises UserError, before the block, for a file that is there already, unless
+    `overwrite`, and for a folder in which nothing can be written.
+    """
+    if is_remote(output):
+        with uploaded(f"{parameter}={output}", output, overwrite) as part:
+            yield part
+        return
+    path = project / as_path(output)
+    if path.is_dir():
+        raise UserError(f"{parameter}={output}: a folder; name a file in it, ending in .csv or .parquet")
+    if path.exists() and not overwrite:
+        raise UserError(f"{parameter}={output}: exists already; choose another name, or pass -P overwrite=true")
+    try:
+        beside = tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent)
+    except OSError as error:
+        raise UserError(f"{parameter}={output}: {error.strerror}; name a file in a folder of yours") from error
+    with beside as folder:
+        yield Path(folder) / path.name
+        os.replace(Path(folder) / path.name, path)
+
+
+@contextmanager
+def uploaded(name: str, uri: str, overwrite: bool) -> Iterator[Path]:
+    """As `written`, to any place that MLflow can keep artifacts in; errors begin with `name`."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    parent, _, file = uri.rpartition("/")
+    try:
+        repository = get_artifact_repository(with_secrets(parent))
+        there = {PurePosixPath(each.path).name for each in repository.list_artifacts()}
+    except (MlflowException, ImportError, OSError) as error:
+        raise UserError(f"{name}: cannot be written: {' '.join(str(error).split())}") from error
+    if file in there and not overwrite:
+        raise UserError(f"{name}: exists already; choose another name, or pass -P overwrite=true")
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / file
+        repository.log_artifact(str(Path(folder) / file))  # type: ignore[no-untyped-call]

@@ -1,0 +1,38 @@
+"""The page about how new rows differ from those that a model has learned from."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from tabular.telling.report import Section, page
+
+TEXT = (
+    "How many of the rows would have to change for both to look alike: 0 % is as in training, 100 % nothing alike. For"
+    " numbers and dates it is the Kolmogorov-Smirnov statistic, for categories the total variation distance; unseen are"
+    " rows whose category the model has never met. Chance alone makes a few per cent of a few hundred rows."
+)
+BAR = '<div style="background:{colour};width:{width:.0f}px;height:12px;display:inline-block"></div> {share}'
+WIDE, MUCH = 240, 0.2  # pixels of all, and the share from where on a bar stands out
+
+
+def drift_report(moved: pd.DataFrame, lead: str, addresses: Mapping[str, str]) -> str:
+    """The page about rows that were predicted; `moved` is as `learning.drift` gives it, and the rest as `page` does."""
+    table = moved.assign(drift=moved["drift"].map(bar))
+    for name in ("missing before", "missing now", "unseen"):
+        table[name] = moved[name].map(percent)
+    return page("Drift of the predicted rows", lead, [Section("Column by column", TEXT, table)], addresses=addresses)
+
+
+def bar(share: float) -> Markup:
+    """A share as a bar and a number."""
+    if np.isnan(share):
+        return Markup("no values")
+    colour = "#7b1e3a" if share >= MUCH else "#c9ced3"
+    return Markup(BAR).format(colour=colour, width=1 + share * WIDE, share=percent(share))
+
+
+def percent(share: float) -> str:
+    """A share as people read it, and nothing for none."""
+    return "–" if np.isnan(share) else f"{share:.1%}"
