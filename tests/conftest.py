@@ -45,6 +45,9 @@ class Result:
         return lines[0].removeprefix("error: ")
 
 
+OTHERS = {"data", "preprocess_run_id", "run", "name"}  # parameters of those who do not get the workflow's data
+
+
 class Workflow:
     """A project folder with a tracking store of its own."""
 
@@ -66,16 +69,16 @@ class Workflow:
 
     def run(self, entry_point: str, *arguments: str, **parameters: str) -> Result:
         """`mlflow run` of an entry point, from the workflow's own folder."""
-        if self.data and not {"data", "preprocess_run_id", "run"} & parameters.keys():
+        if self.data and not OTHERS & parameters.keys():
             parameters["data"] = str(self.data)
         words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
         for name, value in parameters.items():
             words += ["-P", f"{name}={value}"]
         return self.execute([*words, *arguments])
 
-    def step(self, name: str, **parameters: str) -> Result:
+    def step(self, name: str, /, **parameters: str) -> Result:
         """The script of a step, as `mlflow run` would start it, but forked from a process that has its imports."""
-        if self.data and not {"data", "preprocess_run_id", "run"} & parameters.keys():
+        if self.data and not OTHERS & parameters.keys():
             parameters["data"] = str(self.data)
         words = [word for parameter, value in parameters.items() for word in (f"--{parameter}", str(value))]
         with tempfile.NamedTemporaryFile(mode="r") as output:

@@ -88,8 +88,8 @@ def register(name: str, trained: Run, description: str, tags: Mapping[str, str])
         for version in versions_of(name):
             if version.run_id == trained.info.run_id and is_undecided(version) and not is_running(version):
                 for tag, value in tags.items():
-                    client.set_model_version_tag(name, version.version, tag, value)
-                return client.get_model_version(name, version.version)
+                    client.set_model_version_tag(name, str(version.version), tag, value)
+                return client.get_model_version(name, str(version.version))
         model = model_id(trained)
         source = mlflow.get_logged_model(model).artifact_location
         return client.create_model_version(
@@ -145,10 +145,10 @@ def crown(version: ModelVersion, former: ModelVersion | None) -> None:
     """Make a version the champion, and remember the `former` one, if there is one, in its tags."""
     client = mlflow.MlflowClient()
     if former:
-        client.set_model_version_tag(version.name, version.version, FORMER, former.version)
-    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+        client.set_model_version_tag(version.name, str(version.version), FORMER, str(former.version))
+    client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
 
 
 def decide(version: ModelVersion, decision: str) -> None:
     """Write what was decided on a version into its tags."""
-    mlflow.MlflowClient().set_model_version_tag(version.name, version.version, DECISION, decision[:TAG_LENGTH])
+    mlflow.MlflowClient().set_model_version_tag(version.name, str(version.version), DECISION, decision[:TAG_LENGTH])

@@ -226,8 +226,8 @@ def test_which_columns_the_data_has_instead():
     with pytest.raises(UserError) as refusal:
         enforce(pd.DataFrame({f"c{place}": ["1"] for place in range(14)}), TERMS)
     assert str(refusal.value) == (
-        "no column kind, year, price; the data has c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11."
-        " Is the contract the one for this file (-P contract=…)?"
+        "no column kind, year, price; the data has c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11;"
+        " is the contract the one for this file (-P contract=…)?"
     )
 
 

@@ -1,0 +1,354 @@
+"""From a score to service: registered, promoted, served over HTTP, predicting files, proved."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import Workflow
+from ports import free_port
+
+from runs import fingerprint
+from tabular.reading import contract, tables
+
+pytestmark = pytest.mark.slow
+ROWS = 400
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """A workflow whose registered model `houses` learned from a German file with dates, words and missing values."""
+    folder = tmp_path_factory.mktemp("houses")
+    random = np.random.default_rng(0)
+    area, town = random.uniform(40, 2000, ROWS), random.choice(["Köln", "Jena", "N.V."], ROWS)
+    day = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 900, ROWS), "D")
+    garden = random.choice(["ja", "nein"], ROWS)
+    price = area * 2000 * (1 + (garden == "ja") / 4) * np.exp(random.normal(0, 0.1, ROWS))
+
+    def german(number: float) -> str:
+        return f"{number:,.2f}".translate(str.maketrans(",.", ".,"))
+
+    columns = {
+        "area": [german(each) for each in area],
+        "town": town,
+        "day": day.strftime("%d.%m.%Y"),
+        "garden": garden,
+        "rooms": [str(each) if each else "" for each in random.integers(0, 9, ROWS)],
+        "price": [f"{german(each)} €" for each in price],
+    }
+    pd.DataFrame(columns).to_csv(folder / "houses.csv", index=False, sep=";")
+    workflow = Workflow(folder / "store", data=folder / "houses.csv")
+    result = workflow.run("main", target="price", models="linear,boosting", register="houses", shap_samples="3")
+    assert result.code == 0, result.output
+    assert "version 1 of houses is the champion" in result.output
+    workflow.first_output = result.output
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def address(houses):
+    """Where `mlflow models serve` answers for the champion."""
+    port = free_port()
+    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/houses@champion", "-p", str(port)]
+    server = subprocess.Popen(
+        [*words, "--env-manager", "local"],
+        env=houses.environment,
+        cwd=houses.folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/ping").close()
+            break
+        except urllib.error.URLError:
+            assert server.poll() is None, "the server did not start"
+            time.sleep(0.5)
+    yield address
+    os.killpg(server.pid, 15)
+    server.wait()
+
+
+def ask(address: str, rows: list[dict]) -> tuple[int, dict]:
+    """The status and the answer of the server to rows as JSON records."""
+    body = json.dumps({"dataframe_records": rows}).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def raw_rows(houses) -> pd.DataFrame:
+    return tables.read_table(houses.data)[0].reset_index(drop=True)
+
+
+def evaluated(houses) -> pd.Series:
+    """What evaluate predicted of each row of the file that is in the test part, by its number."""
+    winner = houses.first("main").data.tags["workflow.winner_run_id"]
+    run = next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
+    preprocessed = houses.first("preprocess")
+    test = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
+    test["expected"] = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))["predicted"]
+    terms = contract.read_contract(houses.artifacts(preprocessed, "contract.yaml"))
+    typed, faults = contract.check(raw_rows(houses), terms)
+    assert faults.empty
+    found = typed.reset_index().merge(test, how="inner", on=list(terms.columns)).set_index("index")["expected"]
+    assert len(found) == len(test)
+    return found
+
+
+def test_a_served_model_takes_rows_as_the_file_has_them(houses, address):
+    expected = evaluated(houses)
+    rows = raw_rows(houses).loc[expected.index].astype(object)
+    status, answer = ask(address, rows.where(rows.notna(), None).to_dict("records"))
+    assert status == 200, answer
+    np.testing.assert_array_equal(
+        [row if np.isscalar(row) else row["price"] for row in answer["predictions"]], expected
+    )
+
+
+def test_a_served_model_takes_what_json_can_say(address):
+    texts = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
+    _, answer = ask(address, [texts])
+    typed = {"rooms": 4, "garden": True, "area": 1234.5, "day": "24.12.2021", "town": " Köln ", "more": [1]}
+    for same in (typed, texts | {"garden": "JA"}, texts | {"area": "1234,5"}):
+        assert ask(address, [same]) == (200, answer)
+    status, several = ask(address, [texts, typed, texts | {"rooms": ""}, texts | {"rooms": None, "town": "Ulm"}])
+    assert status == 200
+    assert several["predictions"][:2] == answer["predictions"] * 2
+    without = {name: value for name, value in texts.items() if name != "rooms"}
+    assert ask(address, [without])[1]["predictions"] == [several["predictions"][2]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"area": "1,234.50"}, "row 0, column area: '1,234.50' is not a number"),
+        ({"day": "2021-12-24"}, "row 0, column day: '2021-12-24' is not a date"),
+        ({"day": 18993}, "row 0, column day: '18993"),
+        ({"garden": "perhaps"}, "row 0, column garden: 'perhaps' is neither true nor false"),
+        ({"rooms": "many"}, "row 0, column rooms: 'many' is not a number"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(address, wrong, words):
+    row = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
+    status, answer = ask(address, [row | wrong])
+    assert status == 400
+    assert words in answer["message"]
+
+
+def test_a_column_that_was_never_missing_is_required(address):
+    status, answer = ask(address, [{"town": "Köln", "garden": "ja", "rooms": "4"}])
+    assert status == 400
+    assert "Model is missing inputs ['area', 'day']" in answer["message"]
+
+
+def test_only_files_of_the_project_go_with_a_model(houses):
+    model = houses.client.get_logged_model(houses.first("train").outputs.model_outputs[0].model_id)
+    folder = Path(model.artifact_location)
+    receipt = json.loads(houses.artifacts(houses.first("train"), "receipt.json").read_text())
+    code = [path for path in (folder / "code").rglob("*") if path.is_file()]
+    assert folder / "code/serving.py" in code
+    for path in code:
+        assert fingerprint.file_digest(path) == receipt["code"]["files"][path.relative_to(folder / "code").as_posix()]
+
+
+def test_the_test_part_comes_out_as_in_evaluate(houses, tmp_path):
+    winner = houses.first("main").data.tags["workflow.winner_run_id"]
+    run = next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
+    part = f"runs:/{houses.first('preprocess').info.run_id}/test.parquet"
+    result = houses.step("predict", model=houses.first("main").info.run_id, data=part, output=tmp_path / "out.parquet")
+    assert result.code == 0, result.output
+    logged = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    for name, column in {"predicted": "prediction", "low": "prediction_low", "high": "prediction_high"}.items():
+        np.testing.assert_array_equal(written[column], logged[name])
+    scored = houses.last().data.metrics
+    for name in ("r2_score", "mean_absolute_error", "interval_coverage"):
+        assert scored[name] == pytest.approx(run.data.metrics[name], rel=1e-12)
+
+
+def test_predicting_a_file(houses, tmp_path):
+    lines = houses.data.read_text().splitlines()
+    lines[3] = lines[3].replace(lines[3].split(";")[0], "huge")
+    lines.insert(6, "no;row")
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    words = {"model": "models:/houses@champion", "data": tmp_path / "new.csv", "output": tmp_path / "out.csv"}
+    result = houses.step("predict", **words)
+    assert result.code == 0, result.output
+    assert "399 rows predicted" in result.output
+    assert "2 could not be read, the first because area is not a number" in result.output
+    assert "were in training, so no score counts them" in result.output
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert list(written.columns[-4:]) == ["price", "prediction", "prediction_low", "prediction_high"]
+    assert (written["prediction_low"] < written["prediction"]).all()
+    rejected = pd.read_csv(houses.artifacts(houses.last(), "rejected.csv"))
+    assert rejected["row"].unique().tolist() == [4, 7]
+    assert houses.last().data.metrics["rows_rejected"] == 2
+    page = houses.artifacts(houses.last(), "drift.html").read_text()
+    assert "<h1>Drift of the predicted rows</h1>" in page
+    again = houses.step("predict", **words)
+    assert again.code == 2
+    assert "exists already" in again.output
+    assert houses.step("predict", **words, overwrite="true").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv"]
+
+
+def test_an_output_of_a_failed_prediction_is_not_there(houses, tmp_path):
+    rows = pd.DataFrame({"area": ["x"] * 9, "town": "Jena", "day": "24.12.2021", "garden": "ja", "rooms": "1"})
+    rows.to_csv(tmp_path / "bad.csv", index=False)
+    result = houses.step(
+        "predict", model="models:/houses@champion", data=tmp_path / "bad.csv", output=tmp_path / "out.csv"
+    )
+    assert result.code == 2
+    assert "most of the 9 rows break the contract of the model: column area is not a number" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_what_is_in_production_can_be_proved(houses):
+    result = houses.step("reproduce", run="models:/houses@champion")
+    assert result.code == 0, result.output
+    assert "equal: all " in result.output
+
+
+def champion(workflow: Workflow, name: str) -> int:
+    """The number of the version that is champion; stores say it as a number or as a text."""
+    return int(workflow.client.get_registered_model(name).aliases["champion"])
+
+
+def test_a_worse_model_is_a_version_and_no_champion(houses):
+    assert houses.step("train", target="price", model="dummy").code == 0
+    result = houses.step("promote", run=houses.last().info.run_id, name="houses")
+    assert result.code == 0, result.output
+    assert "version 2 of houses is no champion: r2_score ≥ 0: -" in result.output
+    assert champion(houses, "houses") == 1
+    version = houses.client.get_model_version("houses", "2")
+    assert version.tags["workflow.decision"].startswith("version 2 of houses is no champion: ")
+    assert "on data with SHA-256" in version.description
+    run = houses.last()
+    assert run.data.tags["workflow.decision"] == version.tags["workflow.decision"]
+    assert run.data.metrics["difference_low"] > 0
+    assert houses.artifacts(run, "differences.png").stat().st_size > 5000
+
+
+def test_promotions_at_once_leave_one_champion_and_a_way_back(houses):
+    trained = []
+    for seed in ("1", "2"):
+        assert houses.step("train", target="price", model="rf", model_params=f"{{random_state: {seed}}}").code == 0
+        trained.append(houses.last().info.run_id)
+    results = []
+    threads = [
+        threading.Thread(target=lambda run=run: results.append(houses.step("promote", run=run, name="twins")))
+        for run in trained
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.code for result in results] == [0, 0], results
+    first, second = (houses.client.get_model_version("twins", version) for version in "12")
+    assert first.tags["workflow.decision"] == "version 1 of twins is the champion"
+    stories = {
+        "version 2 of twins is the champion, after version 1": 2,
+        "version 2 of twins is no champion": 1,
+    }
+    told = second.tags["workflow.decision"].partition(":")[0]
+    assert champion(houses, "twins") == stories[told]
+    crowned = first if stories[told] == 1 else second
+    again = houses.step("promote", run=crowned.run_id, name="twins")
+    assert f"version {stories[told]} of twins, the champion, is this very model" in again.output
+    assert len(houses.client.search_model_versions("name = 'twins'")) == 2
+    if stories[told] == 2:
+        assert houses.step("rollback", name="twins").code == 0
+        assert champion(houses, "twins") == 1
+
+
+def test_promotion_and_prediction_on_a_server(on_server, tmp_path):
+    best = on_server.first("main").info.run_id
+    for story in ("version 1 of wines is the champion", "version 1 of wines, the champion, is this very model"):
+        result = on_server.step("promote", run=best, name="wines")
+        assert result.code == 0, result.output
+        assert story in result.output
+    trained = next(run for run in on_server.runs("train") if run.data.params["model"] == "knn")
+    assert on_server.step("promote", run=trained.info.run_id, name="wines").code == 0
+    on_server.client.set_model_version_tag("wines", "2", "workflow.former_champion", "1")
+    on_server.client.set_registered_model_alias("wines", "champion", "2")
+    assert on_server.step("rollback", name="wines").code == 0
+    assert champion(on_server, "wines") == 1
+    result = on_server.step("predict", model="models:/wines@champion", output=tmp_path / "out.csv")
+    assert result.code == 0, result.output
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 900
+
+
+def test_a_dry_run_moves_nothing(houses):
+    result = houses.step("promote", run=houses.first("main").info.run_id, name="elsewhere", dry_run="true")
+    assert result.code == 0, result.output
+    assert "the model, as a version of elsewhere, would be the champion" in result.output
+    assert not houses.client.search_registered_models("name = 'elsewhere'")
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "parameters", "words"),
+    [
+        ("predict", {"model": "", "data": "x", "output": "y.csv"}, "model: models:/<name>@<alias>, "),
+        ("predict", {"model": "models:/house@champion", "output": "y.csv"}, "no registered model house; did you mean"),
+        ("predict", {"model": "models:/houses@champ", "output": "y.csv"}, "no alias champ; did you mean champion?"),
+        ("predict", {"model": "models:/houses/77", "output": "y.csv"}, "houses has no such version; there are "),
+        ("predict", {"model": "models:/houses", "output": "y.csv"}, "neither models:/<name>@<alias> nor "),
+        ("predict", {"model": "0" * 32, "output": "y.csv"}, "no such run"),
+        ("predict", {"model": "{preprocess}", "output": "y.csv"}, "a FINISHED run of preprocess, not of train or main"),
+        ("predict", {"model": "{main}", "output": "y.xlsx"}, "must end in .csv or .parquet"),
+        ("predict", {"model": "{main}", "output": "/nowhere/y.csv"}, "No such file or directory; name a file in a"),
+        ("predict", {"model": "{main}", "output": "/proc/y.csv"}, "name a file in a folder of yours"),
+        (
+            "predict",
+            {"model": "{main}", "data": "data/wines.csv", "output": "{tmp}/y.csv"},
+            "no column area, town, day",
+        ),
+        ("predict", {"model": "{main}", "data": "/dev/null", "output": "{tmp}/y.csv"}, "an empty file"),
+        ("promote", {"run": "", "name": "houses"}, "run: which?"),
+        ("promote", {"run": "{main}", "name": ""}, "name: which?"),
+        ("promote", {"run": "{preprocess}", "name": "houses"}, "not of train or main"),
+        ("promote", {"run": "{main}", "name": "a/b"}, "name=a/b: cannot be registered: "),
+        (
+            "promote",
+            {"run": "{main}", "name": "other", "rules": "{tmp}/rules.yaml"},
+            "no metric r2_scor; did you mean r2_score",
+        ),
+        (
+            "promote",
+            {"run": "{main}", "name": "other", "rules": "data/wines.yaml"},
+            "no such rule as target; there are",
+        ),
+        ("promote", {"run": "{main}", "name": "other", "rules": "rules.yaml"}, "rules=rules.yaml: no such file"),
+        ("rollback", {"name": "houses"}, "version 1 is the first champion; there is none before it"),
+        ("rollback", {"name": "mouses"}, "no registered model mouses; did you mean houses?"),
+        ("reproduce", {"run": "models:/houses@challenger"}, "houses has no alias challenger"),
+    ],
+)
+def test_mistakes(houses, tmp_path, entry_point, parameters, words):
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"thresholds": {"r2_scor": {"min": 0}}}))
+    places = {"tmp": str(tmp_path), **{name: houses.first(name).info.run_id for name in ("main", "preprocess")}}
+    given = {name: value.format(**places) for name, value in parameters.items()}
+    before = {model.name for model in houses.client.search_registered_models()}
+    result = houses.step(entry_point, **given)
+    assert result.code == 2, result.output
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert houses.last().info.status == "FAILED"
+    assert words in houses.last().data.tags["workflow.error"]
+    assert {model.name for model in houses.client.search_registered_models()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["rules.yaml"]
