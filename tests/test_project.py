@@ -15,8 +15,11 @@ from sklearn import metrics
 import contract
 import evaluate
 import main
+import predict
 import preprocess
+import promote
 import reproduce
+import rollback
 import train
 from tabular.learning import blending, scoring
 
@@ -266,6 +269,9 @@ def test_mlproject_declares_what_the_scripts_take():
         "train": train,
         "evaluate": evaluate,
         "main": main,
+        "promote": promote,
+        "rollback": rollback,
+        "predict": predict,
         "reproduce": reproduce,
     }
     assert list(declared) == list(modules)

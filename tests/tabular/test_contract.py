@@ -7,8 +7,8 @@ import pytest
 from errors import UserError
 from tabular.learning.split import distinct
 from tabular.reading.columns import Column, values_of
-from tabular.reading.contract import Contract, contract_text, enforce, read_contract
-from tabular.reading.tables import read_table
+from tabular.reading.contract import TYPED, Contract, as_in_a_file, check, contract_text, enforce, read_contract
+from tabular.reading.tables import read_chunks, read_table
 
 TERMS = Contract(
     target="price",
@@ -251,3 +251,43 @@ def test_columns_to_drop_may_be_a_list(tmp_path):
     path = tmp_path / "contract.yaml"
     path.write_text("target: price\ncolumns: {price: {kind: numeric}}\ndrop: [id, name]\n")
     assert read_contract(path).drop == {"id": "", "name": ""}
+
+
+def test_rows_that_somebody_sends():
+    terms = Contract("price", {"a": Column("numeric", decimal=","), "b": Column("boolean"), "c": Column("categorical")})
+    sent = pd.DataFrame({"a": ["1,5", 2.5, None, 3], "b": [True, "no", None, "Yes"], "c": [" x ", "", 7.0, 8]})
+    typed, faults = check(as_in_a_file(sent, terms), terms)
+    assert faults.empty
+    np.testing.assert_array_equal(typed["a"], [1.5, 2.5, np.nan, 3])
+    np.testing.assert_array_equal(typed["b"], [1, 0, np.nan, 1])
+    assert typed["c"].fillna("-").tolist() == ["x", "-", "7", "8"]
+    absent, _ = check(as_in_a_file(sent[["c"]], terms), terms)
+    assert absent["a"].isna().all()
+
+
+def test_a_typed_category_reads_as_in_a_file():
+    terms = Contract("price", {"year": Column("categorical"), "price": Column("numeric")})
+    typed, _ = check(pd.DataFrame({"year": [2015.0, np.nan], "price": [1.0, 2.0]}), terms)
+    assert typed["year"].tolist()[0] == "2015"
+    assert typed["year"].isna().tolist() == [False, True]
+    halves, _ = check(pd.DataFrame({"year": [2015.5, 2015], "price": [1.0, 2.0]}), terms)
+    assert halves["year"].tolist() == ["2015.5", "2015.0"]
+
+
+def test_a_number_is_no_date_without_a_format_that_says_so():
+    terms = Contract("price", {"day": Column("date"), "other": Column("date", format="%d.%m.%Y")})
+    typed, faults = check(pd.DataFrame({"day": [18993], "other": [24122021]}), terms)
+    assert faults["column"].tolist() == ["day", "other"]
+    assert typed.empty
+
+
+def test_rows_that_are_typed_stay_as_they_are(tmp_path):
+    terms = Contract("price", {"day": Column("date"), "price": Column("numeric")})
+    frame = pd.DataFrame({"more": ["x"], "price": [1.0], "day": [18993.0]})
+    frame.attrs[TYPED] = True
+    frame.to_parquet(tmp_path / "typed.parquet")
+    chunks = [rows for rows, _ in read_chunks(tmp_path / "typed.parquet")]
+    for read in (pd.read_parquet(tmp_path / "typed.parquet"), *chunks):
+        typed, faults = check(read, terms)
+        assert faults.empty
+        assert typed.to_dict("list") == {"day": [18993.0], "price": [1.0]}

@@ -10,6 +10,7 @@ import pyarrow
 import pytest
 
 from errors import UserError
+from tabular.reading import tables
 from tabular.reading.tables import read_table, unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
@@ -205,3 +206,37 @@ def test_what_is_no_table(tmp_path, content, words):
     with pytest.raises(UserError, match=words) as refusal:
         read_table(path)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("lines", [("a;b", "1;x", "bad", "2;", " 3 ;y", "worse", "4;z"), ("a;b", "1;x")])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
+    monkeypatch.setattr(tables, "CHUNK", size)
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+    whole, lost = tables.read_table(tmp_path / "data.csv")
+    chunks = list(tables.read_chunks(tmp_path / "data.csv"))
+    assert max(len(rows) for rows, _ in chunks) <= size
+    pd.testing.assert_frame_equal(pd.concat([rows for rows, _ in chunks]), whole)
+    assert pd.concat([each for _, each in chunks]).to_dict("list") == lost.to_dict("list")
+
+
+def test_chunks_of_other_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "CHUNK", 2)
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]})
+    for year in ("2023", "2024"):
+        (tmp_path / f"year={year}").mkdir()
+        frame.to_parquet(tmp_path / f"year={year}/part.parquet")
+    whole, _ = tables.read_table(tmp_path)
+    chunks = [rows for rows, _ in tables.read_chunks(tmp_path)]
+    assert [len(rows) for rows in chunks] == [2, 1, 2, 1]
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), whole)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "1,2\n3,4\n", "a,b\nx\n"])
+def test_chunks_of_what_is_no_table(tmp_path, text):
+    (tmp_path / "data.csv").write_text(text)
+    with pytest.raises(UserError) as whole:
+        tables.read_table(tmp_path / "data.csv")
+    with pytest.raises(UserError) as chunks:
+        list(tables.read_chunks(tmp_path / "data.csv"))
+    assert str(chunks.value) == str(whole.value)

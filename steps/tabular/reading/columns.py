@@ -65,7 +65,19 @@ def floats(texts: pd.Series) -> pd.Series:
 
 
 def days(values: pd.Series, form: str) -> pd.Series:
-    """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64."""
+    """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64.
+
+    Numbers are dates only by a format that says so: they may count days, seconds or nanoseconds.
+    """
+    if pd.api.types.is_numeric_dtype(values):
+        values = as_texts(values) if form else pd.Series(pd.NaT, values.index)
     dates = pd.to_datetime(values, format=form or None, errors="coerce", utc=True)
     since = dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us")
     return pd.Series(since / DAY, values.index)
+
+
+def as_texts(values: pd.Series) -> pd.Series:
+    """Values as texts: (rows,) of str. Among numbers that are whole, none has a fraction because one is missing."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    return values.astype("str")

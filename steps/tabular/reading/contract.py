@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from errors import UserError
-from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, values_of
+from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, as_texts, values_of
 from tabular.reading.tables import BREACH
 
 TYPED = "typed"  # the attribute of a frame that a contract has typed; a Parquet file keeps it
@@ -180,7 +180,7 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
             absent = values.isin(contract.missing)
             values = values.mask(absent) if absent.any() else values
         if terms.kind == CATEGORICAL:
-            typed[name] = as_category(values)
+            typed[name] = as_texts(values)
         else:
             typed[name] = values_of(values, terms) + 0.0  # -0 becomes 0: equal rows must be the same to the last bit
             low, high = terms.range or FINITE
@@ -210,13 +210,6 @@ def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.Dat
     return kept.drop(index=table["row"].unique()) if len(table) else kept, table
 
 
-def as_category(values: pd.Series) -> pd.Series:
-    """Categories as text; a whole number among typed ones has no fraction, as in a file that has no types."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return values.astype("str")
-
-
 def as_in_a_file(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Rows that somebody sends, in the form in which `read_table` gives those of a file.
 
@@ -227,7 +220,9 @@ def as_in_a_file(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     def written(value: Any, decimal: str) -> Any:
         if isinstance(value, bool):
             return str(value).lower()
-        return repr(value).replace(".", decimal) if isinstance(value, int | float) else value
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return str(value).replace(".", decimal) if isinstance(value, int | float) else value
 
     columns = {}
     for name, terms in contract.columns.items():
