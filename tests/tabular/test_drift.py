@@ -35,5 +35,13 @@ def test_the_page_about_drift():
         }
     )
     page = drift_report(moved, "9 rows predicted", {"run": "http://x/"})
-    for words in ("&lt;b&gt;", "width:91px", "37.5%", "20.0%", "no values", "9 rows predicted", 'href="http://x/"'):
+    for words in (
+        "&lt;b&gt;",
+        '<div style="background:#7b1e3a;width:91px;',
+        "37.5%",
+        "20.0%",
+        "no values",
+        "9 rows predicted",
+        'href="http://x/"',
+    ):
         assert words in page

@@ -19,7 +19,7 @@ WIDE, MUCH = 240, 0.2  # pixels of all, and the share from where on a bar stands
 
 def drift_report(moved: pd.DataFrame, lead: str, addresses: Mapping[str, str]) -> str:
     """The page about rows that were predicted; `moved` is as `learning.drift` gives it, and the rest as `page` does."""
-    table = moved.assign(drift=moved["drift"].map(bar))
+    table = moved.astype(object).assign(drift=pd.Series(map(bar, moved["drift"]), dtype=object))
     for name in ("missing before", "missing now", "unseen"):
         table[name] = moved[name].map(percent)
     return page("Drift of the predicted rows", lead, [Section("Column by column", TEXT, table)], addresses=addresses)
