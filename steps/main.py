@@ -99,18 +99,18 @@ def main(given: dict[str, Any]) -> None:
     title, winner = "Leaderboard, by cross-validated R²", shown.index == shown.index[0]
     step.print_table(shown, winner, title, right=[name for name in shown if name != "model"])
     if parameters["register"]:
-        register(parameters["register"])
+        pages |= register(parameters["register"])
     step.print_links(pages)
     step.print_proof()
 
 
-def register(name: str) -> None:
-    """Make the winner of the active run a version of a registered model, and the champion if it keeps to the rules."""
+def register(name: str) -> dict[str, str]:
+    """Make the active run's winner a version of a registered model, and perhaps the champion; the pages about that."""
     import promote
 
     chosen = resolved(promote.PARAMETERS, {"run": tracking.active_run().info.run_id, "name": name})
     with tracking.opened(run_name=f"promote {name}", nested=True):
-        promote.promote_run(chosen)
+        return promote.promote_run(chosen)
 
 
 def describe(

@@ -74,12 +74,11 @@ def promote(given: dict[str, Any]) -> None:
     for name in ("run", "name"):
         if not parameters[name]:
             raise UserError(f"{name}: which? -P {name}=…, {next(p.help for p in PARAMETERS if p.name == name)}")
-    promote_run(parameters)
-    step.print_links({"promote": links.run_page(tracking.active_run())})
+    step.print_links(promote_run(parameters))
 
 
-def promote_run(parameters: Mapping[str, Any]) -> None:
-    """Register a model and decide on it, within the active run."""
+def promote_run(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Register a model and decide on it, within the active run; the pages that tell of it, by name."""
     name = parameters["name"]
     tracking.describe(f"promote {name}", parameters)
     mlflow.set_tag("workflow.step", "promote")
@@ -90,13 +89,14 @@ def promote_run(parameters: Mapping[str, Any]) -> None:
     for metric in rules["thresholds"]:
         if metric not in metrics:
             raise UserError(f"rules={parameters['rules']}: thresholds: no metric {metric}; {nearest(metric, metrics)}")
+    pages = {"promote": links.run_page(tracking.active_run())}
     if parameters["dry_run"]:
         decide(name, None, rules, metrics, trained)
-        return
+        return pages
     current = registry.champion_of(name)
     if current and current.run_id == trained.info.run_id:
         tell(current, f"version {current.version} of {name}, the champion, is this very model")
-        return
+        return pages | {"version": links.version_page(name, current.version)}
     tags = {"workflow.receipt": lineage.receipt_of(trained)["sha256"]}
     version = registry.register(name, trained, description_of(parameters["run"], trained, evaluated), tags)
     try:
@@ -105,6 +105,7 @@ def promote_run(parameters: Mapping[str, Any]) -> None:
     except UserError as error:
         registry.decide(version, f"could not be decided on: {error}")
         raise
+    return pages | {"version": links.version_page(name, version.version)}
 
 
 def decide(

@@ -13,8 +13,11 @@ from conftest import PROJECT
 import contract
 import evaluate
 import main
+import predict
 import preprocess
+import promote
 import reproduce
+import rollback
 import train
 from runs.parameters import Parameter, convert, resolved
 from tabular.telling.leaderboard import leaderboard, readable
@@ -40,7 +43,7 @@ TAKEN = {
     "train": chain(train),
     "evaluate": chain(evaluate),
     "main": own(main),
-    "reproduce": own(reproduce),
+    **{script.__name__: own(script) for script in (promote, rollback, predict, reproduce)},
 }
 
 

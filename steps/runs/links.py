@@ -31,6 +31,11 @@ def model_page(run: Run, model_id: str) -> str:
     return f"#/experiments/{run.info.experiment_id}/models/{model_id}?{VIEW}"
 
 
+def version_page(name: str, version: str) -> str:
+    """The page of a version of a registered model."""
+    return f"#/models/{quote(name)}/versions/{version}?{VIEW}"
+
+
 def models_page(experiment_id: str) -> str:
     """The table of all logged models, with a group of scores for each dataset."""
     return f"#/experiments/{experiment_id}/models?{VIEW}"
