@@ -10,7 +10,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import pytest
 from hypothesis.internal.conjecture import engine
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from ports import free_port
+from ports import free_port, wait_for
 
 PROJECT = Path(__file__).resolve().parent.parent
 engine.MAX_SHRINKING_SECONDS = (
@@ -171,6 +172,64 @@ def workflow(tmp_path_factory, small_data) -> Workflow:
     return workflow
 
 
+@contextmanager
+def tracking_server(store: str, artifacts: Path | str, *words: str, **variables: str) -> Iterator[str]:
+    """The address of an `mlflow server` that keeps runs in `store` and hands on artifacts."""
+    port = free_port()
+    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(artifacts), *words]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options],
+        # Its jobs are seven processes for what we do not use.
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/health").close()
+                break
+            except urllib.error.URLError:
+                assert server.poll() is None, "the server did not start"
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()
+
+
+def s3_client(variables: dict[str, str]):
+    """A client of the server that `bucket` tells of."""
+    import boto3
+
+    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    return boto3.client("s3", endpoint_url=variables["MLFLOW_S3_ENDPOINT_URL"], **credentials)
+
+
+@pytest.fixture(scope="session")
+def bucket(small_data):
+    """Variables under which s3://wines holds the small file, on a server of the S3 protocol."""
+    port = free_port()
+    server = subprocess.Popen(
+        [Path(sys.executable).with_name("moto_server"), "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    wait_for(port)
+    variables = {
+        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    client = s3_client(variables)
+    client.create_bucket(Bucket="wines")
+    client.upload_file(str(small_data), "wines", "folder/small.csv")
+    yield variables
+    server.terminate()
+    server.wait()
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A tracking server over HTTP that keeps its runs in PostgreSQL; its address."""
@@ -190,26 +249,8 @@ def server(tmp_path_factory):
     options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
     control = [binaries[-1] / "pg_ctl", "-D", database, "-w", "-l", database / "log"]
     subprocess.run([*control, "-o", options, "start"], **as_owner)
-    store, web_port = f"postgresql://mlflow@127.0.0.1:{port}/postgres", free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(web_port)]
-    words += ["--workers", "1"]
-    web = subprocess.Popen(
-        [*words, "--artifacts-destination", folder / "artifacts"],
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # seven processes for what we do not use
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{web_port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/health").close()
-            break
-        except urllib.error.URLError:
-            assert web.poll() is None, "the server did not start"
-            time.sleep(0.5)
-    yield address
-    os.killpg(web.pid, 15)
-    web.wait()
+    with tracking_server(f"postgresql://mlflow@127.0.0.1:{port}/postgres", folder / "artifacts") as address:
+        yield address
     subprocess.run([*control, "-m", "immediate", "stop"], **as_owner)
 
 

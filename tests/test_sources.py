@@ -4,15 +4,10 @@ import base64
 import functools
 import http.server
 import socketserver
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import boto3
 import pytest
 from conftest import Result, Workflow
-from ports import free_port, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -38,29 +33,6 @@ def web(small_data):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def bucket(small_data, tmp_path_factory):
-    """Variables under which s3://wines holds the small file, on a server of the S3 protocol."""
-    port = free_port()
-    server = subprocess.Popen(
-        [Path(sys.executable).with_name("moto_server"), "-p", str(port)], stderr=subprocess.DEVNULL
-    )
-    wait_for(port)
-    variables = {
-        "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
-    client = boto3.client("s3", endpoint_url=variables["MLFLOW_S3_ENDPOINT_URL"], **credentials)
-    client.create_bucket(Bucket="wines")
-    client.upload_file(str(small_data), "wines", "folder/small.csv")
-    yield variables
-    server.terminate()
-    server.wait()
 
 
 def preprocess(workflow: Workflow, data: str, **parameters: str) -> Result:

@@ -26,6 +26,11 @@ from runs.parameters import AUTO, Parameter, parse
 from runs.tracking import active_run, close_abandoned, console, opened, stopped
 
 HELP = {"-h", "--help"}
+LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+REFUSED = {  # what to do about the status with which a server refuses
+    401: f"set {LOGIN}",
+    403: f"ask for the permission to write there, or log in as somebody who has it ({LOGIN})",
+}
 
 
 def command(description: str, parameters: Sequence[Parameter], work: Callable[[dict[str, Any]], None]) -> None:
@@ -50,10 +55,19 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
         if stopped.is_set():
             console.print("interrupted")
             sys.exit(130)
+        error = refusal(error) or error
         if not isinstance(error, UserError):
             raise
         console.print(f"[bold red]{error.heading}:[/bold red] {escape(str(error))}")
         sys.exit(error.exit_code)
+
+
+def refusal(error: BaseException) -> UserError | None:
+    """One line about a server that wants a login, or another one; None for any other error."""
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
+    if status not in REFUSED:
+        return None
+    return UserError(f"tracking server {mlflow.get_tracking_uri()}: it refuses (status {status}); {REFUSED[status]}")
 
 
 def stop(*_: Any) -> None:
@@ -108,6 +122,8 @@ def tracked_run_id() -> str | None:
         else:
             mlflow.MlflowClient().search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
+        if refused := refusal(error):
+            raise refused from error
         reason = str(error).splitlines()[0]
         remedy = advice if relative else "check MLFLOW_TRACKING_URI and that the server runs"
         raise UserError(f"tracking store {uri}: {reason}; {remedy}") from error
