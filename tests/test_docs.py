@@ -24,7 +24,13 @@ from tabular.telling.leaderboard import leaderboard, readable
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
 PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
-OPTIONS = {"-e": "main", "--env-manager": "", "-v": "", "--backend": "", "--backend-config": ""}  # of `mlflow run`, with a value each
+OPTIONS = {
+    "-e": "main",
+    "--env-manager": "",
+    "-v": "",
+    "--backend": "",
+    "--backend-config": "",
+}  # of `mlflow run`, with a value each
 
 
 def own(script) -> dict[str, Parameter]:

@@ -1,6 +1,8 @@
 """The file that a parameter names to be written: it appears whole, or not at all."""
 
+import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from errors import UserError
 from runs.secrets import with_secrets
 from runs.sources import as_path, is_remote
+from runs.tracking import is_alive
 
 
 @contextmanager
@@ -29,13 +32,22 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
         raise UserError(f"{parameter}={output}: a folder; name a file in it, ending in .csv or .parquet")
     if path.exists() and not overwrite:
         raise UserError(f"{parameter}={output}: exists already; choose another name, or pass -P overwrite=true")
+    remove_abandoned(path)
     try:
-        beside = tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent)
+        beside = tempfile.TemporaryDirectory(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent)
     except OSError as error:
         raise UserError(f"{parameter}={output}: {error.strerror}; name a file in a folder of yours") from error
     with beside as folder:
         yield Path(folder) / path.name
         os.replace(Path(folder) / path.name, path)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what a killed process of this computer has left of an output."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}-*-*"):
+        process = folder.name.split("-")[-2]
+        if process.isdecimal() and not is_alive(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
