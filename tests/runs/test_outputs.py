@@ -55,9 +55,9 @@ def test_what_a_killed_process_has_left_goes(tmp_path):
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        ("nowhere/out.csv", "No such file or directory"),
+        ("no/out.csv", "No such file or directory"),
         (".", "a folder; name a file in it"),
-        ("x:/y", "cannot be written"),
+        ("no://y/out.csv", "cannot be written"),
     ],
 )
 def test_an_output_that_cannot_be_written(tmp_path, output, words):
