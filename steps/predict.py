@@ -57,7 +57,7 @@ def predict(given: dict[str, Any]) -> None:
     if Path(parameters["output"]).suffix not in SUFFIXES:
         raise UserError(f"output={parameters['output']}: must end in {' or '.join(SUFFIXES)}")
     mlflow.set_tag("workflow.step", "predict")
-    trained = registry.trained_by(parameters["model"])
+    trained = registry.trained_by("model", parameters["model"])
     tracking.describe(f"predict {Path(parameters['data']).name}", parameters)
     mlflow.MlflowClient().log_inputs(
         tracking.active_run().info.run_id, models=[LoggedModelInput(tracking.model_id(trained))]
@@ -67,7 +67,7 @@ def predict(given: dict[str, Any]) -> None:
     training, _, terms = preprocess.read_parts(preprocessed)
     found = Predictions(trained, training, terms)
     with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:
-        write(path, (found.of(rows, lost) for rows, lost in tables.read_chunks(data)))
+        write(path, chunks_of(found, data))
         found.check_rejected()
     rejected = pd.concat(found.rejected, ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
@@ -97,9 +97,14 @@ class Predictions:
         self.tested: list[pd.DataFrame] = []
 
     def of(self, rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-        """The `rows` that can be read, with their predictions. Raises UserError for a column that is not there."""
+        """The `rows` that can be read, with their predictions.
+
+        Raises UserError for a column that is not there, and for one with the name of a prediction.
+        """
         features = self.terms.of(self.terms.features)
         contract.check_columns(rows, features, "is it the file for this model?")
+        if taken := [name for name in PREDICTION if name in rows]:
+            raise UserError(f"column {', '.join(taken)} of the data has the name of one of the output's; rename it")
         typed, faults = contract.check(rows, features)
         self.rows += len(rows) + lost["row"].nunique()
         self.rejected.append(pd.concat([faults, lost]))
@@ -135,6 +140,14 @@ class Predictions:
         true, predicted, low, high = tested.to_numpy().T
         covered = float(((low <= true) & (true <= high)).mean())
         return scoring.scores(scoring.metrics_of(true), true, predicted) | {"interval_coverage": covered}
+
+
+def chunks_of(found: Predictions, data: Path) -> Iterator[pd.DataFrame]:
+    """The rows of a file with their predictions, a chunk at a time; says how far it is."""
+    with tracking.console.status("reading") as status:
+        for rows, lost in tables.read_chunks(data):
+            yield found.of(rows, lost)
+            status.update(f"{found.rows:,} rows predicted")
 
 
 def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:

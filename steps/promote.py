@@ -83,7 +83,7 @@ def promote_run(parameters: Mapping[str, Any]) -> dict[str, str]:
     tracking.describe(f"promote {name}", parameters)
     mlflow.set_tag("workflow.step", "promote")
     rules = read_rules(parameters["rules"])
-    trained = registry.trained_by(parameters["run"])
+    trained = registry.trained_by("run", parameters["run"])
     evaluated = evaluation_of(parameters["run"], trained)
     metrics = trained.data.metrics | evaluated.data.metrics
     for metric in rules["thresholds"]:
@@ -210,7 +210,7 @@ def baseline(error: str, part: Part) -> Check:
 def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tuple[Check, np.ndarray | None]:
     """Whether a model is not worse than the champion; and by how much it errs more on each row that can be compared."""
     rule = f"{error} not above that of version {former.version}, the champion"
-    other = registry.trained_by(f"{registry.SCHEME}{former.name}/{former.version}")
+    other = registry.trained_by("champion", f"{registry.SCHEME}{former.name}/{former.version}")
     if other.info.run_id == trained.info.run_id:
         return Check(rule, "it is the same model", True), None
     training, _, terms = preprocess.read_parts(mlflow.get_run(other.data.tags["workflow.upstream"]))

@@ -204,6 +204,8 @@ def test_predicting_a_file(houses, tmp_path):
     assert again.code == 2
     assert "exists already" in again.output
     assert houses.step("predict", **words, overwrite="true").code == 0
+    twice = houses.step("predict", **words | {"data": tmp_path / "out.csv"}, overwrite="true")
+    assert "column prediction, prediction_low, prediction_high of the data has the name of one of" in twice.error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv"]
 
 

@@ -21,18 +21,20 @@ CHAMPION = "champion"
 PROMOTION, DECISION, FORMER = "workflow.promotion", "workflow.decision", "workflow.former_champion"
 
 
-def trained_by(name: str) -> Run:
-    """The train run that a model's URI, the id of a train run, or that of a main run leads to (main's winner).
+def trained_by(parameter: str, name: str) -> Run:
+    """The train run that `name` leads to: a model's URI, the id of a train run, or that of a main run (its winner's).
 
-    Raises UserError if there is none.
+    Raises UserError, about the `parameter`, if there is none.
     """
     run_id = version_of(name).run_id if name.startswith(SCHEME) else name
-    run = lineage.existing_run(f"model={name}", run_id or "")
+    run = lineage.existing_run(f"{parameter}={name}", run_id or "")
     if winner := run.data.tags.get("workflow.winner_run_id"):
-        run = lineage.existing_run(f"model={name}", winner)
+        run = lineage.existing_run(f"{parameter}={name}", winner)
     if run.data.tags.get("workflow.step") != "train" or run.info.status != "FINISHED":
         step = run.data.tags.get("workflow.step", "another program")
-        raise UserError(f"model={name}: a {run.info.status} run of {step}, not of train or main, so it has no model")
+        raise UserError(
+            f"{parameter}={name}: a {run.info.status} run of {step}, not of train or main, so it has no model"
+        )
     return run
 
 
