@@ -172,6 +172,7 @@ def outage_trial(folder: Path, reference: World, data: Path, chance: random.Rand
 
 def main(trials: int, seed: int) -> None:
     """Run all trials and print a table."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     chance, tried = random.Random(seed), defaultdict(list)
 
     def told(kind: str, faults: list[str]) -> None:

@@ -64,6 +64,7 @@ def ask(address: str, rows: pd.DataFrame) -> float:
 
 def main(data: str) -> None:
     """Print a table."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         measure([sys.executable, str(PROJECT / "steps/train.py"), "--model", MODEL, "--data", data], folder)
