@@ -421,5 +421,5 @@ def test_the_committed_receipt(tmp_path):
     if subprocess.run(["git", "cat-file", "-e", known], cwd=PROJECT, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("a shallow clone, which lacks the recorded commit")
     result = Workflow(tmp_path).step("reproduce", run="receipts/wines.json")
-    assert "all 196 metrics and artifacts came out again" in result.output
+    assert "all 204 metrics and artifacts came out again" in result.output
     assert result.code == 0, result.output
