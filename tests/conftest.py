@@ -2,16 +2,11 @@
 
 import fcntl
 import os
-import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +15,7 @@ import environment
 import forked
 import pandas as pd
 import pytest
+import servers
 from hypothesis.internal.conjecture import engine
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -172,34 +168,6 @@ def workflow(tmp_path_factory, small_data) -> Workflow:
     return workflow
 
 
-@contextmanager
-def tracking_server(store: str, artifacts: Path | str, *words: str, **variables: str) -> Iterator[str]:
-    """The address of an `mlflow server` that keeps runs in `store` and hands on artifacts."""
-    port = free_port()
-    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(artifacts), *words]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options],
-        # Its jobs are seven processes for what we do not use.
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{address}/health").close()
-                break
-            except urllib.error.URLError:
-                assert server.poll() is None, "the server did not start"
-                time.sleep(0.5)
-        yield address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
-
-
 def s3_client(variables: dict[str, str]):
     """A client of the server that `bucket` tells of."""
     import boto3
@@ -233,25 +201,11 @@ def bucket(small_data):
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A tracking server over HTTP that keeps its runs in PostgreSQL; its address."""
-    if not (binaries := sorted(Path("/usr/lib/postgresql").glob("*/bin"))):
+    if not servers.has_postgres():
         pytest.skip("PostgreSQL is not installed")
     folder = tmp_path_factory.mktemp("postgres")
-    port = free_port()
-    owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # initdb refuses root
-    database = folder / "database"
-    database.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(database, owner)
-        for parent in (database, *database.parents[:-2]):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    as_owner = {"user": owner, "check": True, "stdout": subprocess.DEVNULL} if os.geteuid() == 0 else {"check": True}
-    subprocess.run([binaries[-1] / "initdb", "-D", database, "-U", "mlflow", "-A", "trust"], **as_owner)
-    options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [binaries[-1] / "pg_ctl", "-D", database, "-w", "-l", database / "log"]
-    subprocess.run([*control, "-o", options, "start"], **as_owner)
-    with tracking_server(f"postgresql://mlflow@127.0.0.1:{port}/postgres", folder / "artifacts") as address:
+    with servers.postgres(folder) as (store, _), servers.tracking_server(store, folder / "artifacts") as address:
         yield address
-    subprocess.run([*control, "-m", "immediate", "stop"], **as_owner)
 
 
 @pytest.fixture(scope="session")

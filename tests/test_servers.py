@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
-from conftest import Workflow, s3_client, tracking_server
+from conftest import Workflow, s3_client
 from mlflow.server import get_app_client
+from servers import tracking_server
 
 pytestmark = pytest.mark.slow
 ADMIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "a-Long-Secret-42"}

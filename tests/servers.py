@@ -1,0 +1,81 @@
+"""Servers on this computer: PostgreSQL, and MLflow's own."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ports import free_port
+
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # where Debian has it
+
+
+def has_postgres() -> bool:
+    """Whether PostgreSQL is installed."""
+    return bool(POSTGRES)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a new database that lives in `folder`, and a function that restarts it as after a crash."""
+    port = free_port()
+    owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # initdb refuses root
+    database = folder / "database"
+    database.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(database, owner)
+        for parent in (database, *database.parents[:-2]):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    as_owner = {"user": owner} if os.geteuid() == 0 else {}
+
+    def control(*words: str | Path) -> None:
+        subprocess.run([POSTGRES[-1] / words[0], "-D", database, *words[1:]], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, **as_owner)  # fmt: skip
+
+    control("initdb", "-U", "mlflow", "-A", "trust")
+    options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
+    waiting = ("-w", "-l", database / "log")
+    control("pg_ctl", *waiting, "-o", options, "start")
+    try:
+        yield (
+            f"postgresql://mlflow@127.0.0.1:{port}/postgres",
+            lambda: control("pg_ctl", *waiting, "-o", options, "-m", "immediate", "restart"),
+        )
+    finally:
+        control("pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+@contextmanager
+def tracking_server(store: str, artifacts: Path | str, *words: str, port: int = 0, **variables: str) -> Iterator[str]:
+    """The address of an `mlflow server` that keeps runs in `store` and hands on artifacts."""
+    port = port or free_port()
+    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(artifacts), *words]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options],
+        # Its jobs are seven processes for what we do not use.
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/health").close()
+                break
+            except urllib.error.URLError:
+                assert server.poll() is None, "the server did not start"
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
