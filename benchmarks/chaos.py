@@ -4,10 +4,10 @@
     python benchmarks/chaos.py --signals 12 --others 1 --seed 3
 
 A trial survives if the same command, given again afterwards, ends well with the same receipt, champion or output, and
-if then no run is RUNNING and nothing half-written lies about. Disturbed are: the step, `mlflow run` or both, by a signal
-at a random moment; main, by its tracking server, which is killed for 20 seconds, by its PostgreSQL, which crashes and is
-restarted, and by a full disk (a small tmpfs: needs root). Several mains at once, on SQLite and on PostgreSQL, must all
-end well. Prints survived and tried per kind.
+if then no run is RUNNING and nothing half-written lies about. Disturbed are: the step, `mlflow run` or both, by a
+signal at a random moment; main, by its tracking server, which is killed for 20 seconds, by its PostgreSQL, which
+crashes and is restarted, and by a full disk (a small tmpfs: needs root). Several mains at once, on SQLite and on
+PostgreSQL, must all end well. Prints survived and tried per kind.
 """
 
 import argparse
