@@ -67,10 +67,10 @@ class World:
         run = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "--env-manager", "local", "-e", entry_point]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri, "PATH": path}
-        log = open(self.folder / "log", "a")  # noqa: SIM115 - the process has it
-        return subprocess.Popen(
-            [*run, *words], env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-        )
+        with open(self.folder / "log", "a") as log:
+            return subprocess.Popen(
+                [*run, *words], env=environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
 
     def last_main(self) -> str:
         """The id of the newest main run that has finished."""
@@ -202,7 +202,7 @@ def disk_trial(folder: Path, reference: World, data: Path, megabytes: float) -> 
             lambda process: (process.wait(), subprocess.run(more, check=True)),
         )
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # the client of the world still looks into it
 
 
 def main(signals: int, others: int, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import Workflow
+from conftest import PROJECT, Workflow
 from ports import free_port
 
 from runs import fingerprint
@@ -293,6 +294,45 @@ def test_promotion_and_prediction_on_a_server(on_server, tmp_path):
     result = on_server.step("predict", model="models:/wines@champion", output=tmp_path / "out.csv")
     assert result.code == 0, result.output
     assert len(pd.read_csv(tmp_path / "out.csv")) == 900
+
+
+def killed_when(houses, done, kind: signal.Signals, *words: str) -> None:
+    """Start a script and send it a signal as soon as `done` says so."""
+    process = subprocess.Popen(
+        [sys.executable, *words], env=houses.environment, cwd=houses.folder, stderr=subprocess.DEVNULL
+    )
+    while not done():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(kind)
+    assert process.wait() != 0
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_promotion_that_dies_is_made_good(houses, kind):
+    name, best = f"mortal-{kind.name}", houses.first("main").info.run_id
+    words = [str(PROJECT / "steps/promote.py"), "--run", best, "--name", name]
+    killed_when(houses, lambda: houses.client.search_model_versions(f"name = '{name}'"), kind, *words)
+    result = houses.step("promote", run=best, name=name)
+    assert result.code == 0, result.output
+    (version,) = houses.client.search_model_versions(f"name = '{name}'")
+    assert version.tags["workflow.decision"] == f"version 1 of {name} is the champion"
+    assert champion(houses, name) == 1
+    assert not [run for run in houses.runs("promote") if run.info.status == "RUNNING"]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_prediction_that_dies_is_made_good(houses, tmp_path, kind):
+    data, output = tmp_path / "many.csv", tmp_path / "out.csv"
+    pd.concat([pd.read_csv(houses.data, sep=";", dtype=str)] * 1000).to_csv(data, index=False, sep=";")
+    given = {"model": "models:/houses@champion", "data": data, "output": output}
+    words = [str(PROJECT / "steps/predict.py"), *(str(w) for name, w in given.items() for w in (f"--{name}", w))]
+    killed_when(houses, lambda: list(tmp_path.glob(".out.csv-*/out.csv")), kind, *words)
+    assert not output.exists()
+    result = houses.step("predict", **given)
+    assert result.code == 0, result.output
+    assert len(pd.read_csv(output)) == 1000 * ROWS
+    assert sorted(os.listdir(tmp_path)) == ["many.csv", "out.csv"]
 
 
 def test_a_dry_run_moves_nothing(houses):
