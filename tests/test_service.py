@@ -279,23 +279,6 @@ def test_promotions_at_once_leave_one_champion_and_a_way_back(houses):
         assert champion(houses, "twins") == 1
 
 
-def test_promotion_and_prediction_on_a_server(on_server, tmp_path):
-    best = on_server.first("main").info.run_id
-    for story in ("version 1 of wines is the champion", "version 1 of wines, the champion, is this very model"):
-        result = on_server.step("promote", run=best, name="wines")
-        assert result.code == 0, result.output
-        assert story in result.output
-    trained = next(run for run in on_server.runs("train") if run.data.params["model"] == "knn")
-    assert on_server.step("promote", run=trained.info.run_id, name="wines").code == 0
-    on_server.client.set_model_version_tag("wines", "2", "workflow.former_champion", "1")
-    on_server.client.set_registered_model_alias("wines", "champion", "2")
-    assert on_server.step("rollback", name="wines").code == 0
-    assert champion(on_server, "wines") == 1
-    result = on_server.step("predict", model="models:/wines@champion", output=tmp_path / "out.csv")
-    assert result.code == 0, result.output
-    assert len(pd.read_csv(tmp_path / "out.csv")) == 900
-
-
 def killed_when(houses, done, kind: signal.Signals, *words: str) -> None:
     """Start a script and send it a signal as soon as `done` says so."""
     process = subprocess.Popen(

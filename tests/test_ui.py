@@ -4,6 +4,7 @@ import io
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import find_browser, opened, shown
 from conftest import Workflow
@@ -156,3 +157,20 @@ def test_descriptions(on_server):
     assert re.search(r"\[The report\]\(#/experiments/0/runs/\w+/artifacts/report.html", notes["evaluate"])
     assert on_server.step("train", model="forest").code == 2
     assert on_server.last().data.tags["mlflow.note.content"].startswith("**Failed.** model=forest: no such choice")
+
+
+def test_promotion_and_prediction_on_a_server(on_server, tmp_path):
+    best = on_server.first("main").info.run_id
+    for story in ("version 1 of wines is the champion", "version 1 of wines, the champion, is this very model"):
+        result = on_server.step("promote", run=best, name="wines")
+        assert result.code == 0, result.output
+        assert story in result.output
+    trained = next(run for run in on_server.runs("train") if run.data.params["model"] == "knn")
+    assert on_server.step("promote", run=trained.info.run_id, name="wines").code == 0
+    on_server.client.set_model_version_tag("wines", "2", "workflow.former_champion", "1")
+    on_server.client.set_registered_model_alias("wines", "champion", "2")
+    assert on_server.step("rollback", name="wines").code == 0
+    assert int(on_server.client.get_registered_model("wines").aliases["champion"]) == 1
+    result = on_server.step("predict", model="models:/wines@champion", output=tmp_path / "out.csv")
+    assert result.code == 0, result.output
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 900
