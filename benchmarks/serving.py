@@ -8,48 +8,24 @@ times are medians.
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 from workflow import PROJECT, measure, median
 
-sys.path.insert(0, str(PROJECT / "steps"))
+sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
-from tabular.learning import model_files
+from servers import model_server  # noqa: E402
+
+from tabular.learning import model_files  # noqa: E402
 
 MODEL = "boosting"
 ASKED = {1: 101, 1000: 31}  # rows, and how often
-
-
-@contextmanager
-def served(model: str) -> Iterator[str]:
-    """The address at which `mlflow models serve` answers for a model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "-p", str(port), "--env-manager", "local"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(words, start_new_session=True, **quiet)
-    address = f"http://127.0.0.1:{port}"
-    while True:
-        try:
-            urllib.request.urlopen(f"{address}/ping").close()
-            break
-        except urllib.error.URLError:
-            time.sleep(0.5)
-    yield address
-    os.killpg(server.pid, 15)
-    server.wait()
 
 
 def ask(address: str, rows: pd.DataFrame) -> float:
@@ -87,7 +63,7 @@ def main(data: str) -> None:
             pip_requirements=["mlflow"],
         )
         raw = pd.read_csv(data, dtype=str, keep_default_na=False)
-        with served(str(ours)) as ours_at, served(str(folder / "bare")) as bare_at:
+        with model_server(str(ours), os.environ) as ours_at, model_server(str(folder / "bare"), os.environ) as bare_at:
             print(f"{'rows':>6}{'raw rows, ms':>15}{'bare pipeline, ms':>20}{'ratio':>8}")
             for rows, times in ASKED.items():
                 found = [(ask(ours_at, raw.head(rows)), ask(bare_at, typed.head(rows))) for _ in range(times)]

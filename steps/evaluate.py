@@ -41,7 +41,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.telling.model_report import model_lead, model_report
 
     model, seed = parameters["model"], parameters["seed"]
-    preprocessed = mlflow.get_run(upstream.data.tags["workflow.upstream"])
+    preprocessed = lineage.upstream_of(upstream)
     training, test, terms = preprocess.read_parts(preprocessed)
     estimator = train.read_model(upstream)
     typical = baseline(estimator, training, terms, parameters)
@@ -53,7 +53,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     scale = estimators.scale_of(estimator)
     low, high = intervals.interval(predicted, intervals.half_width(train.read_tested(upstream), scale), scale)
     others |= {
-        "interval_coverage": float(((low <= true) & (true <= high)).mean()),
+        "interval_coverage": intervals.coverage(true, low, high),
         "interval_width": float((high - low).mean()),
     }
     tables = {

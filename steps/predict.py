@@ -23,7 +23,7 @@ from mlflow.entities import LoggedModelInput, Run
 import preprocess
 import train
 from errors import UserError
-from runs import links, outputs, registry, sources, step, tracking
+from runs import lineage, links, outputs, registry, sources, step, tracking
 from runs.parameters import Parameter, resolved, truth
 from runs.secrets import without_secrets
 from tabular.learning import estimators, intervals, scoring, split
@@ -63,21 +63,21 @@ def predict(given: dict[str, Any]) -> None:
         tracking.active_run().info.run_id, models=[LoggedModelInput(tracking.model_id(trained))]
     )
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
-    preprocessed = mlflow.get_run(trained.data.tags["workflow.upstream"])
-    training, _, terms = preprocess.read_parts(preprocessed)
+    training, _, terms = preprocess.read_parts(lineage.upstream_of(trained))
     found = Predictions(trained, training, terms)
     with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:
         write(path, chunks_of(found, data))
         found.check_rejected()
     rejected = pd.concat(found.rejected, ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
-    lead = lead_of(found, rejected, parameters)
+    scores = found.scores()
+    lead = lead_of(found, rejected, scores, parameters)
     pages = {"run": links.absolute(links.run_page(tracking.active_run()))}
     with tracking.artifacts() as folder:
         rejected.to_csv(folder / "rejected.csv", index=False)
         moved.to_csv(folder / "drift.csv", index=False)
         (folder / REPORT).write_text(drift_report(moved, lead, pages), encoding="utf-8")
-    mlflow.log_metrics({"rows_in": found.rows, "rows_rejected": rejected["row"].nunique()} | found.scores())
+    mlflow.log_metrics({"rows_in": found.rows, "rows_rejected": rejected["row"].nunique()} | scores)
     tracking.write_note(f"{lead}\n\n[How the rows have drifted]({links.run_page(tracking.active_run(), REPORT)})")
     print(lead)
     step.print_links({"drift": links.run_page(tracking.active_run(), REPORT)})
@@ -101,11 +101,12 @@ class Predictions:
 
         Raises UserError for a column that is not there, and for one with the name of a prediction.
         """
-        features = self.terms.of(self.terms.features)
+        features, target = self.terms.of(self.terms.features), self.terms.of([self.terms.target])
         contract.check_columns(rows, features, "is it the file for this model?")
         if taken := [name for name in PREDICTION if name in rows]:
             raise UserError(f"column {', '.join(taken)} of the data has the name of one of the output's; rename it")
-        typed, faults = contract.check(rows, features)
+        as_it_is = contract.is_typed(rows, self.terms)
+        typed, faults = contract.check(rows, features, as_it_is)
         self.rows += len(rows) + lost["row"].nunique()
         self.rejected.append(pd.concat([faults, lost]))
         self.samples.append(typed.iloc[evenly_spaced(len(typed), SAMPLE)])
@@ -115,7 +116,7 @@ class Predictions:
             index=typed.index,
         )
         if self.terms.target in rows:
-            true, _ = contract.check(rows, self.terms.of([self.terms.target]))
+            true, _ = contract.check(rows, target, as_it_is)
             known = typed.join(true, how="inner")
             seen = split.seen(self.training, known[self.training.columns])
             self.seen += int(seen.sum())
@@ -138,8 +139,8 @@ class Predictions:
             return {}
         tested = pd.concat(self.tested)
         true, predicted, low, high = tested.to_numpy().T
-        covered = float(((low <= true) & (true <= high)).mean())
-        return scoring.scores(scoring.metrics_of(true), true, predicted) | {"interval_coverage": covered}
+        covered = {"interval_coverage": intervals.coverage(true, low, high)}
+        return scoring.scores(scoring.metrics_of(true), true, predicted) | covered
 
 
 def chunks_of(found: Predictions, data: Path) -> Iterator[pd.DataFrame]:
@@ -163,14 +164,14 @@ def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
             file.write_table(pyarrow.Table.from_pandas(rows, schema, preserve_index=False, safe=False))
 
 
-def lead_of(found: Predictions, rejected: pd.DataFrame, parameters: dict[str, Any]) -> str:
+def lead_of(found: Predictions, rejected: pd.DataFrame, scores: dict[str, float], parameters: dict[str, Any]) -> str:
     """What became of the rows, in a sentence or two."""
     refused = rejected["row"].nunique()
     lead = f"{found.rows - refused:,} rows predicted in {parameters['output']}"
     if refused:
         first = rejected.iloc[0]
         lead += f"; {refused:,} could not be read, the first because {first['column']} {first['reason']}: rejected.csv"
-    if scores := found.scores():
+    if scores:
         unit = f" {found.terms.unit}" if found.terms.unit else ""
         error = f"{number(scores['mean_absolute_error'])}{unit}"
         lead += f". The file has the {found.terms.target}: mean absolute error {error}, R² {scores['r2_score']:.3f}"

@@ -100,7 +100,8 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     }
     scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
     warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
-    train.attrs[contract.TYPED] = test.attrs[contract.TYPED] = True
+    for part in (train, test):
+        contract.mark_typed(part, terms)
     with tracking.artifacts() as folder:
         train.to_parquet(folder / "train.parquet")
         test.to_parquet(folder / "test.parquet")

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,20 +57,36 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 def tracking_server(store: str, artifacts: Path | str, *words: str, port: int = 0, **variables: str) -> Iterator[str]:
     """The address of an `mlflow server` that keeps runs in `store` and hands on artifacts."""
     port = port or free_port()
-    options = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(artifacts), *words]
+    options = ["--workers", "1", "--backend-store-uri", store, "--artifacts-destination", str(artifacts), *words]
+    # Its jobs are seven processes for what we do not use.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables
+    with answering(["server", "--port", str(port), *options], f"http://127.0.0.1:{port}", "health", environment) as it:
+        yield it
+
+
+@contextmanager
+def model_server(model: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of an `mlflow models serve`."""
+    port = free_port()
+    words = ["models", "serve", "-m", model, "-p", str(port), "--env-manager", "local"]
+    with answering(words, f"http://127.0.0.1:{port}", "ping", environment) as address:
+        yield address
+
+
+@contextmanager
+def answering(words: list[str], address: str, page: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """The address of a server of MLflow's that `words` start, once its `page` answers."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, *options],
-        # Its jobs are seven processes for what we do not use.
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables,
+        [sys.executable, "-m", "mlflow", *words],
+        env=environment,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
             try:
-                urllib.request.urlopen(f"{address}/health").close()
+                urllib.request.urlopen(f"{address}/{page}").close()
                 break
             except urllib.error.URLError:
                 assert server.poll() is None, "the server did not start"

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import servers
 import yaml
 from conftest import PROJECT, Workflow
-from ports import free_port
+from mlflow.entities import Run
 
 from runs import fingerprint
 from tabular.reading import contract, tables
@@ -58,27 +59,8 @@ def houses(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(houses):
     """Where `mlflow models serve` answers for the champion."""
-    port = free_port()
-    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/houses@champion", "-p", str(port)]
-    server = subprocess.Popen(
-        [*words, "--env-manager", "local"],
-        env=houses.environment,
-        cwd=houses.folder,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/ping").close()
-            break
-        except urllib.error.URLError:
-            assert server.poll() is None, "the server did not start"
-            time.sleep(0.5)
-    yield address
-    os.killpg(server.pid, 15)
-    server.wait()
+    with servers.model_server("models:/houses@champion", houses.environment) as address:
+        yield address
 
 
 def ask(address: str, rows: list[dict]) -> tuple[int, dict]:
@@ -96,10 +78,15 @@ def raw_rows(houses) -> pd.DataFrame:
     return tables.read_table(houses.data)[0].reset_index(drop=True)
 
 
+def evaluation(houses) -> Run:
+    """The evaluate run of the winner of the first main."""
+    winner = houses.first("main").data.tags["workflow.winner_run_id"]
+    return next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
+
+
 def evaluated(houses) -> pd.Series:
     """What evaluate predicted of each row of the file that is in the test part, by its number."""
-    winner = houses.first("main").data.tags["workflow.winner_run_id"]
-    run = next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
+    run = evaluation(houses)
     preprocessed = houses.first("preprocess")
     test = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
     test["expected"] = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))["predicted"]
@@ -168,8 +155,7 @@ def test_only_files_of_the_project_go_with_a_model(houses):
 
 
 def test_the_test_part_comes_out_as_in_evaluate(houses, tmp_path):
-    winner = houses.first("main").data.tags["workflow.winner_run_id"]
-    run = next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
+    run = evaluation(houses)
     part = f"runs:/{houses.first('preprocess').info.run_id}/test.parquet"
     result = houses.step("predict", model=houses.first("main").info.run_id, data=part, output=tmp_path / "out.parquet")
     assert result.code == 0, result.output
@@ -208,6 +194,31 @@ def test_predicting_a_file(houses, tmp_path):
     twice = houses.step("predict", **words | {"data": tmp_path / "out.csv"}, overwrite="true")
     assert "column prediction, prediction_low, prediction_high of the data has the name of one of" in twice.error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv"]
+
+
+def test_no_score_counts_rows_of_the_training_part(houses, tmp_path):
+    result = houses.step("predict", model="models:/houses@champion", output=tmp_path / "out.csv")
+    assert result.code == 0, result.output
+    scored, expected = houses.last().data.metrics, evaluation(houses).data.metrics
+    for name in ("r2_score", "mean_absolute_error", "interval_coverage"):
+        assert scored[name] == pytest.approx(expected[name], rel=1e-12)
+
+
+def test_no_row_that_the_champion_has_learned_from_is_compared(houses):
+    assert houses.step("train", target="price", model="linear", seed="1").code == 0
+    challenger = houses.last()
+    assert houses.step("promote", run=challenger.info.run_id, name="houses", dry_run="true").code == 0
+    compared = houses.last().data.metrics["rows_compared"]
+    preprocessed = houses.client.get_run(challenger.data.tags["workflow.upstream"])
+    test = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
+    training = pd.read_parquet(houses.artifacts(houses.first("preprocess"), "train.parquet"))
+    assert 0 < compared == len(test) - len(test.merge(training, how="inner")) < len(test)
+
+
+def test_the_receipt_of_main_makes_the_result_and_registers_nothing(houses):
+    receipt = json.loads(houses.artifacts(houses.first("main"), "receipt.json").read_text())
+    assert "models" in receipt["parameters"]
+    assert "register" not in receipt["parameters"]
 
 
 def test_an_output_of_a_failed_prediction_is_not_there(houses, tmp_path):

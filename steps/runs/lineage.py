@@ -145,6 +145,11 @@ def existing_run(name: str, run_id: str) -> Run:
         raise UserError(f"{name}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
 
 
+def upstream_of(run: Run) -> Run:
+    """The run that `run` has read from."""
+    return mlflow.get_run(run.data.tags["workflow.upstream"])
+
+
 def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> None:
     """Do the work of `step` inside the active run, and mark the run complete as the very last thing.
 

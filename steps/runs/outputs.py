@@ -30,8 +30,7 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
     path = project / as_path(output)
     if path.is_dir():
         raise UserError(f"{parameter}={output}: a folder; name a file in it, ending in .csv or .parquet")
-    if path.exists() and not overwrite:
-        raise UserError(f"{parameter}={output}: exists already; choose another name, or pass -P overwrite=true")
+    check_absent(f"{parameter}={output}", path.exists(), overwrite)
     remove_abandoned(path)
     try:
         beside = tempfile.TemporaryDirectory(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent)
@@ -40,6 +39,12 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
     with beside as folder:
         yield Path(folder) / path.name
         os.replace(Path(folder) / path.name, path)
+
+
+def check_absent(name: str, exists: bool, overwrite: bool) -> None:
+    """Raise UserError, which begins with `name`, for an output that exists and is not to be replaced."""
+    if exists and not overwrite:
+        raise UserError(f"{name}: exists already; choose another name, or pass -P overwrite=true")
 
 
 def remove_abandoned(path: Path) -> None:
@@ -61,8 +66,7 @@ def uploaded(name: str, uri: str, overwrite: bool) -> Iterator[Path]:
         there = {PurePosixPath(each.path).name for each in repository.list_artifacts()}
     except (MlflowException, ImportError, OSError) as error:
         raise UserError(f"{name}: cannot be written: {' '.join(str(error).split())}") from error
-    if file in there and not overwrite:
-        raise UserError(f"{name}: exists already; choose another name, or pass -P overwrite=true")
+    check_absent(name, file in there, overwrite)
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / file
         repository.log_artifact(str(Path(folder) / file))  # type: ignore[no-untyped-call]

@@ -63,8 +63,8 @@ def why_absent(name: str, alias: str | None) -> str:
     if alias:
         there = nearest(alias, model.aliases) if model.aliases else "it has none"
         return f"{name} has no alias {alias}; {there}"
-    versions = [version.version for version in client.search_model_versions(f"name='{name}'")]
-    return f"{name} has no such version; there are {', '.join(map(str, versions)) or 'none'}"
+    versions = ", ".join(str(version.version) for version in versions_of(name))
+    return f"{name} has no such version; there are {versions or 'none'}"
 
 
 def champion_of(name: str) -> ModelVersion | None:
@@ -85,8 +85,7 @@ def register(name: str, trained: Run, description: str, tags: Mapping[str, str])
     client = mlflow.MlflowClient()
     tags = {**tags, PROMOTION: active_run().info.run_id}
     try:
-        if name not in {model.name for model in client.search_registered_models(f"name = '{name}'")}:
-            create(name)
+        create(name)
         for version in versions_of(name):
             if version.run_id == trained.info.run_id and is_undecided(version) and not is_running(version):
                 for tag, value in tags.items():

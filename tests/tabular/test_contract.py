@@ -7,7 +7,16 @@ import pytest
 from errors import UserError
 from tabular.learning.split import distinct
 from tabular.reading.columns import Column, values_of
-from tabular.reading.contract import TYPED, Contract, as_in_a_file, check, contract_text, enforce, read_contract
+from tabular.reading.contract import (
+    Contract,
+    as_in_a_file,
+    check,
+    contract_text,
+    enforce,
+    is_typed,
+    mark_typed,
+    read_contract,
+)
 from tabular.reading.tables import read_chunks, read_table
 
 TERMS = Contract(
@@ -284,10 +293,19 @@ def test_a_number_is_no_date_without_a_format_that_says_so():
 def test_rows_that_are_typed_stay_as_they_are(tmp_path):
     terms = Contract("price", {"day": Column("date"), "price": Column("numeric")})
     frame = pd.DataFrame({"more": ["x"], "price": [1.0], "day": [18993.0]})
-    frame.attrs[TYPED] = True
+    mark_typed(frame, terms)
     frame.to_parquet(tmp_path / "typed.parquet")
     chunks = [rows for rows, _ in read_chunks(tmp_path / "typed.parquet")]
     for read in (pd.read_parquet(tmp_path / "typed.parquet"), *chunks):
-        typed, faults = check(read, terms)
+        typed, faults = check(read, terms, is_typed(read, terms))
         assert faults.empty
         assert typed.to_dict("list") == {"day": [18993.0], "price": [1.0]}
+        assert not is_typed(read, Contract("price", {"price": Column("numeric", (0, 0.5)), "day": Column("date")}))
+
+
+def test_rows_that_another_contract_has_typed_are_checked():
+    frame = pd.DataFrame({"kind": ["a", "b", "c"], "year": [1999.0, 2000.0, 2001.0], "price": [1.0, 2.0, 3000.0]})
+    mark_typed(frame, TERMS)
+    kept, report = enforce(frame, TERMS)
+    assert len(kept) == 2
+    assert report.rejected["reason"].tolist() == ["is outside 0 to 1000"]

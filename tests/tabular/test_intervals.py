@@ -25,3 +25,8 @@ def test_an_interval_holds_its_share_of_new_rows(scale):
 def test_the_rank_of_split_conformal_prediction(rows, expected):
     tested = pd.DataFrame({"true": np.arange(1.0, rows + 1) * [(-1) ** each for each in range(rows)], "predicted": 0.0})
     assert intervals.half_width(tested, "identity") == expected  # ⌈0.9 (rows + 1)⌉, or the largest there is
+
+
+def test_coverage_counts_the_ends():
+    low, high = np.array([1.0, 1.0, 1.0, 1.0]), np.array([2.0, 2.0, 2.0, 2.0])
+    assert intervals.coverage(np.array([1.0, 2.0, 0.9, 2.1]), low, high) == 0.5

@@ -95,3 +95,8 @@ def test_k_nn_remembers_a_part_of_many_rows():
     np.testing.assert_allclose(neighbours.predict(features), features[:, 0], atol=50)
     again = models.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])
     np.testing.assert_array_equal(again.predict(features), neighbours.predict(features))
+
+
+def test_boosting_has_bins_of_three_rows():
+    bins = {rows: models.regressor("boosting", 0, {}, rows).max_bins for rows in (0, 4, 300, 764, 765, 10_000)}
+    assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}

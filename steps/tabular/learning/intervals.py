@@ -33,6 +33,11 @@ def interval(predicted: np.ndarray, half: float, scale: str) -> tuple[np.ndarray
     return back(middle - half), back(middle + half)
 
 
+def coverage(true: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """The share of intervals that hold the true value, their ends included: of arrays of (rows,)."""
+    return float(((low <= true) & (true <= high)).mean())
+
+
 def on_scale(values: np.ndarray | pd.Series, scale: str) -> np.ndarray:
     """Values of the target on the scale on which it is learned: (rows,)."""
     numbers = np.asarray(values)

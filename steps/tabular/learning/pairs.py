@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from tabular.learning import scoring
 
@@ -23,10 +22,7 @@ class Difference:
 
 
 def difference(true: np.ndarray, predicted: np.ndarray, other: np.ndarray, error: str, seed: int) -> Difference:
-    """By how much the error of `predicted` is larger than that of `other`; the rows are resampled in pairs.
-
-    The interval is that of a percentile bootstrap, narrowed where not all rows are resampled: see
-    `scoring.scores_with_intervals`.
+    """By how much the error of `predicted` is larger than that of `other`; rows are resampled in pairs.
 
     Args:
         true: (rows,).
@@ -40,19 +36,5 @@ def difference(true: np.ndarray, predicted: np.ndarray, other: np.ndarray, error
     def larger(t: np.ndarray, p: np.ndarray, o: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(metric(t, p, axis) - metric(t, o, axis))
 
-    value = float(larger(true, predicted, other))
-    chosen = np.random.default_rng(seed).permutation(len(true))[: scoring.ROWS]
-    sample = (true[chosen], predicted[chosen], other[chosen])
-    found = bootstrap(
-        sample,
-        larger,
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=scoring.RESAMPLES,
-        batch=max(1, 10**7 // len(chosen)),
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    narrowing, middle = np.sqrt(len(chosen) / len(true)), float(larger(*sample))
-    ends = (float(value + (end - middle) * narrowing) for end in (found.low, found.high))
-    return Difference(value, *ends)
+    columns = (true, predicted, other)
+    return Difference(float(larger(*columns)), *scoring.interval(larger, columns, seed))

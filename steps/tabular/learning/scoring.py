@@ -69,9 +69,6 @@ def scores(
 def scores_with_intervals(true: np.ndarray, predicted: np.ndarray, seed: int, prefix: str = "") -> dict[str, float]:
     """Each test metric with its 95 % percentile bootstrap interval (`…_low`, `…_high`): Efron and Tibshirani 1993.
 
-    Of more than `ROWS` rows, so many are resampled, and the interval is narrowed by the square root of their share:
-    Politis, Romano and Wolf 1999, section 2.
-
     Args:
         true: (rows,) of the target.
         predicted: (rows,).
@@ -80,25 +77,35 @@ def scores_with_intervals(true: np.ndarray, predicted: np.ndarray, seed: int, pr
     """
     metrics = metrics_of(true)
     found = scores(metrics, true, predicted, prefix)
-    chosen = np.random.default_rng(seed).permutation(len(true))[:ROWS] if len(true) > ROWS else slice(None)
-    pair = (true[chosen], predicted[chosen])
-    narrowing = np.sqrt(len(pair[0]) / len(true))
     for metric in metrics:
-        interval = bootstrap(
-            pair,
-            metric,
-            paired=True,
-            vectorized=True,
-            method="percentile",
-            n_resamples=RESAMPLES,
-            batch=max(1, 10**7 // len(pair[0])),
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
         name = f"{prefix}{metric.__name__}"
-        of_all, of_chosen = found[name], float(metric(*pair))
-        found[f"{name}_low"] = float(of_all + (interval.low - of_chosen) * narrowing)
-        found[f"{name}_high"] = float(of_all + (interval.high - of_chosen) * narrowing)
+        found[f"{name}_low"], found[f"{name}_high"] = interval(metric, (true, predicted), seed)
     return found
+
+
+def interval(statistic: Callable[..., Any], columns: tuple[np.ndarray, ...], seed: int) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a statistic of `columns`, arrays of (rows,) that are resampled as one.
+
+    Of more than `ROWS` rows, so many are resampled, and the interval is narrowed by the square root of their share:
+    Politis, Romano and Wolf 1999, section 2.
+    """
+    rows = len(columns[0])
+    chosen = np.random.default_rng(seed).permutation(rows)[:ROWS] if rows > ROWS else slice(None)
+    sample = tuple(column[chosen] for column in columns)
+    narrowing = np.sqrt(len(sample[0]) / rows)
+    found = bootstrap(
+        sample,
+        statistic,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        batch=max(1, 10**7 // len(sample[0])),
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    of_all, of_chosen = float(statistic(*columns)), float(statistic(*sample))
+    low, high = (float(of_all + (end - of_chosen) * narrowing) for end in (found.low, found.high))
+    return low, high
 
 
 def cross_validate(

@@ -16,7 +16,7 @@ from errors import UserError
 from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, as_texts, values_of
 from tabular.reading.tables import BREACH
 
-TYPED = "typed"  # the attribute of a frame that a contract has typed; a Parquet file keeps it
+TYPED = "typed by contract"  # the attribute of a frame that says which; a Parquet file keeps it
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 
@@ -166,12 +166,22 @@ def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
         raise UserError(f"no column {', '.join(absent)}; the data has {there}; {remedy}")
 
 
-def check(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, pd.DataFrame]:
+def mark_typed(frame: pd.DataFrame, contract: Contract) -> None:
+    """Note in the frame that its rows are typed, and by which contract."""
+    frame.attrs[TYPED] = contract_text(contract, {})
+
+
+def is_typed(frame: pd.DataFrame, contract: Contract) -> bool:
+    """Whether a frame says that its rows are typed by this very contract."""
+    return frame.attrs.get(TYPED) == contract_text(contract, {})
+
+
+def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of `frame` that keep to the contract, categories as text and all else as float64; a row per breach.
 
-    A frame that says it is `TYPED` is as it must be.
+    What is `typed_already` is as it must be.
     """
-    if frame.attrs.get(TYPED):
+    if typed_already:
         return frame[list(contract.columns)], pd.DataFrame(columns=BREACH)
     typed, faults = {}, []
     for name, terms in contract.columns.items():
