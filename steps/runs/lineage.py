@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from errors import UserError
 from runs import fingerprint, git, receipt
 from runs.parameters import AUTO, Parameter, as_text, resolved
-from runs.tracking import active_run, artifacts, console, describe, downloaded, opened, warn
+from runs.tracking import active_run, artifacts, console, describe, downloaded, opened, store, warn
 
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
@@ -142,7 +142,7 @@ def existing_run(name: str, run_id: str) -> Run:
     try:
         return mlflow.get_run(run_id)
     except MlflowException as error:
-        raise UserError(f"{name}: no such run in {mlflow.get_tracking_uri()}; copy the id from the UI") from error
+        raise UserError(f"{name}: no such run in {store()}; copy the id from the UI") from error
 
 
 def upstream_of(run: Run) -> Run:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from errors import UserError
 from runs import links
 from runs.lineage import Step, obtain, record
 from runs.parameters import AUTO, Parameter, parse
-from runs.tracking import active_run, close_abandoned, console, opened, stopped
+from runs.tracking import active_run, close_abandoned, console, opened, patiently, stopped, store
 
 HELP = {"-h", "--help"}
 LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-REFUSED = {  # what to do about the status with which a server refuses
+REFUSED = {  # what to do about the status with which a store refuses
     401: f"set {LOGIN}",
     403: f"ask for the permission to write there, or log in as somebody who has it ({LOGIN})",
+    503: "its database does not answer; give the same command again when it does",
 }
 
 
@@ -63,11 +65,11 @@ def command(description: str, parameters: Sequence[Parameter], work: Callable[[d
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """One line about a server that wants a login, or another one; None for any other error."""
+    """One line about a store that wants a login, another one, or has lost its database; None for any other error."""
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
     if status not in REFUSED:
         return None
-    return UserError(f"tracking server {mlflow.get_tracking_uri()}: it refuses (status {status}); {REFUSED[status]}")
+    return UserError(f"tracking store {store()}: it refuses (status {status}); {REFUSED[status]}")
 
 
 def stop(*_: Any) -> None:
@@ -118,15 +120,15 @@ def tracked_run_id() -> str | None:
         raise UserError(f"tracking store {uri}: a relative path means another place in {Path.cwd()}; {advice}")
     try:
         if run_id:
-            mlflow.get_run(run_id)
+            patiently(partial(mlflow.get_run, run_id))  # `mlflow run` has just opened it
         else:
             mlflow.MlflowClient().search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except Exception as error:  # each kind of store has its own
         if refused := refusal(error):
             raise refused from error
         reason = str(error).splitlines()[0]
         remedy = advice if relative else "check MLFLOW_TRACKING_URI and that the server runs"
-        raise UserError(f"tracking store {uri}: {reason}; {remedy}") from error
+        raise UserError(f"tracking store {store()}: {reason}; {remedy}") from error
     return run_id
 
 
@@ -149,9 +151,8 @@ def print_table(table: Any, bold: Iterable[bool], title: str = "", right: Collec
 
 def print_links(pages: Mapping[str, str]) -> None:
     """Say where to look: the command that starts the UI on a local store, and the address of each named page."""
-    uri = mlflow.get_tracking_uri()
-    if not uri.startswith("http"):
-        console.print(f"Look at it: [bold]mlflow ui --backend-store-uri {shlex.quote(uri)}[/bold]")
+    if not store().startswith("http"):
+        console.print(f"Look at it: [bold]mlflow ui --backend-store-uri {shlex.quote(store())}[/bold]")
     width = max(map(len, pages))
     for name, page in pages.items():
         console.print(f"  {name:<{width}}  {links.absolute(page)}")

@@ -6,11 +6,12 @@ import re
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
 from mlflow.data.dataset import Dataset
@@ -31,6 +32,8 @@ DATASET_ROWS = 1000
 MODEL = "model/"
 TAG_LENGTH = 5000  # the least that tracking stores hold
 NOTE = "Latest result:"  # begins the experiment's notes that are ours
+PATIENCE = 10  # seconds: PostgreSQL is back after a crash in less
+Answer = TypeVar("Answer")
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
 
@@ -43,18 +46,35 @@ def warn(message: str) -> None:
 @contextmanager
 def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
     """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
-    run = mlflow.start_run(run_id, **arguments)
+    run = patiently(partial(mlflow.start_run, run_id, **arguments))
     try:
-        mlflow.set_tag("workflow.process", f"{socket.gethostname()}:{os.getpid()}")
+        patiently(partial(mlflow.set_tag, "workflow.process", f"{socket.gethostname()}:{os.getpid()}"))
         yield run
     except BaseException as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         reason = "interrupted" if stopped.is_set() else reason[:TAG_LENGTH]
-        mlflow.set_tag("workflow.error", reason)
+        patiently(partial(mlflow.set_tag, "workflow.error", reason))
         write_note(f"**{'Interrupted' if stopped.is_set() else 'Failed'}.** {reason}")
         mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
         raise
     mlflow.end_run()
+
+
+def store() -> str:
+    """The tracking store's address, without a password: for people."""
+    return without_secrets(mlflow.get_tracking_uri())
+
+
+def patiently(call: Callable[[], Answer]) -> Answer:
+    """What `call` gives: tried again while the database is away for a moment, or the run would stay RUNNING."""
+    patient_until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code != "TEMPORARILY_UNAVAILABLE" or time.monotonic() > patient_until:
+                raise
+        time.sleep(0.5)
 
 
 def active_run() -> Run:
