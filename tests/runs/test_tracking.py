@@ -1,0 +1,37 @@
+import threading
+
+import pytest
+import servers
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from runs import tracking
+
+
+@pytest.mark.slow
+def test_a_database_that_crashes_is_waited_for(tmp_path):
+    if not servers.has_postgres():
+        pytest.skip("PostgreSQL is not installed")
+    with servers.postgres(tmp_path) as (uri, restart):
+        client = MlflowClient(uri)
+        run_id = client.create_run("0").info.run_id
+        crash, failed = threading.Thread(target=restart), 0
+
+        def get_run():
+            nonlocal failed
+            try:
+                return client.get_run(run_id)
+            except MlflowException:
+                failed += 1
+                raise
+
+        crash.start()
+        while crash.is_alive():
+            assert tracking.patiently(get_run).info.run_id == run_id
+        assert failed, "the database was never away: nothing was tested"
+
+
+def test_what_is_not_there_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it waited"))
+    with pytest.raises(MlflowException):
+        tracking.patiently(lambda: MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run("a" * 32))
