@@ -175,6 +175,21 @@ def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):
     assert run.data.tags["workflow.error"] == "its process ended without closing the run"
 
 
+def test_what_was_opened_for_a_process_that_never_began_is_closed_after_hours(workflow):
+    source = "mlflow.source.name"
+    workflow.step("preprocess", data="/nowhere.csv")
+    ours, now = workflow.last().data.tags[source], time.time()
+    opened = [
+        workflow.client.create_run("0", int(1000 * (now - hours * 3600)), {source: name}).info.run_id
+        for hours, name in ((7, ours), (5, ours), (7, "another project"))
+    ]
+    workflow.step("preprocess", data="/nowhere.csv")
+    assert [workflow.client.get_run(run_id).info.status for run_id in opened] == ["FAILED", "RUNNING", "RUNNING"]
+    assert workflow.client.get_run(opened[0]).data.tags["workflow.error"] == "its process never began"
+    for run_id in opened:
+        workflow.client.delete_run(run_id)
+
+
 def test_two_at_once(workflow):
     words = [sys.executable, str(workflow.project / "steps/train.py"), "--data", str(workflow.data), "--model", "dummy"]
     twins = [subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder) for _ in range(2)]

@@ -33,6 +33,7 @@ MODEL = "model/"
 TAG_LENGTH = 5000  # the least that tracking stores hold
 NOTE = "Latest result:"  # begins the experiment's notes that are ours
 PATIENCE = 10  # seconds: PostgreSQL is back after a crash in less
+GIVEN_UP = 6 * 60 * 60  # seconds: `mlflow run` opens a run before it builds an environment, which takes a while
 Answer = TypeVar("Answer")
 MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
@@ -118,15 +119,24 @@ def write_experiment_note(text: str) -> None:
 
 
 def close_abandoned(experiment_id: str) -> None:
-    """Mark FAILED the runs that a killed process of this host left RUNNING."""
+    """Mark FAILED the runs that a killed process of this host left RUNNING, and those that none has begun to work on.
+
+    Of the latter nothing says whose they are: if `mlflow run` opened one for this project, it gets time: `GIVEN_UP`.
+    """
     client = mlflow.MlflowClient()
-    host = socket.gethostname()
-    query = f"attributes.status = 'RUNNING' and tags.`workflow.process` LIKE '{host}:%'"
-    for run in client.search_runs([experiment_id], query):
-        process = int(run.data.tags["workflow.process"].rpartition(":")[2])
-        if not is_alive(process):
-            client.set_tag(run.info.run_id, "workflow.error", "its process ended without closing the run")
-            client.set_terminated(run.info.run_id, "FAILED")
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    here, source = socket.gethostname(), active_run().data.tags.get("mlflow.source.name", "")
+    for run in running:
+        host, _, process = run.data.tags.get("workflow.process", "").rpartition(":")
+        ours = run.data.tags.get("mlflow.source.name") == source
+        if host == here and not is_alive(int(process)):
+            reason = "its process ended without closing the run"
+        elif not process and ours and time.time() - run.info.start_time / 1000 > GIVEN_UP:
+            reason = "its process never began"
+        else:
+            continue
+        client.set_tag(run.info.run_id, "workflow.error", reason)
+        client.set_terminated(run.info.run_id, "FAILED")
 
 
 def is_alive(process: int) -> bool:
