@@ -90,6 +90,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         rows = rows.loc[rows.index.repeat(copies)].reset_index(drop=True)
     way, by = parameters["split"], split_column(parameters["split"], terms)
     train, test = split.split(rows, parameters["test_size"], parameters["seed"], way, by)
+    contract.check_texts(train, terms)
     counts = {
         "rows_in": kept.rows_in,
         "rows_rejected": kept.rejected["row"].nunique(),

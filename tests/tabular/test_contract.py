@@ -11,6 +11,7 @@ from tabular.reading.contract import (
     Contract,
     as_in_a_file,
     check,
+    check_texts,
     contract_text,
     enforce,
     is_typed,
@@ -309,3 +310,11 @@ def test_rows_that_another_contract_has_typed_are_checked():
     kept, report = enforce(frame, TERMS)
     assert len(kept) == 2
     assert report.rejected["reason"].tolist() == ["is outside 0 to 1000"]
+
+
+def test_prose_that_is_missing_in_the_training_part():
+    terms = Contract("price", {"notes": Column("text"), "price": Column("numeric")})
+    rows = pd.DataFrame({"notes": pd.Series(["a good red", None], dtype="str"), "price": [1.0, 2.0]})
+    check_texts(rows, terms)
+    with pytest.raises(UserError, match="column notes: no row of the training part has a text; move it to `drop`"):
+        check_texts(rows.tail(1), terms)

@@ -110,6 +110,48 @@ def test_the_logarithm_is_for_what_is_not_negative_and_skewed(log_target, prices
     assert estimators.scale_to_learn(log_target, pd.Series(prices)) == expected
 
 
+PROSE = Contract("price", {"notes": Column("text"), "year": Column("numeric"), "price": Column("numeric")})
+
+
+@pytest.fixture(scope="module")
+def prose(rows) -> pd.DataFrame:
+    """Rows whose notes say what the winery does for the price."""
+    told = rows["winery"].map({"A": "A plain red", "B": "Rather a good red", "C": "Grand, great!"})
+    return rows.assign(notes=(told + " of " + rows.index.astype(str)).astype("str"))
+
+
+@pytest.mark.parametrize("model", models.MODELS)
+def test_prose_is_read_by_its_words(rows, prose, tmp_path, model):
+    estimator = estimators.build(model, PROSE, "auto", "log", 0, {})
+    estimators.fit(estimator, prose[PROSE.features].head(150), prose["price"].head(150))
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    estimator = model_files.load(tmp_path / "model.skops", [model])
+    notes = ["GRAND and great: 9999", "a plain red", "", None, "…", "words never seen"]
+    asked = pd.DataFrame({"notes": pd.Series(notes, dtype="str"), "year": 2005.0})
+    predicted = estimators.predict(estimator, asked)
+    assert np.isfinite(predicted).all()
+    assert predicted[2] == predicted[3] == predicted[4]
+    if model != "dummy":
+        assert predicted[0] > 1.2 * predicted[1]
+    values, _ = shapley.explain(
+        estimator,
+        asked,
+        prose[PROSE.features].head(40),
+        models.model_of(model).explainer,
+        0,
+        lambda items, total: items,
+    )
+    moved = predicted - estimators.predict(estimator, prose[PROSE.features].head(40)).mean()
+    np.testing.assert_allclose(values.sum(axis=1), moved, rtol=1e-6, atol=1e-9)
+
+
+def test_prose_without_a_word_and_one_row_are_no_error(prose):
+    for rows in (prose.head(3).assign(notes="…"), prose.head(1)):
+        estimator = estimators.build("boosting", PROSE, "auto", "identity", 0, {})
+        estimators.fit(estimator, rows[PROSE.features], rows["price"])
+        assert np.isfinite(estimators.predict(estimator, rows[PROSE.features])).all()
+
+
 NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<b>x</b>", "x" * 300]
 
 

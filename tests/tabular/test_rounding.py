@@ -16,7 +16,8 @@ from tabular.reading.columns import Column
 from tabular.reading.contract import Contract
 
 NUMBERS, CATEGORIES = [f"n{place}" for place in range(14)], [f"c{place}" for place in range(4)]
-KINDS = dict.fromkeys(NUMBERS, "numeric") | dict.fromkeys(CATEGORIES, "categorical") | {"price": "numeric"}
+KINDS = dict.fromkeys(NUMBERS, "numeric") | dict.fromkeys(CATEGORIES, "categorical")
+KINDS |= {"notes": "text", "price": "numeric"}
 TERMS = Contract("price", {name: Column(kind) for name, kind in KINDS.items()})
 PARAMS = {
     "rf": {"n_estimators": 10},
@@ -34,7 +35,10 @@ def coarse_rows(seed: int = 0) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     numbers = pd.DataFrame(random.integers(0, 3, (600, len(NUMBERS))) * 1.7, columns=NUMBERS)
     categories = pd.DataFrame(random.integers(0, 40, (600, len(CATEGORIES))).astype(str), columns=CATEGORIES)
-    return pd.concat([numbers, categories.astype("str")], axis=1).assign(price=random.lognormal(3, 1, 600).round(2))
+    frame = pd.concat([numbers, categories.astype("str")], axis=1).assign(price=random.lognormal(3, 1, 600).round(2))
+    words = np.array([f"word{number}" for number in range(80)])
+    notes = pd.Series([" ".join(random.choice(words, count)) for count in random.integers(0, 9, 600)], dtype="str")
+    return frame.assign(notes=notes.replace("", None))
 
 
 def fitted(model: str, encoder: str, logarithm=np.log):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 SAMPLE = 50
-# skops names objects, and the files of their arrays, by their address in memory.
-SKOPS_ID = re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+|^\d+')
+# skops names objects, and the files of their arrays, by their address in memory; a vectorizer remembers one too.
+SKOPS_ID = re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+|(?<="content": ")\d{12,}(?=")|^\d+')
 
 
 def table(path: Path) -> dict[str, Any]:

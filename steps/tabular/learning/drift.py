@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from tabular.reading.columns import CATEGORICAL
+from tabular.reading.columns import CATEGORICAL, TEXT
 from tabular.reading.contract import Contract
 
 
@@ -12,7 +12,8 @@ def drift(old: pd.DataFrame, new: pd.DataFrame, terms: Contract) -> pd.DataFrame
     """A row per feature, the furthest first.
 
     `drift` is the share of rows that would have to change for both to look alike, between 0 and 1: for numbers the
-    Kolmogorov-Smirnov statistic, for categories the total variation distance. `missing before` and `missing now` are
+    Kolmogorov-Smirnov statistic, for prose that of the number of characters, for categories the total variation
+    distance. `missing before` and `missing now` are
     shares of rows, `unseen` that of new rows with a category that the old ones do not have.
 
     Args:
@@ -24,6 +25,8 @@ def drift(old: pd.DataFrame, new: pd.DataFrame, terms: Contract) -> pd.DataFrame
     for name in terms.features:
         before, now = old[name].dropna(), new[name].dropna()
         categorical = terms.columns[name].kind == CATEGORICAL
+        if terms.columns[name].kind == TEXT:
+            before, now = before.str.len(), now.str.len()
         lines.append(
             {
                 "column": name,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tabular.reading.columns import CATEGORICAL
+from tabular.reading.columns import WORDS
 from tabular.reading.contract import Contract
 from tabular.reading.sampling import evenly_spaced
 
@@ -23,7 +23,7 @@ def leaky_columns(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
     found = {}
     for name in contract.features:
         values = frame[name]
-        if contract.columns[name].kind == CATEGORICAL:
+        if contract.columns[name].kind in WORDS:
             if values.notna().all() and (values.astype(str) == target.astype(str)).all():
                 found[name] = "is a copy of the target"
             continue

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TRUSTED = (
     "functools.partial",  # of a function, which is looked at too
     "numpy.dtype",
+    "numpy.ravel",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.model_selection._split.KFold",

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
-NUMERIC, CATEGORICAL, BOOLEAN, DATE = "numeric", "categorical", "boolean", "date"
-KINDS = (NUMERIC, CATEGORICAL, BOOLEAN, DATE)
+NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE = "numeric", "categorical", "text", "boolean", "date"
+KINDS = (NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE)
+WORDS = (CATEGORICAL, TEXT)  # kinds that stay texts; all others become numbers
 SPELLINGS_OF_TRUTH = dict.fromkeys(("true", "yes", "y", "t", "on", "sí", "si", "ja", "oui", "sim", "1"), 1.0) | (
     dict.fromkeys(("false", "no", "n", "f", "off", "nein", "non", "não", "0"), 0.0)
 )

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from errors import UserError
-from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, KINDS, NUMERIC, Column, as_texts, values_of
+from tabular.reading.columns import BOOLEAN, DATE, KINDS, NUMERIC, TEXT, WORDS, Column, as_texts, values_of
 from tabular.reading.tables import BREACH
 
 TYPED = "typed by contract"  # the attribute of a frame that says which; a Parquet file keeps it
@@ -131,7 +131,7 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
 
 
 def enforce(frame: pd.DataFrame, contract: Contract, lost: pd.DataFrame | None = None) -> tuple[pd.DataFrame, Report]:
-    """The rows that keep to the contract, categories as text and all else as float64; and what became of the others.
+    """The rows that keep to the contract, words as text and all else as float64; and what became of the others.
 
     Args:
         frame: (rows, columns) as `read_table` gives it, its index being the rows' places in the file.
@@ -166,6 +166,16 @@ def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
         raise UserError(f"no column {', '.join(absent)}; the data has {there}; {remedy}")
 
 
+def check_texts(train: pd.DataFrame, contract: Contract) -> None:
+    """Raise UserError if a column of prose is empty in the training part."""
+    for name, terms in contract.columns.items():
+        if terms.kind == TEXT and not train[name].notna().any():
+            raise UserError(
+                f"column {name}: no row of the training part has a text; move it to `drop` in the contract, or split"
+                " another way"
+            )
+
+
 def mark_typed(frame: pd.DataFrame, contract: Contract) -> None:
     """Note in the frame that its rows are typed, and by which contract."""
     frame.attrs[TYPED] = contract_text(contract, {})
@@ -177,7 +187,7 @@ def is_typed(frame: pd.DataFrame, contract: Contract) -> bool:
 
 
 def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `frame` that keep to the contract, categories as text and all else as float64; a row per breach.
+    """The rows of `frame` that keep to the contract, words as text and all else as float64; a row per breach.
 
     What is `typed_already` is as it must be.
     """
@@ -189,7 +199,7 @@ def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) 
         if not pd.api.types.is_numeric_dtype(values):
             absent = values.isin(contract.missing)
             values = values.mask(absent) if absent.any() else values
-        if terms.kind == CATEGORICAL:
+        if terms.kind in WORDS:
             typed[name] = as_texts(values)
         else:
             typed[name] = values_of(values, terms) + 0.0  # -0 becomes 0: equal rows must be the same to the last bit

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from errors import UserError
-from tabular.reading.columns import BOOLEAN, CATEGORICAL, DATE, NUMERIC, SPELLINGS_OF_TRUTH, Column, floats, values_of
+from tabular.reading.columns import (
+    BOOLEAN,
+    CATEGORICAL,
+    DATE,
+    NUMERIC,
+    SPELLINGS_OF_TRUTH,
+    TEXT,
+    Column,
+    floats,
+    values_of,
+)
 from tabular.reading.contract import Contract
 from tabular.reading.sampling import evenly_spaced
 
@@ -24,7 +34,7 @@ MISSING = {
 MOST_SPELLINGS = 3  # of missing in a column of numbers or dates, beyond those that we know
 UNIQUE = 0.9  # share of distinct values from which a text tells one row from all others
 MANY = 50
-WORDS = 5  # a text of more than so many words is prose
+PROSE = 3  # words of a text from which on they tell more than the text as a whole
 CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re.I)
 LIKE_A_NUMBER = (
     rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # roughly, to save trying all ways to read one
@@ -109,8 +119,13 @@ def infer_column(values: pd.Series, keep: bool = False) -> tuple[Column | None, 
             reason = reason_to_drop_numbers(values_of(texts, column), values.name) if judged else ""
             note = f"also spells missing as {', '.join(sorted(odd))}" if odd else ""
             return (None, spelt, reason) if reason else (column, spelt | odd, note)
-    reason = "" if keep else reason_to_drop_texts(texts)
-    return (None, spelt, reason) if reason else (Column(CATEGORICAL), spelt, note_on_categories(texts.nunique()))
+    if keep or (distinct := texts.nunique() / len(texts)) <= UNIQUE / 2:
+        return Column(CATEGORICAL), spelt, note_on_categories(texts.nunique())
+    if texts.str.count(r"\S+").median() >= PROSE:
+        return Column(TEXT), spelt, "prose, read by its words"
+    if distinct > UNIQUE:
+        return None, spelt, "is an identifier: nearly every row has another value"
+    return Column(CATEGORICAL), spelt, note_on_categories(texts.nunique())
 
 
 def boolean_column(texts: pd.Series, faults: float) -> tuple[Column, set[str]] | None:
@@ -184,14 +199,6 @@ def reason_to_drop_numbers(values: pd.Series, name: str) -> str:
     if whole and IDENTIFIER.search(str(name)) and known.nunique() > UNIQUE * len(known):
         return "is an identifier"
     return ""
-
-
-def reason_to_drop_texts(texts: pd.Series) -> str:
-    """Why a column of words holds no categories; empty if it does."""
-    distinct = texts.nunique() / len(texts)
-    if distinct > UNIQUE / 2 and texts.str.count(r"\s+").median() >= WORDS:
-        return "is prose, which no model here reads"
-    return "is an identifier: nearly every row has another value" if distinct > UNIQUE else ""
 
 
 def note_on_categories(categories: int) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from tabular.reading.columns import CATEGORICAL, DATE, Column
+from tabular.reading.columns import CATEGORICAL, DATE, NUMERIC, TEXT, Column
 from tabular.reading.contract import Contract, Report
 from tabular.telling.report import Section, number, page
 
@@ -17,6 +17,7 @@ READABLE = {
     "rows_overlap": "of the test part that are in the training part too",
 }
 BARS = 16
+WORD = r"\S+"
 SHOWN = 200  # columns that get a line of their own
 
 
@@ -80,6 +81,8 @@ def column_summary(values: pd.Series, column: Column, note: str) -> dict[str, ob
         reach = " to ".join(str(np.datetime64(int(day), "D")) for day in (known.min(), known.max()))
     elif column.kind == CATEGORICAL and len(known):
         reach = f"most often {str(known.mode()[0])[:40]}"
+    elif column.kind == TEXT and len(known):
+        reach = f"{number(known.str.count(WORD).min())} to {number(known.str.count(WORD).max())} words"
     elif len(known):
         reach = f"{number(known.min())} to {number(known.max())}"
     return {
@@ -97,6 +100,8 @@ def histogram(known: pd.Series, column: Column) -> Markup:
     """A small bar chart: how often each of the commonest categories occurs, or numbers from low to high."""
     if known.empty:
         return Markup("")
+    if column.kind == TEXT:
+        known, column = known.str.count(WORD), Column(NUMERIC)
     if column.kind == CATEGORICAL:
         counts = known.value_counts()
         heights, names = counts.head(BARS).to_numpy(), counts.index[:BARS].astype(str)

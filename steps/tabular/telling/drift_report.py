@@ -10,8 +10,9 @@ from tabular.telling.report import Section, page
 
 TEXT = (
     "How many of the rows would have to change for both to look alike: 0 % is as in training, 100 % nothing alike. For"
-    " numbers and dates it is the Kolmogorov-Smirnov statistic, for categories the total variation distance; unseen are"
-    " rows whose category the model has never met. Chance alone makes a few per cent of a few hundred rows."
+    " numbers, dates and the length of prose it is the Kolmogorov-Smirnov statistic, for categories the total variation"
+    " distance; unseen are rows whose category the model has never met. Chance alone makes a few per cent of a few"
+    " hundred rows."
 )
 BAR = '<div style="background:{colour};width:{width:.0f}px;height:12px;display:inline-block"></div> {share}'
 WIDE, MUCH = 240, 0.2  # pixels of all, and the share from where on a bar stands out
