@@ -165,6 +165,14 @@ def explain(
     return values.assign(base=base), figures
 
 
+def read_predictions(run: Run) -> "DataFrame":
+    """What a run of this step predicted of each test row: `true`, `predicted`, `low` and `high`."""
+    import pandas as pd
+
+    with tracking.downloaded(run, PREDICTIONS) as path:
+        return pd.read_parquet(path)
+
+
 PROOFS = {PREDICTIONS: digests.numbers, "shap_values.parquet": digests.numbers}
 STEP = lineage.Step(
     "evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, modules=train.modules, proofs=PROOFS

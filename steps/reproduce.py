@@ -23,6 +23,7 @@ import pandas as pd
 from mlflow.entities import Experiment, Run
 
 import evaluate
+import tune
 from errors import Difference, UserError
 from preprocess import PROJECT
 from runs import comparison, git, links, receipt, recorded, reproduction, step, tracking
@@ -52,10 +53,11 @@ PARAMETERS = (
         " another platform than the recorded one",
         or_auto(at_least_zero),
     ),
+    Parameter("search", "false", "of a tune run, reproduce the whole search, and not only its best model", truth),
     Parameter("again", "false", "of an experiment, reproduce also what was found equal on this machine before", truth),
 )
 REPORT = "reproduction.html"
-STEPS = {link.name: link for link in evaluate.STEP.chain()}
+STEPS = {link.name: link for link in [tune.STEP, *evaluate.STEP.chain()]}
 
 
 def reproduce(given: dict[str, Any]) -> None:
@@ -82,7 +84,7 @@ def reproduce(given: dict[str, Any]) -> None:
 
 def reproduce_one(name: str, parameters: dict[str, Any]) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
-    document, patch = recorded.find_receipt(name, PROJECT)
+    document, patch = recorded.find_receipt(name, PROJECT, parameters["search"])
     label = list(document["outcome"])[-1]
     tracking.describe(f"reproduce {label}", parameters)
     mlflow.set_tags({"workflow.reproduces": recorded.run_id_of(document), "workflow.seal": document["sha256"]})
@@ -163,7 +165,7 @@ def attempt(run: Run, parameters: dict[str, Any]) -> tuple[str, str]:
     What was found equal on this machine before, by the same receipt, is only looked at, unless `again`.
     """
     try:
-        document, _ = recorded.find_receipt(run.info.run_id, PROJECT)
+        document, _ = recorded.find_receipt(run.info.run_id, PROJECT, parameters["search"])
         known = not parameters["again"] and recorded.is_proven(run, document)
         if known and all(row.verdict == EQUAL for row in recorded.compare_as_logged(document, STEPS)):
             return EQUAL, "proven before"

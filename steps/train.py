@@ -110,17 +110,28 @@ def fit(
     parameters: dict[str, Any], upstream: Run, rows: "DataFrame", terms: "Contract"
 ) -> "tuple[Estimator, DataFrame]":
     """A model, fitted on all `rows`; and what it predicted of each fold after it was fitted on the others."""
-    from tabular.learning import estimators, scoring, split
+    from tabular.learning import estimators, scoring
 
-    model, model_params, way = parameters["model"], parameters["model_params"], parameters["split"]
+    model, model_params = parameters["model"], parameters["model_params"]
     features, target = rows[terms.features], rows[terms.target]
-    scale = estimators.scale_to_learn(parameters["log_target"], target)
-    seed = parameters["seed"]
-    estimator = estimators.build(model, terms, parameters["encoder"], scale, seed, model_params, len(rows))
-    folds = split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
+    estimator, folds = experiment(parameters, rows, terms)
     with estimators.refusals(model, model_params):
         tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
         return estimators.fit(estimator, features, target), tested
+
+
+def experiment(
+    parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract"
+) -> "tuple[Estimator, list[tuple[Any, ...]]]":
+    """The unfitted model that the parameters ask for, and the folds of the training rows to test it on."""
+    from tabular.learning import estimators, split
+
+    seed, way = parameters["seed"], parameters["split"]
+    scale = estimators.scale_to_learn(parameters["log_target"], rows[terms.target])
+    estimator = estimators.build(
+        parameters["model"], terms, parameters["encoder"], scale, seed, parameters["model_params"], len(rows)
+    )
+    return estimator, split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
 
 
 def fit_blend(

@@ -19,6 +19,7 @@ from runs import fingerprint, git, receipt
 from runs.parameters import AUTO, Parameter, as_text, resolved
 from runs.tracking import active_run, artifacts, console, describe, downloaded, opened, store, warn
 
+Tell = Callable[[], dict[str, str]]
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
 
 
@@ -50,7 +51,9 @@ class Step:
     name: str
     script: Path
     parameters: tuple[Parameter, ...]
-    work: Callable[..., None]  # called inside the step's run with (parameters, upstream run, if any)
+    work: Callable[
+        ..., Tell | None
+    ]  # called inside the step's run with (parameters, upstream run, if any); see `record`
     upstream: "Step | None" = None
     inputs: Callable[[Mapping[str, Any]], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
     modules: Callable[[Mapping[str, Any]], Iterable[str]] = lambda parameters: ()  # imported because they say so
@@ -150,8 +153,10 @@ def upstream_of(run: Run) -> Run:
     return mlflow.get_run(run.data.tags["workflow.upstream"])
 
 
-def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> None:
+def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> Tell | None:
     """Do the work of `step` inside the active run, and mark the run complete as the very last thing.
+
+    Returns what the work returns: None, or a function that tells the user of it, and returns pages to look at.
 
     Raises UserError if the step's data or code changed meanwhile: nobody could say which of them it used.
     """
@@ -162,7 +167,7 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs:
         mlflow.set_tag("workflow.upstream", upstream.info.run_id)
     earlier = [receipt_of(upstream)] if upstream else []
     with console.status(label):
-        step.work(parameters, upstream)
+        result = step.work(parameters, upstream)
     changed = any(given.has_changed() for given in inputs.values())
     if changed or step.fingerprint(parameters, upstream, inputs) != mark:
         raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
@@ -170,6 +175,7 @@ def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs:
     logged = {name: log_input(given) for name, given in inputs.items()}
     log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome, step.modules(parameters))
     mlflow.set_tag("workflow.fingerprint", mark)
+    return result
 
 
 def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -56,16 +56,17 @@ def is_proven(run: Run, document: Mapping[str, Any]) -> bool:
     return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
-def find_receipt(name: str, project: Path) -> tuple[dict[str, Any], bytes]:
+def find_receipt(name: str, project: Path, search: bool = False) -> tuple[dict[str, Any], bytes]:
     """The receipt that a run id, a URI (of a model, too), or a path relative to `project` leads to, and its patch.
 
-    Raises UserError if there is none, or if the run has not finished.
+    The run of a search leads to that of its best model, unless the `search` itself is meant. Raises UserError if there
+    is none, or if the run has not finished.
     """
     uri = name
     if name.startswith(registry.SCHEME):
         name = registry.version_of(name).run_id or ""
     if RUN_ID.fullmatch(name):
-        uri = receipt_uri(name)
+        uri = receipt_uri(name, search)
     elif ":/" not in name:
         uri = str(project / Path(name).expanduser())
         if not Path(uri).is_file():
@@ -83,8 +84,8 @@ def find_receipt(name: str, project: Path) -> tuple[dict[str, Any], bytes]:
     return document, patch_of(document, uri)
 
 
-def receipt_uri(run_id: str) -> str:
-    """Where the receipt of a finished run is; UserError if it cannot have one."""
+def receipt_uri(run_id: str, search: bool) -> str:
+    """Where the receipt that a finished run leads to is; UserError if it cannot have one."""
     run = existing_run(f"run={run_id}", run_id)
     tags = run.data.tags
     if run.info.status != "FINISHED":
@@ -92,6 +93,8 @@ def receipt_uri(run_id: str) -> str:
         raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
     if "workflow.step" not in tags:
         raise UserError(f"run={run_id}: not a run of this project's workflow")
+    if (best := tags.get("workflow.winner_evaluate_run_id")) and not search:
+        return receipt_uri(best, search)
     if not any(file.path == receipt.FILE for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
         raise UserError(
             f"run={run_id}: it has no {receipt.FILE}: it is a run of {tags['workflow.step']} or of an older version"

@@ -98,8 +98,9 @@ def run(step: Step, description: str) -> None:
     def work(given: dict[str, Any]) -> None:
         upstream = obtain(step.upstream, given) if step.upstream else None
         parameters = step.resolve(given, upstream)
-        record(step, parameters, upstream, step.inputs(parameters))
-        print_links({step.name: links.run_page(active_run())})
+        tell = record(step, parameters, upstream, step.inputs(parameters))
+        more = tell() if tell else {}
+        print_links({step.name: links.run_page(active_run()), **more})
         print_proof()
 
     command(description, [*run_ids, *own_first.values()], work)

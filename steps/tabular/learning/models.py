@@ -22,7 +22,7 @@ class Model:
     One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
     that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
     `column_encoders`. `limits` are the parameters that hang on the number of rows, and keep its cost
-    from growing with them.
+    from growing with them. Better parameters are looked for in its `space`: see `search.distributions`.
     """
 
     path: str
@@ -34,6 +34,7 @@ class Model:
     bounded: bool = False
     on_grid: bool = False
     limits: Callable[[int], dict[str, Any]] = lambda rows: {}
+    space: dict[str, Any] = field(default_factory=dict)
 
 
 def forest_limits(rows: int) -> dict[str, Any]:
@@ -56,7 +57,14 @@ def bin_limits(rows: int) -> dict[str, Any]:
 MODELS = {
     # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
     # columns would stop while the digits that it has left to find still hang on the rounding of those before.
-    "linear": Model("sklearn.linear_model.Ridge", "linear", {"tol": 1e-12}, encoder="onehot", bounded=True),
+    "linear": Model(
+        "sklearn.linear_model.Ridge",
+        "linear",
+        {"tol": 1e-12},
+        encoder="onehot",
+        bounded=True,
+        space={"alpha": {"low": 0.01, "high": 1000.0, "log": True}},
+    ),
     "knn": Model(
         "sklearn.neighbors.KNeighborsRegressor",
         trusted=(
@@ -70,6 +78,7 @@ MODELS = {
         bounded=True,
         on_grid=True,
         limits=sample_limits,
+        space={"n_neighbors": {"low": 1, "high": 60, "log": True}, "weights": ["uniform", "distance"], "p": [1, 2]},
     ),
     "rf": Model(
         "sklearn.ensemble.RandomForestRegressor",
@@ -77,6 +86,7 @@ MODELS = {
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
         limits=forest_limits,
+        space={"max_features": {"low": 0.1, "high": 1.0}, "min_samples_leaf": {"low": 1, "high": 20, "log": True}},
     ),
     "extra_trees": Model(
         "sklearn.ensemble.ExtraTreesRegressor",
@@ -84,6 +94,7 @@ MODELS = {
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
         limits=forest_limits,
+        space={"max_features": {"low": 0.1, "high": 1.0}, "min_samples_split": {"low": 2, "high": 40, "log": True}},
     ),
     # Many small steps, each of which sees a third of the columns and few leaves: benchmarks/models.py.
     "boosting": Model(
@@ -101,6 +112,14 @@ MODELS = {
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
         limits=bin_limits,
+        space={
+            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "max_iter": {"low": 100, "high": 1500, "log": True},
+            "max_leaf_nodes": {"low": 4, "high": 48, "log": True},
+            "min_samples_leaf": {"low": 2, "high": 50, "log": True},
+            "max_features": {"low": 0.1, "high": 1.0},
+            "l2_regularization": {"low": 0.01, "high": 100.0, "log": True},
+        },
     ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
@@ -110,15 +129,40 @@ OPTIONAL = {  # of packages that the user installs
         "tree",
         {"n_jobs": 1, "verbose": -1},
         ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMRegressor"),
+        space={
+            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "n_estimators": {"low": 50, "high": 1500, "log": True},
+            "num_leaves": {"low": 4, "high": 64, "log": True},
+            "min_child_samples": {"low": 2, "high": 50, "log": True},
+            "colsample_bytree": {"low": 0.3, "high": 1.0},
+            "reg_lambda": {"low": 0.01, "high": 100.0, "log": True},
+        },
     ),
     "xgboost": Model(
-        "xgboost.XGBRegressor", "tree", {"n_jobs": 1}, ("xgboost.core.Booster", "xgboost.sklearn.XGBRegressor")
+        "xgboost.XGBRegressor",
+        "tree",
+        {"n_jobs": 1},
+        ("xgboost.core.Booster", "xgboost.sklearn.XGBRegressor"),
+        space={
+            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "n_estimators": {"low": 50, "high": 1500, "log": True},
+            "max_depth": {"low": 2, "high": 10},
+            "min_child_weight": {"low": 1.0, "high": 50.0, "log": True},
+            "colsample_bytree": {"low": 0.3, "high": 1.0},
+            "reg_lambda": {"low": 0.01, "high": 100.0, "log": True},
+        },
     ),
     "catboost": Model(
         "catboost.CatBoostRegressor",
         "tree",
         {"thread_count": 1, "verbose": False, "allow_writing_files": False},
         ("catboost.core.CatBoostRegressor",),
+        space={
+            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "iterations": {"low": 100, "high": 1500, "log": True},
+            "depth": {"low": 2, "high": 9},
+            "l2_leaf_reg": {"low": 0.1, "high": 100.0, "log": True},
+        },
     ),
 }
 BLEND = "blend"
@@ -141,7 +185,7 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
-            raise UserError(f"model_params: {kind.__name__} ({model}) has no parameter {name}; {remedy}")
+            raise UserError(f"{kind.__name__} ({model}) has no parameter {name}; {remedy}")
     seeded = {"random_state": seed} if "random_state" in names else {}
     limits = model_of(model).limits(rows)
     try:

@@ -1,6 +1,6 @@
 """Scores: of a prediction with its intervals, over cross-validation folds, and by price segment."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,17 @@ def cross_validate(
     Returns:
         A frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
     """
+    return pd.concat(tested_folds(estimator, features, target, folds, track), ignore_index=True)
+
+
+def tested_folds(
+    estimator: BaseEstimator,
+    features: pd.DataFrame,
+    target: pd.Series,
+    folds: list[tuple[Any, ...]],
+    track: Track,
+) -> list[pd.DataFrame]:
+    """As `cross_validate`, fold by fold, of those that `track` lets pass."""
 
     def test_fold(number: int) -> pd.DataFrame:
         train, test = folds[number]
@@ -134,7 +145,7 @@ def cross_validate(
         predicted = estimators.predict(fitted, features.iloc[test])
         return pd.DataFrame({"fold": number, "row": test, "true": target.iloc[test].to_numpy(), "predicted": predicted})
 
-    return pd.concat(in_threads(test_fold, range(len(folds)), track), ignore_index=True)
+    return in_threads(test_fold, range(len(folds)), track)
 
 
 def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:
@@ -142,10 +153,17 @@ def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:
 
     `tested` is as `cross_validate` gives it.
     """
-    table = pd.DataFrame(
-        scores(CROSS_VALIDATED, fold["true"].to_numpy(), fold["predicted"].to_numpy(), "cv_")
-        for _, fold in tested.groupby("fold")
-    )
+    return mean_scores([fold_scores(fold) for _, fold in tested.groupby("fold")])
+
+
+def fold_scores(tested: pd.DataFrame) -> dict[str, float]:
+    """The metrics of one fold."""
+    return scores(CROSS_VALIDATED, tested["true"].to_numpy(), tested["predicted"].to_numpy())
+
+
+def mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Mean over the folds of each of their metrics (`cv_…`), and its standard deviation (`cv_…_std`)."""
+    table = pd.DataFrame(folds).add_prefix("cv_")
     return table.mean().to_dict() | table.std(ddof=0).add_suffix("_std").to_dict()
 
 

@@ -1,12 +1,14 @@
 """Work in threads whose number cannot change a result."""
 
 from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
-Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
+# Shows progress over an iterable of a known length, and may end it.
+Track = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def one_thread() -> threadpool_limits:
@@ -15,7 +17,7 @@ def one_thread() -> threadpool_limits:
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Track) -> list[Any]:
-    """`function` of each item, in order, computed by as many threads as there are cores.
+    """`function` of each item, in order, computed by as many threads as there are cores, until `track` ends.
 
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
     """
@@ -24,8 +26,6 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Trac
         with one_thread():  # OpenMP's limit belongs to a thread, and this is another one
             return function(item)
 
-    with one_thread():  # so that the threads, in leaving theirs, restore this and nothing higher
-        results = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
-            delayed(single)(item) for item in items
-        )
-        return list(track(results, len(items)))
+    # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
+    with one_thread(), ThreadPool(min(cpu_count(), len(items))) as pool:
+        return list(track(pool.imap(single, items), len(items)))

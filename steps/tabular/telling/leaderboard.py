@@ -1,4 +1,4 @@
-"""The leaderboard: a row of scores per model, the best by cross-validated R² first."""
+"""The leaderboard: a row of scores per model, the best in cross-validation first."""
 
 import math
 from collections.abc import Mapping
@@ -19,10 +19,16 @@ SCORES = (
 )
 
 
-def leaderboard(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """The `SCORES` among the metrics of each model: a row per model, with the columns `model` and `SCORES`."""
+R2 = "cv_r2_score"
+
+
+def leaderboard(metrics: Mapping[str, Mapping[str, float]], by: str = R2) -> pd.DataFrame:
+    """The `SCORES` among the metrics of each model: a row per model, with the columns `model` and `SCORES`.
+
+    The best comes first, `by` R² or an error.
+    """
     rows = [{"model": model} | {name: found[name] for name in SCORES} for model, found in metrics.items()]
-    return pd.DataFrame(rows).sort_values("cv_r2_score", ascending=False, kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values(by, ascending=by != R2, kind="stable", ignore_index=True)
 
 
 def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -1,0 +1,259 @@
+"""Look for better parameters of a model by cross-validation, and see on the test part whether that has paid.
+
+    mlflow run . -e tune -P model=boosting -P trials=50
+    mlflow run . -e tune -P models=rf,boosting -P timeout=600 -P space='{rf: {max_features: {low: 0.2, high: 0.8}}}'
+
+Trials see the training part only, all of them the same folds. They are runs, and none is made twice: given again after
+it was stopped, or with more trials, the command goes on from what is there. Takes the parameters of preprocess too:
+without a preprocess_run_id, they say which run to find or make.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import environment
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import evaluate
+import preprocess
+import train
+from errors import UserError
+from runs import fingerprint, lineage, links, step, tracking, trials
+from runs.parameters import Parameter, mapping, nearest, several, whole
+from tabular.learning import digests
+from tabular.learning.models import BLEND, model_of, regressor
+from tabular.telling.leaderboard import SCORES, leaderboard, readable
+from tabular.telling.report import markdown_table, number
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from pandas import DataFrame
+
+    from tabular.learning.pairs import Difference
+    from tabular.reading.contract import Contract
+
+PARAMETERS = (
+    Parameter("model", "boosting", f"one of {', '.join(train.SINGLE)}, or a regressor's import path", train.model_name),
+    Parameter(
+        "models", "", "several instead, comma-separated", lambda text: several(train.model_name)(text) if text else []
+    ),
+    Parameter("trials", "50", "sets of parameters to try for each model", whole(1)),
+    Parameter("timeout", "0", "seconds after which no other trial of a model begins; 0 for none", whole(0)),
+    Parameter(
+        "space",
+        "null",
+        "what to try instead: a mapping of models to parameters, and these to {low: …, high: …, log: true} or a list",
+        mapping,
+    ),
+    *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")),
+)
+ERROR = "mean_absolute_error"  # which the trials are to lower
+REPORT, TRIALS = "tuning.html", "trials.parquet"
+
+
+def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
+    """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
+    from tabular.telling import tuning_report
+
+    spaces = spaces_of(parameters)
+    studies, found, runs = {}, [], {}
+    for model, space in spaces.items():
+        studies[model] = study = search_model(model, space, parameters, upstream)
+        found.append(table_of(model, study))
+        for label, own in ((model, {}), (f"{model} tuned", best_of(study))):
+            runs[label] = result_of(model, own, parameters, upstream)
+    terms = preprocess.read_contract_of(upstream)
+    table = leaderboard(
+        {label: run.data.metrics | lineage.upstream_of(run).data.metrics for label, run in runs.items()}, f"cv_{ERROR}"
+    )
+    table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
+    table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
+    gains = {model: gain(runs[model], runs[f"{model} tuned"], parameters["seed"]) for model in spaces}
+    conclusion = " ".join(tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in spaces)
+    shown, tried = readable(table, terms.unit), pd.concat(found, ignore_index=True)
+    with tracking.artifacts() as folder:
+        tried.to_parquet(folder / TRIALS)
+        table.to_csv(folder / "leaderboard.csv", index=False)
+        html = tuning_report.tuning_report(studies, shown, conclusion, folder)
+        (folder / REPORT).write_text(html, encoding="utf-8")
+    log_result(table, runs, tried, gains)
+    pages = {"report": links.run_page(tracking.active_run(), REPORT)}
+    tracking.write_note(f"{conclusion}\n\n{markdown_table(shown)}\n\n[The report]({pages['report']})")
+
+    def tell() -> dict[str, str]:
+        winner = shown.index == shown.index[0]
+        step.print_table(
+            shown, winner, "Leaderboard, by cross-validated error", [name for name in shown if name != "model"]
+        )
+        tracking.console.print(conclusion)
+        return pages
+
+    return tell
+
+
+def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":
+    """What is tried of each model's parameters; UserError if that is nothing, or if it has no such parameter."""
+    from tabular.learning import search
+
+    models = parameters["models"] or [parameters["model"]]
+    given, found = parameters["space"], {}
+    for model, space in given.items():
+        if model not in models:
+            raise UserError(f"space={{{model}: …}}: not among the models; {nearest(model, models)}")
+        if not isinstance(space, dict):
+            raise UserError(f"space={{{model}: {space}}}: must map the model's parameters to what to try")
+    for model in models:
+        if model == BLEND:
+            raise UserError(f"model={BLEND}: combines models, and has no parameters of its own; tune those")
+        space = given.get(model) or model_of(model).space
+        if not space:
+            raise UserError(f"model={model}: what to try? -P space='{{{model}: {{alpha: {{low: 0.1, high: 10}}}}}}'")
+        found[model] = search.distributions(model, space)
+        regressor(model, parameters["seed"], dict.fromkeys(space))  # which refuses those that it has not
+    return found
+
+
+def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> "Study":
+    """The trials of one model: each a run, unless there is one already."""
+    from tabular.learning import estimators, scoring, search
+
+    rows, _, terms = preprocess.read_parts(upstream)
+    features, target = rows[terms.features], rows[terms.target]
+    mark, reused, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
+    recorded, count = trials.recorded(mark), parameters["cv"]
+
+    def attempt(own: dict[str, Any], give_up: Callable[[float], bool]) -> bool:
+        """See `search.search`."""
+        nonlocal reused
+        done, began = list(recorded.get(trials.key(own), [])), time.time()
+        for place, scores in enumerate(done, 1):
+            if give_up(scores[ERROR]) and place < count:
+                reused += 1
+                return False
+        if len(done) == count:
+            reused += 1
+            return True
+
+        def until_given_up(results: "Iterable[DataFrame]", total: int) -> "Iterator[DataFrame]":
+            for tested in results:
+                done.append(scoring.fold_scores(tested))
+                yield tested
+                if give_up(done[-1][ERROR]):
+                    return
+
+        chosen = parameters | {"model": model, "model_params": own}
+        estimator, folds = train.experiment(chosen, rows, terms)
+        with estimators.refusals(model, own):
+            scoring.tested_folds(estimator, features, target, folds[len(done) :], until_given_up)
+        whole = len(done) == count
+        trials.record(mark, f"trial {model}", own, done, scoring.mean_scores(done) if whole else {}, began)
+        return whole
+
+    start = regressor(model, parameters["seed"], {}).get_params()
+    wanted = parameters["trials"]
+    studies = search.search(space, start, wanted, parameters["timeout"], parameters["seed"], attempt)
+    study = followed(studies, model, wanted, terms)
+    tracking.console.print(
+        f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"
+        f" {reused} of them reused[/dim]"
+    )
+    return study
+
+
+def followed(studies: "Iterator[Study]", model: str, wanted: int, terms: "Contract") -> "Study":
+    """The last of the `studies`, with a bar that shows how far they are, and the least error so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    quiet = not tracking.console.is_terminal
+    with Progress(*columns, *times, console=tracking.console, transient=True, disable=quiet) as progress:
+        bar = progress.add_task(f"tuning {model}", total=wanted)
+        for study in studies:
+            told = f"tuning {model}, best error {number(study.best_value)} {terms.unit}".strip()
+            progress.update(bar, advance=1, description=told)
+    return study
+
+
+def trial_mark(model: str, parameters: Mapping[str, Any], upstream: Run) -> str:
+    """The fingerprint of all trials of a model: what decides them, but for the parameters that are tried."""
+    deciding = {name: parameters[name] for name in ("encoder", "log_target", "cv")} | {"model": model}
+    inputs = {"upstream": upstream.data.tags["workflow.fingerprint"]}
+    return fingerprint.fingerprint("trial", Path(__file__), deciding, inputs, modules({"models": [model]}))
+
+
+def best_of(study: "Study") -> dict[str, Any]:
+    """The parameters with which the error was least, as they were tried."""
+    from tabular.learning import search
+
+    return search.rounded(study.best_params)
+
+
+def result_of(model: str, own: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> Run:
+    """The evaluate run of a model with parameters of its own."""
+    chosen = parameters | {"model": model, "model_params": own, preprocess.STEP.run_id_parameter: upstream.info.run_id}
+    return lineage.obtain(evaluate.STEP, chosen)
+
+
+def table_of(model: str, study: "Study") -> pd.DataFrame:
+    """A row per trial: its parameters, its error over the folds that it has been through, and whether it was given up.
+
+    Numbers in one column, and parameters in one text: models do not share them.
+    """
+    from tabular.learning import search
+
+    lines = [
+        (model, trial.number, trials.key(search.rounded(trial.params)), trial.state.name == "PRUNED", error)
+        for trial in study.trials
+        for error in [list(trial.intermediate_values.values())[-1]]
+    ]
+    return pd.DataFrame(lines, columns=["model", "trial", "parameters", "given up", f"cv_{ERROR}"])
+
+
+def gain(untuned: Run, tuned: Run, seed: int) -> "Difference":
+    """By how much the test error of the tuned model is larger: below 0, tuning has paid."""
+    from tabular.learning import pairs
+
+    before, after = evaluate.read_predictions(untuned), evaluate.read_predictions(tuned)
+    return pairs.difference(
+        after["true"].to_numpy(), after["predicted"].to_numpy(), before["predicted"].to_numpy(), ERROR, seed
+    )
+
+
+def log_result(
+    table: pd.DataFrame, runs: Mapping[str, Run], tried: pd.DataFrame, gains: "Mapping[str, Difference]"
+) -> None:
+    """Log what the search has come to on the active run, and tag the winner: what `promote` and `reproduce` take."""
+    winner = table.iloc[0]
+    differences = {
+        f"{model}_difference{end}": value
+        for model, found in gains.items()
+        for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))
+    }
+    counts = {"trials": len(tried), "trials_given_up": int(tried["given up"].sum())}
+    mlflow.log_metrics(counts | differences | {name: float(winner[name]) for name in SCORES})
+    evaluated = runs[winner["model"]]
+    mlflow.set_tags(
+        {
+            "workflow.winner": winner["model"],
+            "workflow.winner_run_id": winner["train_run_id"],
+            "workflow.winner_evaluate_run_id": evaluated.info.run_id,
+        }
+    )
+
+
+def modules(parameters: Mapping[str, Any]) -> set[str]:
+    """The packages that the chosen models come from."""
+    models = parameters["models"] or [parameters["model"]]
+    return {name for model in models for name in train.modules({"model": model, "model_params": {}})}
+
+
+PROOFS = {TRIALS: digests.numbers}
+STEP = lineage.Step("tune", Path(__file__), PARAMETERS, tune, upstream=preprocess.STEP, modules=modules, proofs=PROOFS)
+
+if __name__ == "__main__":
+    step.run(STEP, __doc__)
