@@ -76,11 +76,14 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
     gains = {model: gain(runs[model], runs[f"{model} tuned"], parameters["seed"]) for model in spaces}
     conclusion = " ".join(tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in spaces)
+    addresses = {
+        f"report of {label}": links.absolute(links.run_page(run, evaluate.REPORT)) for label, run in runs.items()
+    }
     shown, tried = readable(table, terms.unit), pd.concat(found, ignore_index=True)
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / TRIALS)
         table.to_csv(folder / "leaderboard.csv", index=False)
-        html = tuning_report.tuning_report(studies, shown, conclusion, folder)
+        html = tuning_report.tuning_report(studies, shown, conclusion, terms.unit, folder, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
     log_result(table, runs, tried, gains)
     pages = {"report": links.run_page(tracking.active_run(), REPORT)}
@@ -183,7 +186,7 @@ def trial_mark(model: str, parameters: Mapping[str, Any], upstream: Run) -> str:
     """The fingerprint of all trials of a model: what decides them, but for the parameters that are tried."""
     deciding = {name: parameters[name] for name in ("encoder", "log_target", "cv")} | {"model": model}
     inputs = {"upstream": upstream.data.tags["workflow.fingerprint"]}
-    return fingerprint.fingerprint("trial", Path(__file__), deciding, inputs, modules({"models": [model]}))
+    return fingerprint.fingerprint("trial", train.STEP.script, deciding, inputs, modules({"models": [model]}))
 
 
 def best_of(study: "Study") -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """The page about a search for better parameters."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from tabular.learning.pairs import Difference
-from tabular.telling import plots
+from tabular.learning.search import rounded
+from tabular.telling import plots, tuning_plots
 from tabular.telling.report import Section, number, page
 
 TEXT = (
-    "First the error from trial to trial; then how much of its variation each parameter accounts for (fANOVA: Hutter et"
-    " al. 2014); then every trial as a line through its parameters, dark where the error is small."
+    "Trials are given up early where their error, over the folds that they have been through, is above the median of"
+    " others there. What matters is measured by a functional analysis of variance (Hutter, Hoos, Leyton-Brown 2014)."
 )
 
 
@@ -24,44 +24,60 @@ def conclusion(model: str, study: optuna.Study, gain: Difference, unit: str) -> 
     """What came of the search for one model; `gain` is the tuned one's error on the test part less the other's."""
     unit = f" {unit}" if unit else ""
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
-    first = next(iter(study.trials)).value
-    verdict = "it has paid" if gain.high < 0 else "it has done harm" if gain.low > 0 else "which may be chance"
+    first = study.trials[0].value or study.best_value
+    verdict = "it has paid" if gain.high < 0 else "it has done harm" if gain.low > 0 else "it may be chance"
     return (
-        f"{len(study.trials)} trials of {model}, of which {given_up} were given up early, have brought its"
-        f" cross-validated error from {number(first or study.best_value)} to {number(study.best_value)}{unit}. On the"
-        f" test part, the tuned one's error differs by {gain.value:+.3g}{unit} (95 % interval {gain.low:+.3g} to"
-        f" {gain.high:+.3g}): {verdict}."
+        f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have brought its cross-validated"
+        f" error from {number(first)} to {number(study.best_value)}{unit}. On the test part, the tuned one's error"
+        f" differs by {gain.value:+.3g}{unit} (95 % interval {gain.low:+.3g} to {gain.high:+.3g}): {verdict}."
     )
 
 
-def tuning_report(studies: Mapping[str, optuna.Study], shown: pd.DataFrame, lead: str, folder: Path) -> str:
+def tuning_report(
+    studies: Mapping[str, optuna.Study],
+    shown: pd.DataFrame,
+    lead: str,
+    unit: str,
+    folder: Path,
+    addresses: Mapping[str, str],
+) -> str:
     """The page about the search; its pictures are also saved in `folder`.
 
     Args:
         studies: by model.
         shown: the leaderboard of tuned and untuned models, as people read it.
         lead: the conclusion.
+        unit: of the target.
         folder: where its pictures go.
+        addresses: of runs, by name.
     """
     sections = [Section("Leaderboard, by cross-validated error", table=shown)]
     for model, study in studies.items():
-        pictures = {name: plots.save(figure, folder / f"{name}_{model}.png") for name, figure in figures(study).items()}
-        best = pd.DataFrame(
-            [(name, f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in
-             study.best_params.items()], columns=["parameter", "best"],
-        )  # fmt: skip
-        sections.append(Section(f"The search for {model}", TEXT, best, tuple(pictures.values())))
-    return page("Tuning", lead, sections)
+        drawn = figures(study, f"error ({unit})" if unit else "error")
+        pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
+        best = pd.DataFrame([(name, str(value)) for name, value in rounded(study.best_params).items()])
+        sections.append(
+            Section(f"The search for {model}", TEXT, best.set_axis(["parameter", "best"], axis=1), tuple(pictures))
+        )
+    return page("Tuning", lead, sections, addresses=addresses)
 
 
-def figures(study: optuna.Study) -> dict[str, Figure]:
-    """Optuna's pictures of a study; but for the first, they take two trials that came to the end and differ."""
-    from optuna.visualization import matplotlib as pictures
-
-    done = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
-    draw: dict[str, Any] = {"history": pictures.plot_optimization_history}
-    if len(done) > 1:
-        draw |= {"importances": pictures.plot_param_importances, "coordinates": pictures.plot_parallel_coordinate}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return {name: of(study).figure for name, of in draw.items()}
+def figures(study: optuna.Study, error: str) -> dict[str, Figure]:
+    """The pictures of a study, by name; but for the first, they take two trials that came to the end and differ."""
+    trials = pd.DataFrame(
+        trial.params
+        | {"error": list(trial.intermediate_values.values())[-1], "given_up": trial.state == TrialState.PRUNED}
+        for trial in study.trials
+    )
+    drawn = {"history": tuning_plots.history(trials, error)}
+    done = trials[~trials["given_up"]]
+    if done["error"].nunique() > 1:
+        scales = {
+            name: (list(scale.choices), False)
+            if isinstance(scale, CategoricalDistribution)
+            else ([scale.low, scale.high], scale.log)  # type: ignore[attr-defined]
+            for name, scale in study.best_trial.distributions.items()
+        }
+        drawn["importances"] = tuning_plots.importances(optuna.importance.get_param_importances(study))
+        drawn["coordinates"] = tuning_plots.coordinates(done, scales, error)
+    return drawn
