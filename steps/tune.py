@@ -75,7 +75,9 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
     gains = {model: gain(runs[model], runs[f"{model} tuned"], parameters["seed"]) for model in spaces}
-    conclusion = " ".join(tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in spaces)
+    conclusion = "\n".join(
+        tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in spaces
+    )
     addresses = {
         f"report of {label}": links.absolute(links.run_page(run, evaluate.REPORT)) for label, run in runs.items()
     }

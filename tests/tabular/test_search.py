@@ -1,0 +1,116 @@
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from errors import UserError
+from tabular.learning import models, search
+from tabular.telling import tuning_report
+
+SPACE = {"depth": {"low": 1, "high": 9}, "rate": {"low": 0.01, "high": 1.0, "log": True}, "kind": ["a", "b"]}
+
+
+def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, start=None):
+    """The study of a search whose error is least at depth 6 and rate 0.1, and how many folds each trial has seen."""
+    seen = []
+
+    def attempt(own, give_up):
+        error = abs(own["depth"] - 6) + abs(own["rate"] - 0.1) + (own["kind"] == "b")
+        seen.append(0)
+        for fold in range(folds):
+            seen[-1] += 1
+            if give_up(error + fold) and fold < folds - 1:
+                return False
+        return True
+
+    found = search.distributions("m", SPACE)
+    *_, study = search.search(found, start or {}, trials, timeout, seed, attempt)
+    return study, seen
+
+
+def shown(study):
+    return [trial.params for trial in study.trials]
+
+
+def test_one_seed_makes_the_same_trials():
+    assert shown(tried()[0]) == shown(tried()[0])
+    assert shown(tried()[0]) != shown(tried(seed=1)[0])
+
+
+def test_more_trials_begin_with_the_same():
+    assert shown(tried(trials=30)[0])[:20] == shown(tried()[0])
+
+
+def test_a_search_finds_what_is_best():
+    study, _ = tried(trials=60)
+    assert study.best_params["depth"] == 6
+    assert study.best_params["kind"] == "a"
+
+
+def test_it_begins_where_it_is_told_to():
+    study, _ = tried(start={"depth": 2, "rate": 0.3, "kind": "b", "other": 3})
+    assert study.trials[0].params == {"depth": 2, "rate": 0.3, "kind": "b"}
+    study, _ = tried(start={"depth": 20, "rate": None, "kind": "c"})
+    assert 1 <= study.trials[0].params["depth"] <= 9
+
+
+def test_what_is_worse_than_most_is_given_up_early():
+    study, seen = tried(trials=40)
+    given_up = [trial.state == TrialState.PRUNED for trial in study.trials]
+    assert not any(given_up[:5])
+    assert any(given_up)
+    assert [folds < 3 for folds in seen] == given_up
+    assert not given_up[study.best_trial.number]
+
+
+def test_time_ends_a_search_after_a_trial():
+    assert len(tried(timeout=1e-9)[0].trials) == 1
+
+
+def test_numbers_that_are_tried_have_no_more_digits_than_matter():
+    assert search.rounded({"rate": 0.0123456, "depth": 12345, "kind": "a"}) == {
+        "rate": 0.0123,
+        "depth": 12345,
+        "kind": "a",
+    }
+
+
+def test_what_a_space_says():
+    assert search.distributions("m", SPACE) == {
+        "depth": IntDistribution(1, 9),
+        "rate": FloatDistribution(0.01, 1.0, log=True),
+        "kind": CategoricalDistribution(["a", "b"]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"low": 2, "high": 1}, "nothing lies between 2 and 1"),
+        ({"low": 1, "high": 1}, "nothing lies between 1 and 1"),
+        ({"low": 0, "high": 1.0, "log": True}, "`low > 0` must hold"),
+        ({"low": "a", "high": 1}, "not supported between"),
+        ({"low": 1}, "must be a range, like"),
+        ({"low": 1, "high": 2, "lgo": True}, "must be a range, like"),
+        ([], "or a list of choices"),
+        (3, "or a list of choices"),
+    ],
+)
+def test_a_space_that_is_none(terms, words):
+    with pytest.raises(UserError, match=r"^space=\{m: \{depth: ") as error:
+        search.distributions("m", {"depth": terms})
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("model", [*models.MODELS, *models.OPTIONAL])
+def test_the_spaces_of_the_models(model):
+    space = models.model_of(model).space
+    search.distributions(model, space)
+    if model in models.MODELS:
+        assert space or model == "dummy"
+        names = models.regressor(model, 0, {}).get_params()
+        assert space.keys() <= names.keys()
+
+
+def test_pictures_of_a_search():
+    assert list(tuning_report.figures(tried()[0], "error")) == ["history", "importances", "coordinates"]
+    assert list(tuning_report.figures(tried(trials=1)[0], "error")) == ["history"]

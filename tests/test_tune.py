@@ -1,0 +1,150 @@
+"""A search for better parameters: what it leaves, what it takes up again, and what is made of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import Workflow
+
+pytestmark = pytest.mark.slow
+SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2"}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, small_data) -> Workflow:
+    """A workflow in which `tune` ran once."""
+    workflow = Workflow(tmp_path_factory.mktemp("tuned"), data=small_data)
+    result = workflow.run("tune", **SEARCH)
+    assert result.code == 0, result.output
+    workflow.first_output = result.output
+    return workflow
+
+
+def trials_of(workflow: Workflow, run=None) -> pd.DataFrame:
+    return pd.read_parquet(workflow.artifacts(run or workflow.last(), "trials.parquet"))
+
+
+def test_what_a_search_leaves(tuned):
+    run = tuned.runs("tune")[0]
+    trials = trials_of(tuned, run)
+    assert trials.groupby("model").size().to_dict() == {"linear": 6, "knn": 6}
+    assert run.data.metrics["trials"] == 12
+    assert run.data.metrics["trials_given_up"] == trials["given up"].sum()
+    table = pd.read_csv(tuned.artifacts(run, "leaderboard.csv"))
+    assert sorted(table["model"]) == ["knn", "knn tuned", "linear", "linear tuned"]
+    assert table["cv_mean_absolute_error"].is_monotonic_increasing
+    for model in ("linear", "knn"):
+        best = trials[(trials["model"] == model) & ~trials["given up"]].sort_values("cv_mean_absolute_error").iloc[0]
+        row = table[table["model"] == f"{model} tuned"].iloc[0]
+        trained = tuned.client.get_run(row["train_run_id"])
+        assert json.loads(trained.data.tags["workflow.parameters"])["model_params"] == json.loads(best["parameters"])
+        assert row["cv_mean_absolute_error"] == pytest.approx(best["cv_mean_absolute_error"], rel=1e-12)
+        assert row["cv_mean_absolute_error"] <= table[table["model"] == model]["cv_mean_absolute_error"].iloc[0]
+        assert run.data.metrics[f"{model}_difference_low"] <= run.data.metrics[f"{model}_difference_high"]
+    report = tuned.artifacts(run, "tuning.html").read_text()
+    assert report.count("data:image/png") == 6
+    assert "12 trials" not in report
+    assert "6 trials of knn" in report
+    assert "6 trials of knn" in tuned.first_output
+
+
+def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):
+    first = tuned.runs("tune")[-1]
+    trials = [run for run in tuned.runs("trial") if run.data.tags["mlflow.parentRunId"] == first.info.run_id]
+    assert len(trials) == len({run.data.tags["workflow.tried"] + run.info.run_name for run in trials}) == 12
+    for run in trials:
+        assert run.info.status == "FINISHED"
+        assert set(run.data.params) in ({"alpha"}, {"n_neighbors", "weights", "p"})
+        folds = tuned.client.get_metric_history(run.info.run_id, "fold_mean_absolute_error")
+        assert [metric.step for metric in folds] == list(range(len(folds)))
+        given_up = "workflow.pruned" in run.data.tags
+        assert given_up == (len(folds) < 2) == ("cv_mean_absolute_error" not in run.data.metrics)
+
+
+def test_no_trial_is_made_twice(tuned):
+    before = {run.info.run_id for run in tuned.runs("trial")}
+    expected = trials_of(tuned, tuned.runs("tune")[-1])
+    assert tuned.step("tune", **SEARCH).code == 0
+    assert {run.info.run_id for run in tuned.runs("trial")} == before
+    pd.testing.assert_frame_equal(trials_of(tuned), expected)
+    result = tuned.step("tune", **SEARCH | {"trials": "8"})
+    assert "8 trials, 6 of them reused" in result.output
+    assert len(tuned.runs("trial")) <= 12 + 4
+    more = trials_of(tuned)
+    pd.testing.assert_frame_equal(more[more["trial"] < 6].reset_index(drop=True), expected)
+
+
+def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
+    workflow = Workflow(tmp_path / "killed", data=small_data)
+    words = [word for name, value in SEARCH.items() for word in (f"--{name}", value)]
+    script = [sys.executable, str(workflow.project / "steps/tune.py"), "--data", str(small_data), *words]
+    process = subprocess.Popen(script, env=workflow.environment, cwd=workflow.folder, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if len(workflow.runs("trial")) >= 3:
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    made = {run.info.run_id for run in workflow.runs("trial") if run.info.status == "FINISHED"}
+    assert 3 <= len(made) < 12
+    assert workflow.step("tune", **SEARCH).code == 0
+    finished = [run for run in workflow.runs("trial") if run.info.status == "FINISHED"]
+    assert made <= {run.info.run_id for run in finished}
+    assert len(finished) == 12
+    assert not [run for run in workflow.runs() if run.info.status == "RUNNING"]
+    pd.testing.assert_frame_equal(trials_of(workflow), trials_of(tuned, tuned.runs("tune")[-1]))
+
+
+def test_the_best_model_and_the_whole_search_come_out_again(tuned):
+    run_id = tuned.runs("tune")[-1].info.run_id
+    result = tuned.step("reproduce", run=run_id)
+    assert result.code == 0, result.output
+    assert "bit for bit" in result.output
+    assert "evaluate" in tuned.last().info.run_name
+    result = tuned.step("reproduce", run=run_id, search="true")
+    assert result.code == 0, result.output
+    assert "bit for bit" in result.output
+    assert tuned.last().info.run_name == "reproduce tune boosting"
+
+
+def test_the_winner_of_a_search_is_promoted(tuned):
+    result = tuned.step("promote", run=tuned.runs("tune")[-1].info.run_id, name="tuned")
+    assert "version 1 of tuned is the champion" in result.output
+    winner = tuned.runs("tune")[-1].data.tags["workflow.winner_run_id"]
+    assert tuned.client.get_model_version_by_alias("tuned", "champion").run_id == winner
+
+
+def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
+    space = "{linear: {alpha: {low: 3.0, high: 4.0}}}"
+    result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", cv="3")
+    assert result.code == 0, result.output
+    assert 1 <= len(trials_of(tuned)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"trials": "0"}, "trials=0: must be a whole number from 1"),
+        ({"timeout": "-1"}, "timeout=-1: must be a whole number from 0"),
+        ({"model": "blend"}, "combines models, and has no parameters of its own"),
+        ({"model": "dummy"}, "model=dummy: what to try? -P space="),
+        ({"model": "sklearn.svm.SVR"}, "model=sklearn.svm.SVR: what to try? -P space="),
+        ({"space": "{rf: {max_depth: [3]}}"}, "space={rf: …}: not among the models; there are boosting"),
+        ({"space": "{boosting: 3}"}, "must map the model's parameters to what to try"),
+        ({"space": "{boosting: {max_itre: [3]}}"}, "has no parameter max_itre; did you mean max_iter?"),
+        ({"space": "{boosting: {max_iter: {low: 9, high: 3}}}"}, "nothing lies between 9 and 3"),
+        ({"model": "linear", "space": "{linear: {alpha: [-3]}}"}, "linear refuses: "),
+        ({"models": "linear,blind"}, "models=linear,blind: no such choice; did you mean blend?"),
+    ],
+)
+def test_bad_input(tuned, parameters, words):
+    result = tuned.step("tune", **parameters)
+    assert result.code == 2, result.output
+    assert words in result.error
+    assert tuned.last().info.status == "FAILED"
+    assert tuned.last().data.tags["workflow.error"] == result.error
