@@ -10,6 +10,7 @@ without a preprocess_run_id, they say which run to find or make.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from tabular.telling.report import markdown_table, number
 
 if TYPE_CHECKING:
     from optuna import Study
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from tabular.learning.pairs import Difference
     from tabular.reading.contract import Contract
@@ -59,43 +60,55 @@ REPORT, TRIALS = "tuning.html", "trials.parquet"
 
 def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
-    from tabular.telling import tuning_report
+    from tabular.learning import search
 
-    spaces = spaces_of(parameters)
-    studies, found, runs = {}, [], {}
-    for model, space in spaces.items():
-        studies[model] = study = search_model(model, space, parameters, upstream)
-        found.append(table_of(model, study))
-        for label, own in ((model, {}), (f"{model} tuned", best_of(study))):
+    studies, best, runs = {}, {}, {}
+    for model, space in spaces_of(parameters).items():
+        studies[model] = search_model(model, space, parameters, upstream)
+        best[model] = search.rounded(studies[model].best_params)
+        for label, own in ((model, {}), (f"{model} tuned", best[model])):
             runs[label] = result_of(model, own, parameters, upstream)
-    terms = preprocess.read_contract_of(upstream)
     table = leaderboard(
         {label: run.data.metrics | lineage.upstream_of(run).data.metrics for label, run in runs.items()}, f"cv_{ERROR}"
     )
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
-    gains = {model: gain(runs[model], runs[f"{model} tuned"], parameters["seed"]) for model in spaces}
-    conclusion = "\n".join(
-        tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in spaces
-    )
+    return publish(table, runs, studies, best, preprocess.read_contract_of(upstream), parameters["seed"])
+
+
+def publish(
+    table: pd.DataFrame,
+    runs: Mapping[str, Run],
+    studies: "Mapping[str, Study]",
+    best: Mapping[str, dict[str, Any]],
+    terms: "Contract",
+    seed: int,
+) -> lineage.Tell:
+    """Log what the searches have come to, and the page about them; return how to tell the user.
+
+    Takes the leaderboard, the evaluate runs of its models, and by model the study and the parameters that it has found.
+    """
+    from tabular.telling import tuning_report
+
+    gains = {model: astuple(gain(runs[model], runs[f"{model} tuned"], seed)) for model in studies}
+    said = [tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in studies]
+    conclusion, shown = "\n".join(said), readable(table, terms.unit)
+    tried = pd.concat(map(table_of, studies, studies.values()), ignore_index=True)
     addresses = {
         f"report of {label}": links.absolute(links.run_page(run, evaluate.REPORT)) for label, run in runs.items()
     }
-    shown, tried = readable(table, terms.unit), pd.concat(found, ignore_index=True)
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / TRIALS)
         table.to_csv(folder / "leaderboard.csv", index=False)
-        html = tuning_report.tuning_report(studies, shown, conclusion, terms.unit, folder, addresses)
+        html = tuning_report.tuning_report(studies, best, shown, conclusion, terms.unit, folder, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
-    log_result(table, runs, tried, gains)
+    log_result(table.iloc[0], tried, gains)
     pages = {"report": links.run_page(tracking.active_run(), REPORT)}
-    tracking.write_note(f"{conclusion}\n\n{markdown_table(shown)}\n\n[The report]({pages['report']})")
+    tracking.write_note("\n\n".join([*said, markdown_table(shown), f"[The report]({pages['report']})"]))
 
     def tell() -> dict[str, str]:
-        winner = shown.index == shown.index[0]
-        step.print_table(
-            shown, winner, "Leaderboard, by cross-validated error", [name for name in shown if name != "model"]
-        )
+        right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
+        step.print_table(shown, winner, "Leaderboard, by cross-validated error", right)
         tracking.console.print(conclusion)
         return pages
 
@@ -191,13 +204,6 @@ def trial_mark(model: str, parameters: Mapping[str, Any], upstream: Run) -> str:
     return fingerprint.fingerprint("trial", train.STEP.script, deciding, inputs, modules({"models": [model]}))
 
 
-def best_of(study: "Study") -> dict[str, Any]:
-    """The parameters with which the error was least, as they were tried."""
-    from tabular.learning import search
-
-    return search.rounded(study.best_params)
-
-
 def result_of(model: str, own: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> Run:
     """The evaluate run of a model with parameters of its own."""
     chosen = parameters | {"model": model, "model_params": own, preprocess.STEP.run_id_parameter: upstream.info.run_id}
@@ -229,24 +235,21 @@ def gain(untuned: Run, tuned: Run, seed: int) -> "Difference":
     )
 
 
-def log_result(
-    table: pd.DataFrame, runs: Mapping[str, Run], tried: pd.DataFrame, gains: "Mapping[str, Difference]"
-) -> None:
-    """Log what the search has come to on the active run, and tag the winner: what `promote` and `reproduce` take."""
-    winner = table.iloc[0]
+def log_result(winner: "Series", tried: pd.DataFrame, gains: Mapping[str, tuple[float, ...]]) -> None:
+    """Log the scores of the leaderboard's first line on the active run, and tag what `promote` and `reproduce` take."""
+    ends = ("", "_low", "_high")
     differences = {
         f"{model}_difference{end}": value
         for model, found in gains.items()
-        for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))
+        for end, value in zip(ends, found, strict=True)
     }
     counts = {"trials": len(tried), "trials_given_up": int(tried["given up"].sum())}
     mlflow.log_metrics(counts | differences | {name: float(winner[name]) for name in SCORES})
-    evaluated = runs[winner["model"]]
     mlflow.set_tags(
         {
             "workflow.winner": winner["model"],
             "workflow.winner_run_id": winner["train_run_id"],
-            "workflow.winner_evaluate_run_id": evaluated.info.run_id,
+            "workflow.winner_evaluate_run_id": winner["evaluate_run_id"],
         }
     )
 

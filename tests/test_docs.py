@@ -19,6 +19,7 @@ import promote
 import reproduce
 import rollback
 import train
+import tune
 from runs.parameters import Parameter, convert, resolved
 from tabular.telling.leaderboard import leaderboard, readable
 
@@ -48,6 +49,7 @@ TAKEN = {
     "contract": own(contract),
     "train": chain(train),
     "evaluate": chain(evaluate),
+    "tune": chain(tune),
     "main": own(main),
     **{script.__name__: own(script) for script in (promote, rollback, predict, reproduce)},
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -9,8 +10,6 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from tabular.learning.pairs import Difference
-from tabular.learning.search import rounded
 from tabular.telling import plots, tuning_plots
 from tabular.telling.report import Section, number, page
 
@@ -20,21 +19,22 @@ TEXT = (
 )
 
 
-def conclusion(model: str, study: optuna.Study, gain: Difference, unit: str) -> str:
-    """What came of the search for one model; `gain` is the tuned one's error on the test part less the other's."""
-    unit = f" {unit}" if unit else ""
+def conclusion(model: str, study: optuna.Study, larger: tuple[float, float, float], unit: str) -> str:
+    """What came of the search for one model, whose tuned error on the test part is `larger`, from and to."""
+    unit, (difference, low, high) = f" {unit}" if unit else "", larger
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
     first = study.trials[0].value or study.best_value
-    verdict = "it has paid" if gain.high < 0 else "it has done harm" if gain.low > 0 else "it may be chance"
+    verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
     return (
         f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have brought its cross-validated"
         f" error from {number(first)} to {number(study.best_value)}{unit}. On the test part, the tuned one's error"
-        f" differs by {gain.value:+.3g}{unit} (95 % interval {gain.low:+.3g} to {gain.high:+.3g}): {verdict}."
+        f" differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}): {verdict}."
     )
 
 
 def tuning_report(
     studies: Mapping[str, optuna.Study],
+    best: Mapping[str, Mapping[str, Any]],
     shown: pd.DataFrame,
     lead: str,
     unit: str,
@@ -45,6 +45,7 @@ def tuning_report(
 
     Args:
         studies: by model.
+        best: the parameters that each has found.
         shown: the leaderboard of tuned and untuned models, as people read it.
         lead: the conclusion.
         unit: of the target.
@@ -55,10 +56,8 @@ def tuning_report(
     for model, study in studies.items():
         drawn = figures(study, f"error ({unit})" if unit else "error")
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
-        best = pd.DataFrame([(name, str(value)) for name, value in rounded(study.best_params).items()])
-        sections.append(
-            Section(f"The search for {model}", TEXT, best.set_axis(["parameter", "best"], axis=1), tuple(pictures))
-        )
+        found = pd.DataFrame({"parameter": list(best[model]), "best": map(str, best[model].values())})
+        sections.append(Section(f"The search for {model}", TEXT, found, tuple(pictures)))
     return page("Tuning", lead, sections, addresses=addresses)
 
 
