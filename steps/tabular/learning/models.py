@@ -48,8 +48,13 @@ def sample_limits(rows: int) -> dict[str, Any]:
     return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
 
 
-def bin_limits(rows: int) -> dict[str, Any]:
-    """Bins that hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise."""
+def boosting_limits(rows: int) -> dict[str, Any]:
+    """Bins that hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise.
+
+    Of many rows, trees, which take their time.
+    """
+    if rows > 100_000:
+        return {"max_iter": 300}
     return {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
 
 
@@ -96,14 +101,14 @@ MODELS = {
         limits=forest_limits,
         space={"max_features": {"low": 0.1, "high": 1.0}, "min_samples_split": {"low": 2, "high": 40, "log": True}},
     ),
-    # Many small steps, each of which sees a third of the columns and few leaves: benchmarks/models.py.
+    # Many small steps, each of which sees a third of the columns: benchmarks/models.py.
     "boosting": Model(
         "sklearn.ensemble.HistGradientBoostingRegressor",
         "tree",
         {
-            "learning_rate": 0.1,
-            "max_iter": 300,
-            "max_leaf_nodes": 12,
+            "learning_rate": 0.06,
+            "max_iter": 600,
+            "max_leaf_nodes": 31,
             "min_samples_leaf": 10,
             "max_features": 0.3,
             "l2_regularization": 3.0,
@@ -111,7 +116,7 @@ MODELS = {
         },
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
-        limits=bin_limits,
+        limits=boosting_limits,
         space={
             "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
             "max_iter": {"low": 100, "high": 1500, "log": True},
