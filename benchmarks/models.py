@@ -146,11 +146,15 @@ def rivals(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract) ->
 
     numbered = {column: f"c{place}" for place, column in enumerate(terms.features)}  # LightGBM does not take all names
     learned, unseen = (part[terms.features].rename(columns=numbered) for part in (train, test))
-    categories = [numbered[name] for name in terms.features if terms.columns[name].kind == "categorical"]
+    kind_of = {numbered[name]: terms.columns[name].kind for name in terms.features}
+    categories, prose = ([name for name in kind_of if kind_of[name] == kind] for kind in ("categorical", "text"))
     kinds = {name: pd.CategoricalDtype(sorted(learned[name].dropna().unique())) for name in categories}
-    typed = [part.astype(kinds) for part in (learned, unseen)]
-    texts = [part.fillna(dict.fromkeys(categories, "missing")) for part in (learned, unseen)]  # as CatBoost wants them
-    catboosted = catboost.CatBoostRegressor(verbose=0, allow_writing_files=False, cat_features=categories)
+    typed = [part.drop(columns=prose).astype(kinds) for part in (learned, unseen)]  # two of three read no prose
+    words = dict.fromkeys(categories + prose, "missing")
+    texts = [part.fillna(words) for part in (learned, unseen)]  # as CatBoost wants them
+    catboosted = catboost.CatBoostRegressor(
+        verbose=0, allow_writing_files=False, cat_features=categories, text_features=prose
+    )
     found = []
     for name, regressor, (features, others) in (
         ("lightgbm", lightgbm.LGBMRegressor(verbose=-1), typed),
