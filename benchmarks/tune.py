@@ -23,7 +23,7 @@ import optuna
 import pandas as pd
 from models import FILES, PROJECT, geometric_mean, parts_of, result, rivals
 
-from tabular.learning import estimators, models, scoring, search, split
+from tabular.learning import estimators, models, search, split
 from tabular.reading import contract, tables
 
 SHOWN = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}"
@@ -46,18 +46,14 @@ class Trials:
 
     def attempt(self, own, give_up) -> bool:
         """See `search.search`."""
-        seen = 0
-
-        def until_given_up(results, total):
-            nonlocal seen
-            for tested in results:
-                seen += 1
-                yield tested
-                if give_up(scoring.fold_scores(tested)["mean_absolute_error"]):
-                    return
-
-        scoring.tested_folds(self.build(own), self.features, self.target, self.folds, until_given_up)
-        return seen == len(self.folds)
+        tested = search.test(
+            self.build(own),
+            self.features,
+            self.target,
+            self.folds,
+            lambda scores: give_up(scores["mean_absolute_error"]),
+        )
+        return len(tested) == len(self.folds)
 
     def search(self, trials: int) -> optuna.Study:
         """The study after so many."""

@@ -9,7 +9,7 @@ without a preprocess_run_id, they say which run to find or make.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from tabular.telling.report import markdown_table, number
 
 if TYPE_CHECKING:
     from optuna import Study
-    from pandas import DataFrame, Series
+    from pandas import Series
 
     from tabular.learning.pairs import Difference
     from tabular.reading.contract import Contract
@@ -143,33 +143,23 @@ def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], 
 
     rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]
-    mark, reused, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
+    mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
     recorded, count = trials.recorded(mark), parameters["cv"]
 
     def attempt(own: dict[str, Any], give_up: Callable[[float], bool]) -> bool:
         """See `search.search`."""
-        nonlocal reused
+        nonlocal made
         done, began = list(recorded.get(trials.key(own), [])), time.time()
         for place, scores in enumerate(done, 1):
             if give_up(scores[ERROR]) and place < count:
-                reused += 1
                 return False
         if len(done) == count:
-            reused += 1
             return True
-
-        def until_given_up(results: "Iterable[DataFrame]", total: int) -> "Iterator[DataFrame]":
-            for tested in results:
-                done.append(scoring.fold_scores(tested))
-                yield tested
-                if give_up(done[-1][ERROR]):
-                    return
-
-        chosen = parameters | {"model": model, "model_params": own}
-        estimator, folds = train.experiment(chosen, rows, terms)
+        estimator, folds = train.experiment(parameters | {"model": model, "model_params": own}, rows, terms)
         with estimators.refusals(model, own):
-            scoring.tested_folds(estimator, features, target, folds[len(done) :], until_given_up)
-        whole = len(done) == count
+            others = folds[len(done) :]
+            done += search.test(estimator, features, target, others, lambda scores: give_up(scores[ERROR]))
+        whole, made = len(done) == count, made + 1
         trials.record(mark, f"trial {model}", own, done, scoring.mean_scores(done) if whole else {}, began)
         return whole
 
@@ -179,7 +169,7 @@ def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], 
     study = followed(studies, model, wanted, terms)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"
-        f" {reused} of them reused[/dim]"
+        f" {len(study.trials) - made} of them reused[/dim]"
     )
     return study
 

@@ -109,7 +109,7 @@ def test_the_best_model_and_the_whole_search_come_out_again(tuned):
     result = tuned.step("reproduce", run=run_id, search="true")
     assert result.code == 0, result.output
     assert "bit for bit" in result.output
-    assert tuned.last().info.run_name == "reproduce tune boosting"
+    assert tuned.last().info.run_name == "reproduce tune linear,knn"
 
 
 def test_the_winner_of_a_search_is_promoted(tuned):

@@ -73,8 +73,9 @@ class Step:
         return (parameters_of(upstream) if upstream else {}) | resolved(self.parameters, given)
 
     def label(self, parameters: Mapping[str, Any]) -> str:
-        """A readable name for a run: `train rf`."""
-        return " ".join([self.name, parameters.get("model", "")]).strip()
+        """A readable name for a run: `train rf`, `tune rf,boosting`."""
+        several = ",".join(parameters.get("models", []))
+        return f"{self.name} {several or parameters.get('model', '')}".strip()
 
     def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> str:
         """The fingerprint of this step with these parameters and `inputs` on this upstream run."""

@@ -2,14 +2,17 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from sklearn.base import BaseEstimator
 
 from errors import UserError
+from tabular.learning import scoring
 
 RANDOM = 10  # trials before the sampler has learned enough to aim
 DIGITS = 3  # of a number that is tried: no score hangs on more
@@ -87,6 +90,27 @@ def search(
         yield study
         if time.monotonic() > end:
             return
+
+
+def test(
+    estimator: BaseEstimator,
+    features: pd.DataFrame,
+    target: pd.Series,
+    folds: list[tuple[Any, ...]],
+    give_up: Callable[[dict[str, float]], bool],
+) -> list[dict[str, float]]:
+    """The scores of each fold, until `give_up` says so of one; the rest is as `scoring.cross_validate` takes it."""
+    done: list[dict[str, float]] = []
+
+    def until_given_up(results: Iterable[pd.DataFrame], total: int) -> Iterator[pd.DataFrame]:
+        for tested in results:
+            done.append(scoring.fold_scores(tested))
+            yield tested
+            if give_up(done[-1]):
+                return
+
+    scoring.tested_folds(estimator, features, target, folds, until_given_up)
+    return done
 
 
 def may_be(found: BaseDistribution | None, value: Any) -> bool:
