@@ -8,6 +8,8 @@ it was stopped, or with more trials, the command goes on from what is there. Tak
 without a preprocess_run_id, they say which run to find or make.
 """
 
+import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
@@ -19,6 +21,7 @@ import environment
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import evaluate
@@ -28,7 +31,7 @@ from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
-from tabular.learning.models import BLEND, model_of, regressor
+from tabular.learning.models import BLEND, BLENDED, model_of, regressor
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from tabular.learning.pairs import Difference
     from tabular.reading.contract import Contract
 
-PARAMETERS = (
+OWN = (
     Parameter("model", "boosting", f"one of {', '.join(train.SINGLE)}, or a regressor's import path", train.model_name),
     Parameter(
         "models", "", "several instead, comma-separated", lambda text: several(train.model_name)(text) if text else []
@@ -52,8 +55,8 @@ PARAMETERS = (
         "what to try instead: a mapping of models to parameters, and these to {low: …, high: …, log: true} or a list",
         mapping,
     ),
-    *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")),
 )
+PARAMETERS = (*OWN, *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")))
 ERROR = "mean_absolute_error"  # which the trials are to lower
 REPORT, TRIALS = "tuning.html", "trials.parquet"
 
@@ -73,7 +76,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     )
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
-    return publish(table, runs, studies, best, preprocess.read_contract_of(upstream), parameters["seed"])
+    return publish(table, runs, studies, best, preprocess.read_contract_of(upstream), parameters)
 
 
 def publish(
@@ -82,7 +85,7 @@ def publish(
     studies: "Mapping[str, Study]",
     best: Mapping[str, dict[str, Any]],
     terms: "Contract",
-    seed: int,
+    parameters: Mapping[str, Any],
 ) -> lineage.Tell:
     """Log what the searches have come to, and the page about them; return how to tell the user.
 
@@ -90,7 +93,7 @@ def publish(
     """
     from tabular.telling import tuning_report
 
-    gains = {model: astuple(gain(runs[model], runs[f"{model} tuned"], seed)) for model in studies}
+    gains = {model: astuple(gain(runs[model], runs[f"{model} tuned"], parameters["seed"])) for model in studies}
     said = [tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in studies]
     conclusion, shown = "\n".join(said), readable(table, terms.unit)
     tried = pd.concat(map(table_of, studies, studies.values()), ignore_index=True)
@@ -100,7 +103,8 @@ def publish(
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / TRIALS)
         table.to_csv(folder / "leaderboard.csv", index=False)
-        html = tuning_report.tuning_report(studies, best, shown, conclusion, terms.unit, folder, addresses)
+        again = next_command(parameters, best)
+        html = tuning_report.tuning_report(studies, best, shown, conclusion, terms.unit, folder, again, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
     log_result(table.iloc[0], tried, gains)
     pages = {"report": links.run_page(tracking.active_run(), REPORT)}
@@ -109,10 +113,18 @@ def publish(
     def tell() -> dict[str, str]:
         right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
         step.print_table(shown, winner, "Leaderboard, by cross-validated error", right)
-        tracking.console.print(conclusion)
+        tracking.console.print(f"{conclusion}\nCompare it with others: [bold]{escape(again)}[/bold]")
         return pages
 
     return tell
+
+
+def next_command(parameters: Mapping[str, Any], best: Mapping[str, dict[str, Any]]) -> str:
+    """The command that takes what was found into the leaderboard of main."""
+    shared = [p for p in (*preprocess.PARAMETERS, *PARAMETERS) if p not in OWN]
+    models = ",".join(dict.fromkeys([*BLENDED, *best, BLEND]))
+    given = [*lineage.arguments(shared, parameters), "-P", f"models={models}", "-P", f"model_params={json.dumps(best)}"]
+    return shlex.join(["mlflow", "run", ".", *given])
 
 
 def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":

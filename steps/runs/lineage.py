@@ -269,9 +269,11 @@ def command_line(step: Step, parameters: Mapping[str, Any]) -> str:
     url, commit = tags.get("mlflow.source.git.repoURL"), tags.get("mlflow.source.git.commit")
     # `-v` on a folder would check the commit out in that very folder, over what the user is working on.
     place, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")
-    words = ["mlflow", "run", *place, "-e", step.name]
-    for parameter in (p for link in step.chain() for p in link.parameters):
-        value = parameters[parameter.name]
-        if value != parameter.convert(parameter.default):
-            words += ["-P", f"{parameter.name}={as_text(value)}"]
-    return remark + shlex.join(words)
+    given = arguments((p for link in step.chain() for p in link.parameters), parameters)
+    return remark + shlex.join(["mlflow", "run", *place, "-e", step.name, *given])
+
+
+def arguments(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> list[str]:
+    """What `mlflow run` must be given for these `values` of parameters: nothing for a default."""
+    chosen = {p.name: values[p.name] for p in parameters if values[p.name] != p.convert(p.default)}
+    return [word for name, value in chosen.items() for word in ("-P", f"{name}={as_text(value)}")]

@@ -177,6 +177,7 @@ def parquet(folder) -> bytes:
         (b"a,b\n", "a header, a, b, and no rows"),
         (b"a,b\n1,2,3\n4,5,6,7\n", "too many fields"),
         (b"1,2,3\n4,5,6\n", "no names of columns, but 1, 2, 3 in its first line"),
+        (b"a,b\n" + b"x,1\n" * 30 + b"one \r\r two,1\nx,2\n", "line 32 has a carriage return in it; remove it"),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page, not a table"),
         (b"  <html>\n<body>,,</body></html>", "a web page, not a table"),
         (gzip.compress(written() * 50)[:200], "cannot be unpacked"),

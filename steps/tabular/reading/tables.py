@@ -1,6 +1,8 @@
 """Tables in files: CSV of any dialect, encoding or compression, Parquet, or a folder of one of them."""
 
 import json
+import mmap
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -169,7 +171,7 @@ def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             table = database.sql(READ, params=[str(path)]).to_arrow_table()
             lost = database.sql(LOST).df()
         except duckdb.Error as error:
-            raise UserError(f"data {name}: not a table: {first_line(error)}") from error
+            raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
     frame = frame_of(table)
     del table  # its memory went to the frame, column by column
     check_names(list(frame.columns), name)
@@ -192,7 +194,7 @@ def read_csv_in_chunks(path: Path, name: Path) -> Iterator[tuple[pd.DataFrame, p
             database.execute(f"COPY ({READ}) TO '{copy}' (FORMAT parquet)", [str(path)])
             lost = database.sql(LOST).df()
         except duckdb.Error as error:
-            raise UserError(f"data {name}: not a table: {first_line(error)}") from error
+            raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
         file = pyarrow.parquet.ParquetFile(copy)
         check_names(file.schema_arrow.names, name)
         if file.metadata.num_rows == 0:
@@ -257,6 +259,15 @@ def trim(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 
     texts = compute.utf8_trim_whitespace(column)
     return compute.if_else(compute.equal(texts, ""), None, texts)
+
+
+def reason_no_table(path: Path, error: Exception) -> str:
+    """What is wrong with a text file that DuckDB cannot read; it does not name the commonest reason."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if b"\n" in content and (lone := re.search(rb"\r(?!\n)", content)):
+            line = content[: lone.start()].count(b"\n") + 1
+            return f"line {line} has a carriage return in it; remove it, or put the field in quotes"
+    return first_line(error)
 
 
 def reason_no_row(error_type: str) -> str:

@@ -39,6 +39,7 @@ def tuning_report(
     lead: str,
     unit: str,
     folder: Path,
+    instruction: str,
     addresses: Mapping[str, str],
 ) -> str:
     """The page about the search; its pictures are also saved in `folder`.
@@ -50,6 +51,7 @@ def tuning_report(
         lead: the conclusion.
         unit: of the target.
         folder: where its pictures go.
+        instruction: the command that compares the tuned models with others.
         addresses: of runs, by name.
     """
     sections = [Section("Leaderboard, by cross-validated error", table=shown)]
@@ -58,6 +60,7 @@ def tuning_report(
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
         found = pd.DataFrame({"parameter": list(best[model]), "best": map(str, best[model].values())})
         sections.append(Section(f"The search for {model}", TEXT, found, tuple(pictures)))
+    sections.append(Section("Compare it with others", code=instruction))
     return page("Tuning", lead, sections, addresses=addresses)
 
 
