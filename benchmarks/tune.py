@@ -4,26 +4,30 @@
     python benchmarks/tune.py gain concrete boston hitters --trials 50     # needs what benchmarks/models.py needs
 
 `cost` prints the seconds of `tune` on the bundled file above those of a bare objective of Optuna's with its SQLite
-storage, which fits the same models on the same folds, and gives the same trials up. `gain` prints for each file the
-cross-validated and the test error of tuned boosting above those of the untuned, and its test error above that of
-CatBoost with its defaults.
+storage, which tests the same parameters on the same folds, and gives trials up by the same rule. `gain` prints for each
+file the cross-validated and the test error of tuned boosting above those of the untuned, and its test error above that
+of CatBoost with its defaults.
 """
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 from models import FILES, PROJECT, geometric_mean, parts_of, result, rivals
 
-from tabular.learning import estimators, models, search, split
+from tabular.learning import estimators, models, scoring, search, split
+from tabular.learning.threads import each_in_threads, one_thread
 from tabular.reading import contract, tables
 
 SHOWN = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}"
@@ -38,27 +42,30 @@ class Trials:
         self.features, self.target, self.rows = train[terms.features], train[terms.target], len(train)
         self.scale = estimators.scale_to_learn("auto", self.target)
         self.folds = split.folds(train, folds, 0)
-        self.space = search.distributions(model, models.model_of(model).space)
 
     def build(self, own):
         """An unfitted estimator."""
         return estimators.build(self.model, self.terms, "auto", self.scale, 0, own, self.rows)
 
-    def attempt(self, own, give_up) -> bool:
-        """See `search.search`."""
-        tested = search.test(
-            self.build(own),
-            self.features,
-            self.target,
-            self.folds,
-            lambda scores: give_up(scores["mean_absolute_error"]),
-        )
-        return len(tested) == len(self.folds)
+    def error(self, own, fold: int) -> float:
+        """In one fold."""
+        tested = scoring.test_fold(self.build(own), self.features, self.target, self.folds[fold])
+        return scoring.fold_scores(tested)["mean_absolute_error"]
 
     def search(self, trials: int) -> optuna.Study:
         """The study after so many."""
         start = models.regressor(self.model, 0, {}).get_params()
-        *_, study = search.search(self.space, start, trials, 0, 0, self.attempt)
+        space = search.distributions(self.model, models.model_of(self.model).space)
+
+        def test(tried, limits):
+            def test_trial(own):
+                folds = range(len(self.folds))
+                done = search.test_folds(lambda fold: {"": self.error(own, fold)}, len(folds), limits, "")
+                return [scores[""] for scores in done]
+
+            return each_in_threads(test_trial, tried)
+
+        *_, study = search.search(space, start, trials, 0, 0, len(self.folds), test)
         return study
 
 
@@ -70,37 +77,30 @@ def cost(trials: int) -> None:
     train, _ = split.split(split.distinct(typed)[0], 0.2, 0)
     for model in ("linear", "boosting"):
         with tempfile.TemporaryDirectory() as folder:
-            bare, ours = bare_seconds(Trials(model, train, terms), trials, folder), our_seconds(model, trials, folder)
+            ours = our_seconds(model, trials, folder)
+            (place,) = Path(folder).glob("mlruns/0/*/artifacts/trials.parquet")
+            tried = map(json.loads, pd.read_parquet(place)["parameters"])
+            bare = bare_seconds(Trials(model, train, terms), list(tried), folder)
         more = f"{1000 * (ours - bare) / trials:+.0f} ms each"
         print(f"{model:<10} {trials} trials: {ours:.1f} s, bare {bare:.1f} s, ratio {ours / bare:.2f}, {more}")
 
 
-def bare_seconds(given: Trials, trials: int, folder: str) -> float:
-    """How long Optuna takes by itself."""
+def bare_seconds(given: Trials, tried: list[dict[str, Any]], folder: str) -> float:
+    """How long Optuna takes by itself for the same trials, as many at once as there are cores."""
 
     def objective(trial: optuna.Trial) -> float:
-        errors = []
-
-        def give_up(error: float) -> bool:
-            errors.append(error)
-            trial.report(float(np.mean(errors)), len(errors))
-            return trial.should_prune()
-
-        own = {name: trial._suggest(name, scale) for name, scale in given.space.items()}
-        if not given.attempt(search.rounded(own), give_up):
-            raise optuna.TrialPruned
+        own, errors = tried[trial.number], []
+        with one_thread():
+            for fold in range(len(given.folds)):
+                errors.append(given.error(own, fold))
+                trial.report(float(np.mean(errors)), fold)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
         return float(np.mean(errors))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sampler = optuna.samplers.TPESampler(n_startup_trials=search.RANDOM, multivariate=True, seed=0)
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder}/optuna.db", sampler=sampler, pruner=optuna.pruners.MedianPruner()
-    )
-    start = models.regressor(given.model, 0, {}).get_params()
-    study.enqueue_trial({name: start[name] for name, scale in given.space.items() if search.may_be(scale, start[name])})
+    study = optuna.create_study(storage=f"sqlite:///{folder}/optuna.db", pruner=optuna.pruners.MedianPruner())
     started = monotonic()
-    study.optimize(objective, trials)
+    study.optimize(objective, len(tried), n_jobs=os.cpu_count())
     return monotonic() - started
 
 

@@ -11,7 +11,7 @@ without a preprocess_run_id, they say which run to find or make.
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,32 +152,45 @@ def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":
 def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> "Study":
     """The trials of one model: each a run, unless there is one already."""
     from tabular.learning import estimators, scoring, search
+    from tabular.learning.threads import each_in_threads
 
     rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]
     mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
     recorded, count = trials.recorded(mark), parameters["cv"]
 
-    def attempt(own: dict[str, Any], give_up: Callable[[float], bool]) -> bool:
+    def test(tried: list[dict[str, Any]], limits: list[float]) -> Iterator[list[float]]:
         """See `search.search`."""
         nonlocal made
-        done, began = list(recorded.get(trials.key(own), [])), time.time()
-        for place, scores in enumerate(done, 1):
-            if give_up(scores[ERROR]) and place < count:
-                return False
-        if len(done) == count:
-            return True
-        estimator, folds = train.experiment(parameters | {"model": model, "model_params": own}, rows, terms)
-        with estimators.refusals(model, own):
-            others = folds[len(done) :]
-            done += search.test(estimator, features, target, others, lambda scores: give_up(scores[ERROR]))
-        whole, made = len(done) == count, made + 1
-        trials.record(mark, f"trial {model}", own, done, scoring.mean_scores(done) if whole else {}, began)
-        return whole
+        chosen = [parameters | {"model": model, "model_params": own} for own in tried]
+        experiments = [train.experiment(each, rows, terms) for each in chosen]
+        known = [recorded.get(trials.key(own), []) for own in tried]
 
-    start = regressor(model, parameters["seed"], {}).get_params()
-    wanted = parameters["trials"]
-    studies = search.search(space, start, wanted, parameters["timeout"], parameters["seed"], attempt)
+        def test_trial(place: int) -> tuple[float, trials.Folds]:
+            began, (estimator, folds) = time.time(), experiments[place]
+
+            def test_fold(fold: int) -> dict[str, float]:
+                if fold < len(known[place]):
+                    return known[place][fold]
+                return scoring.fold_scores(scoring.test_fold(estimator, features, target, folds[fold]))
+
+            with estimators.refusals(model, tried[place]):
+                return began, search.test_folds(test_fold, count, limits, ERROR)
+
+        results = each_in_threads(test_trial, range(len(tried)))
+        for own, before, (began, done) in zip(tried, known, results, strict=True):
+            if len(done) > len(before):
+                means = scoring.mean_scores(done) if len(done) == count else {}
+                trials.record(mark, f"trial {model}", own, done, means, began)
+                made += 1
+            yield [scores[ERROR] for scores in done]
+
+    start, seed, wanted = (
+        regressor(model, parameters["seed"], {}).get_params(),
+        parameters["seed"],
+        parameters["trials"],
+    )
+    studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"

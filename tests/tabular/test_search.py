@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
@@ -13,17 +15,18 @@ def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, s
     """The study of a search whose error is least at depth 6 and rate 0.1, and how many folds each trial has seen."""
     seen = []
 
-    def attempt(own, give_up):
-        error = abs(own["depth"] - 6) + abs(own["rate"] - 0.1) + (own["kind"] == "b")
-        seen.append(0)
-        for fold in range(folds):
-            seen[-1] += 1
-            if give_up(error + fold) and fold < folds - 1:
-                return False
-        return True
+    def error(own, fold):
+        seen[-1] += 1
+        return {"error": abs(own["depth"] - 6) + abs(own["rate"] - 0.1) + (own["kind"] == "b") + fold}
+
+    def test(batch, limits):
+        for own in batch:
+            seen.append(0)
+            done = search.test_folds(functools.partial(error, own), folds, limits, "error")
+            yield [scores["error"] for scores in done]
 
     found = search.distributions("m", SPACE)
-    *_, study = search.search(found, start or {}, trials, timeout, seed, attempt)
+    *_, study = search.search(found, start or {}, trials, timeout, seed, folds, test)
     return study, seen
 
 
@@ -56,14 +59,14 @@ def test_it_begins_where_it_is_told_to():
 def test_what_is_worse_than_most_is_given_up_early():
     study, seen = tried(trials=40)
     given_up = [trial.state == TrialState.PRUNED for trial in study.trials]
-    assert not any(given_up[:5])
+    assert not any(given_up[: search.TOGETHER])
     assert any(given_up)
     assert [folds < 3 for folds in seen] == given_up
     assert not given_up[study.best_trial.number]
 
 
-def test_time_ends_a_search_after_a_trial():
-    assert len(tried(timeout=1e-9)[0].trials) == 1
+def test_time_ends_a_search_after_those_that_have_begun():
+    assert len(tried(timeout=1e-9)[0].trials) == search.TOGETHER
 
 
 def test_numbers_that_are_tried_have_no_more_digits_than_matter():

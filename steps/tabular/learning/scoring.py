@@ -127,25 +127,22 @@ def cross_validate(
     Returns:
         A frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
     """
-    return pd.concat(tested_folds(estimator, features, target, folds, track), ignore_index=True)
+
+    def test(number: int) -> pd.DataFrame:
+        return test_fold(estimator, features, target, folds[number]).assign(fold=number)
+
+    tested = pd.concat(in_threads(test, range(len(folds)), track), ignore_index=True)
+    return tested[["fold", "row", "true", "predicted"]]
 
 
-def tested_folds(
-    estimator: BaseEstimator,
-    features: pd.DataFrame,
-    target: pd.Series,
-    folds: list[tuple[Any, ...]],
-    track: Track,
-) -> list[pd.DataFrame]:
-    """As `cross_validate`, fold by fold, of those that `track` lets pass."""
-
-    def test_fold(number: int) -> pd.DataFrame:
-        train, test = folds[number]
-        fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
-        predicted = estimators.predict(fitted, features.iloc[test])
-        return pd.DataFrame({"fold": number, "row": test, "true": target.iloc[test].to_numpy(), "predicted": predicted})
-
-    return in_threads(test_fold, range(len(folds)), track)
+def test_fold(
+    estimator: BaseEstimator, features: pd.DataFrame, target: pd.Series, fold: tuple[Any, ...]
+) -> pd.DataFrame:
+    """As `cross_validate`, of one fold, without its number."""
+    train, test = fold
+    fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
+    predicted = estimators.predict(fitted, features.iloc[test])
+    return pd.DataFrame({"row": test, "true": target.iloc[test].to_numpy(), "predicted": predicted})
 
 
 def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:

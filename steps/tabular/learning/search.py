@@ -2,22 +2,21 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
-import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-from sklearn.base import BaseEstimator
 
 from errors import UserError
-from tabular.learning import scoring
 
 RANDOM = 10  # trials before the sampler has learned enough to aim
 DIGITS = 3  # of a number that is tried: no score hangs on more
+TOGETHER = 8  # trials that are asked for at once: so many can be tested side by side, on any number of processors
+ENOUGH = 5  # trials that have come to the end, before others are given up
 TERMS = {"low", "high", "log"}
-Attempt = Callable[[dict[str, Any], Callable[[float], bool]], bool]  # see `search`
 
 
 def distributions(model: str, space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
@@ -50,66 +49,65 @@ def search(
     trials: int,
     timeout: float,
     seed: int,
-    attempt: Attempt,
+    folds: int,
+    test: Callable[[list[dict[str, Any]], list[float]], Iterable[list[float]]],
 ) -> Iterator[optuna.Study]:
-    """Try parameters out, one set after another; the study so far after each trial.
+    """Try parameters out; the study so far after each trial.
 
-    By a tree-structured Parzen estimator (Bergstra et al. 2011). A trial whose error, over the folds that it has been
-    through, is above the median of what others had there is given up. One seed makes the same trials on any machine.
+    By a tree-structured Parzen estimator (Bergstra et al. 2011), which is asked for `TOGETHER` trials at once. A trial
+    is given up where its mean error, over the folds that it has been through, is above a limit: the median of those
+    that had come to the end before (Golovin et al. 2017). One seed makes the same trials on any machine, however many
+    are tested side by side.
 
     Args:
         found: what may be tried, by parameter.
         start: parameters to begin with, where they may be tried.
         trials: how many.
-        timeout: seconds after which no other trial begins; 0 for none.
+        timeout: seconds after which no others begin; 0 for none.
         seed: of the sampler.
-        attempt: tests parameters fold by fold, and hands each fold's error to its second argument, which says whether
-            to give up; returns whether it has come to the end.
+        folds: that a trial has to go through.
+        test: gives the error in each fold for each of several parameters, in order, up to the fold after which the
+            mean is above that fold's limit; the limits are its second argument, and there are none at first.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.TPESampler(n_startup_trials=RANDOM, multivariate=True, seed=seed)
-    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.MedianPruner())
+    study = optuna.create_study(sampler=sampler)
     study.enqueue_trial({name: value for name, value in start.items() if may_be(found.get(name), value)})
     end = time.monotonic() + timeout if timeout else float("inf")
-    for _ in range(trials):
-        trial = study.ask(dict(found))
-        errors: list[float] = []
-
-        def give_up(error: float, trial: optuna.Trial = trial, errors: list[float] = errors) -> bool:
-            errors.append(error)
-            trial.report(sum(errors) / len(errors), step=len(errors))
-            return trial.should_prune()
-
-        whole = attempt(rounded(trial.params), give_up)
-        if whole:
-            study.tell(trial, sum(errors) / len(errors))
-        else:
-            study.tell(trial, state=TrialState.PRUNED)
-        yield study
+    for first in range(0, trials, TOGETHER):
+        asked = [study.ask(dict(found)) for _ in range(min(TOGETHER, trials - first))]
+        tested = test([rounded(trial.params) for trial in asked], medians(study))
+        for trial, errors in zip(asked, tested, strict=True):
+            for place in range(len(errors)):
+                trial.report(float(np.mean(errors[: place + 1])), place)
+            if len(errors) == folds:
+                study.tell(trial, float(np.mean(errors)))
+            else:
+                study.tell(trial, state=TrialState.PRUNED)
+            yield study
         if time.monotonic() > end:
             return
 
 
-def test(
-    estimator: BaseEstimator,
-    features: pd.DataFrame,
-    target: pd.Series,
-    folds: list[tuple[Any, ...]],
-    give_up: Callable[[dict[str, float]], bool],
+def medians(study: optuna.Study) -> list[float]:
+    """The median, over the trials that have come to the end, of the mean error after each fold; none of too few."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(done) < ENOUGH:
+        return []
+    return [float(value) for value in np.median([list(trial.intermediate_values.values()) for trial in done], axis=0)]
+
+
+def test_folds(
+    test_fold: Callable[[int], dict[str, float]], folds: int, limits: Sequence[float], metric: str
 ) -> list[dict[str, float]]:
-    """The scores of each fold, until `give_up` says so of one; the rest is as `scoring.cross_validate` takes it."""
+    """The scores of each of so many folds, up to that after which the mean of a metric is above its limit, if any."""
     done: list[dict[str, float]] = []
-
-    def until_given_up(results: Iterable[pd.DataFrame], total: int) -> Iterator[pd.DataFrame]:
-        for tested in results:
-            done.append(scoring.fold_scores(tested))
-            yield tested
-            if give_up(done[-1]):
-                return
-
-    scoring.tested_folds(estimator, features, target, folds, until_given_up)
+    for place in range(folds):
+        done.append(test_fold(place))
+        if limits and np.mean([scores[metric] for scores in done]) > limits[place]:
+            break
     return done
 
 

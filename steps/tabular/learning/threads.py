@@ -1,14 +1,13 @@
 """Work in threads whose number cannot change a result."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
-# Shows progress over an iterable of a known length, and may end it.
-Track = Callable[[Iterable[Any], int], Iterable[Any]]
+Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
 
 def one_thread() -> threadpool_limits:
@@ -17,7 +16,12 @@ def one_thread() -> threadpool_limits:
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Track) -> list[Any]:
-    """`function` of each item, in order, computed by as many threads as there are cores, until `track` ends.
+    """`function` of each item, in order, computed by as many threads as there are cores."""
+    return list(track(each_in_threads(function, items), len(items)))
+
+
+def each_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    """As `in_threads`, one after the other as they are done.
 
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
     """
@@ -28,4 +32,4 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Trac
 
     # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
     with one_thread(), ThreadPool(min(cpu_count(), len(items))) as pool:
-        return list(track(pool.imap(single, items), len(items)))
+        yield from pool.imap(single, items)
