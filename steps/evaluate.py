@@ -20,6 +20,7 @@ from errors import UserError
 from runs import lineage, links, step, tracking
 from runs.parameters import Parameter, whole
 from tabular.learning import digests
+from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,4 +180,4 @@ STEP = lineage.Step(
 )
 
 if __name__ == "__main__":
-    step.run(STEP, __doc__)
+    step.run(STEP, __doc__, [CLUSTER], on_cluster)

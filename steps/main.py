@@ -30,6 +30,8 @@ from tabular.learning.models import BLEND
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table
 
+from workers import CLUSTER, on_cluster
+
 if TYPE_CHECKING:
     from tabular.reading.contract import Contract
 
@@ -172,4 +174,4 @@ def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, 
 
 
 if __name__ == "__main__":
-    step.command(__doc__, PARAMETERS, main)
+    step.command(__doc__, [*PARAMETERS, CLUSTER], on_cluster(main))

@@ -32,6 +32,7 @@ from runs.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, res
 from runs.secrets import without_secrets
 from tabular.telling.report import Section, page
 from tabular.telling.reproduction_report import reproduction_report, summary
+from workers import CLUSTER
 
 PARAMETERS = (
     Parameter(
@@ -54,6 +55,7 @@ PARAMETERS = (
         or_auto(at_least_zero),
     ),
     Parameter("search", "false", "of a tune run, reproduce the whole search, and not only its best model", truth),
+    CLUSTER,
     Parameter("again", "false", "of an experiment, reproduce also what was found equal on this machine before", truth),
 )
 REPORT = "reproduction.html"
@@ -94,7 +96,8 @@ def reproduce_one(name: str, parameters: dict[str, Any]) -> Comparison:
         project = git.checkout(document["code"], patch, PROJECT, folder / "code")
         inputs, rows = reproduction.restore_inputs(document, (project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
-        with reproduction.run_again(document, project, inputs, parameters["env"], store) as process:
+        more = [f"--{CLUSTER.name}", parameters[CLUSTER.name]] if parameters[CLUSTER.name] else []
+        with reproduction.run_again(document, project, inputs, parameters["env"], store, more) as process:
             rows = recorded.compare_as_logged(document, STEPS) + rows
             made = reproduction.wait_for_receipt(process, document, store)
     rtol = parameters["rtol"]

@@ -22,6 +22,7 @@ from runs.parameters import Parameter, as_text, mapping, nearest, one_of, whole
 from tabular.learning import digests
 from tabular.learning.estimators import ENCODERS, LOG_TARGET
 from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of
+from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -194,4 +195,4 @@ STEP = lineage.Step(
 )
 
 if __name__ == "__main__":
-    step.run(STEP, __doc__)
+    step.run(STEP, __doc__, [CLUSTER], on_cluster)

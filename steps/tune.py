@@ -34,6 +34,7 @@ from tabular.learning import digests
 from tabular.learning.models import BLEND, BLENDED, model_of, regressor
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table, number
+from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -279,4 +280,4 @@ PROOFS = {TRIALS: digests.numbers}
 STEP = lineage.Step("tune", Path(__file__), PARAMETERS, tune, upstream=preprocess.STEP, modules=modules, proofs=PROOFS)
 
 if __name__ == "__main__":
-    step.run(STEP, __doc__)
+    step.run(STEP, __doc__, [CLUSTER], on_cluster)

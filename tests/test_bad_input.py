@@ -79,7 +79,7 @@ def files(tmp_path_factory, small_data):
         (
             "preprocess",
             {"contract": "{files}/kind.yaml"},
-            "column price is money; kinds are numeric, categorical, boolean, date",
+            "column price is money; kinds are numeric, categorical, text, boolean, date",
         ),
         ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
         ("main", {"models": "rf,svm"}, "no such choice"),

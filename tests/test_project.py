@@ -21,7 +21,9 @@ import promote
 import reproduce
 import rollback
 import train
+import tune
 from tabular.learning import blending, scoring
+from workers import CLUSTER
 
 pytestmark = pytest.mark.slow
 MODELS = ["linear", "rf", "boosting", "blend"]
@@ -269,15 +271,17 @@ def test_mlproject_declares_what_the_scripts_take():
         "train": train,
         "evaluate": evaluate,
         "main": main,
+        "tune": tune,
         "promote": promote,
         "rollback": rollback,
         "predict": predict,
         "reproduce": reproduce,
     }
+    more = dict.fromkeys(("train", "evaluate", "main", "tune"), (CLUSTER,))
     assert list(declared) == list(modules)
     for name, module in modules.items():
         parameters = declared[name]["parameters"]
-        own = {p.name: p.default for p in module.PARAMETERS}
+        own = {p.name: p.default for p in module.PARAMETERS} | {p.name: p.default for p in more.get(name, ())}
         named = {key: str(terms["default"]) for key, terms in parameters.items() if not key.endswith("_run_id")}
         assert named == own
         for key in parameters:

@@ -17,6 +17,8 @@ from packaging.markers import Marker
 # A package stands in the fingerprint with all that it requires, because a new scipy can change what
 # scikit-learn computes. MLflow stands alone: its web server and database layer cannot change a number.
 ALONE = {"mlflow"}
+# It computes on other computers what would come out here, and so decides nothing, though it may be installed.
+ELSEWHERE = {"distributed"}
 # To look them up takes a third of a second. Of kagglehub, because it need not be installed.
 PROVIDERS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "kagglehub": "kagglehub"}
 NOT_NAME = re.compile(r"[^\w.-]")
@@ -53,7 +55,7 @@ def sources(script: Path) -> dict[str, str]:
 def packages(script: Path, modules: Iterable[str] = ()) -> dict[str, str]:
     """Exact versions of the distributions that `script` imports, and of those of `modules`, with all they require."""
     _, names = imports(script)
-    return with_requirements([provider(name) for name in {*names, *modules}], ALONE)
+    return with_requirements([provider(name) for name in {*names, *modules} - ELSEWHERE], ALONE)
 
 
 def supporting_packages(script: Path, modules: Iterable[str] = ()) -> dict[str, str]:

@@ -72,15 +72,19 @@ def recorded_copy(name: str, entry: Mapping[str, Any], document: Mapping[str, An
 
 @contextmanager
 def run_again(
-    document: Mapping[str, Any], project: Path, inputs: Mapping[str, Path], env: str, store: str
+    document: Mapping[str, Any], project: Path, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse."""
+    """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse.
+
+    `more` words are given to it that decide nothing.
+    """
     code = document["code"]
     changes = " with its uncommitted changes" if code["patch"] else ""
     console.print(f"reproducing {document['step']} at commit {code['commit']}{changes}")
     words = [*interpreter(document, env, project), f"steps/{document['step']}.py"]
     for name, value in {**document["parameters"], **inputs}.items():
         words += [f"--{name}", as_text(value) if name in document["parameters"] else str(value)]
+    words += more
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
     process = subprocess.Popen(

@@ -26,6 +26,7 @@ from runs.lineage import Step, obtain, record
 from runs.parameters import AUTO, Parameter, parse
 from runs.tracking import active_run, close_abandoned, console, opened, patiently, stopped, store
 
+Work = Callable[[dict[str, Any]], None]
 HELP = {"-h", "--help"}
 LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 REFUSED = {  # what to do about the status with which a store refuses
@@ -35,7 +36,7 @@ REFUSED = {  # what to do about the status with which a store refuses
 }
 
 
-def command(description: str, parameters: Sequence[Parameter], work: Callable[[dict[str, Any]], None]) -> None:
+def command(description: str, parameters: Sequence[Parameter], work: Work) -> None:
     """Parse the command line and call `work` with what it gives, inside the run that `mlflow run` opened or a new one.
 
     Exit code 2 and one line on stderr for a user's mistake (1 for a result that differs), 130 for Ctrl-C, a traceback
@@ -86,8 +87,13 @@ def interrupt_again(ignored: Any) -> None:
         sys.__unraisablehook__(ignored)
 
 
-def run(step: Step, description: str) -> None:
-    """The whole script of a step that stands alone: its upstream runs are found or made first."""
+def run(
+    step: Step, description: str, more: Sequence[Parameter] = (), within: Callable[[Work], Work] = lambda work: work
+) -> None:
+    """The whole script of a step that stands alone: its upstream runs are found or made first.
+
+    It takes `more` parameters than its steps do if it works `within` what understands them.
+    """
     chain = step.chain()
     run_ids = [
         Parameter(link.run_id_parameter, AUTO, f"run of {link.name} to build on; auto finds or makes one")
@@ -103,7 +109,7 @@ def run(step: Step, description: str) -> None:
         print_links({step.name: links.run_page(active_run()), **more})
         print_proof()
 
-    command(description, [*run_ids, *own_first.values()], work)
+    command(description, [*run_ids, *own_first.values(), *more], within(work))
 
 
 def tracked_run_id() -> str | None:

@@ -1,6 +1,7 @@
 """Work in threads whose number cannot change a result."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -9,6 +10,9 @@ from threadpoolctl import threadpool_limits
 
 Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
+Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]  # gives a function's value of each item, in order
+others: list[Each] = []
+
 
 def one_thread() -> threadpool_limits:
     """A context in which BLAS and OpenMP compute in one thread: with several, sums end in other last bits."""
@@ -16,7 +20,7 @@ def one_thread() -> threadpool_limits:
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Track) -> list[Any]:
-    """`function` of each item, in order, computed by as many threads as there are cores."""
+    """`function` of each item, in order, computed by as many threads as there are cores, or `elsewhere`."""
     return list(track(each_in_threads(function, items), len(items)))
 
 
@@ -25,6 +29,9 @@ def each_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Ite
 
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
     """
+    if others:
+        yield from others[-1](function, items)
+        return
 
     def single(item: Any) -> Any:
         with one_thread():  # OpenMP's limit belongs to a thread, and this is another one
@@ -33,3 +40,13 @@ def each_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Ite
     # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
     with one_thread(), ThreadPool(min(cpu_count(), len(items))) as pool:
         yield from pool.imap(single, items)
+
+
+@contextmanager
+def elsewhere(each: Each) -> Iterator[None]:
+    """A context in which `each` computes what threads of this process would."""
+    others.append(each)
+    try:
+        yield
+    finally:
+        others.pop()

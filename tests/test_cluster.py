@@ -1,0 +1,201 @@
+"""Work on a Dask cluster: a scheduler and workers as processes of their own, in folders of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Workflow
+from distributed import Client
+from ports import free_port, wait_for
+
+from runs import receipt
+
+pytestmark = pytest.mark.slow
+DASK = Path(sys.executable).with_name("dask")
+SEARCH = {"models": "linear,rf", "trials": "10", "cv": "2"}
+MAIN = {"models": "linear,rf,blend", "cv": "3", "shap_samples": "3"}
+
+
+class Cluster:
+    """A scheduler, and workers that come and go."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.workers = folder, []
+        port = free_port()
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.scheduler = self.start("scheduler", "--port", str(port), "--no-dashboard")
+        wait_for(port)
+
+    def start(self, *words: str, **variables: str) -> subprocess.Popen:
+        folder = self.folder / str(time.monotonic_ns())
+        folder.mkdir(parents=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+        return subprocess.Popen(
+            [DASK, *words], cwd=folder, env=environment | variables, stderr=open(folder / "log", "w")
+        )
+
+    def worker(self, **variables: str) -> subprocess.Popen:
+        words = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
+        self.workers.append(self.start("worker", self.address, *words, **variables))
+        return self.workers[-1]
+
+    def wait(self) -> None:
+        if self.workers:
+            with Client(self.address) as client:
+                client.wait_for_workers(len(self.workers), timeout=60)
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2):
+    made = Cluster(folder)
+    try:
+        for _ in range(workers):
+            made.worker()
+        made.wait()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, small_data) -> Workflow:
+    """A workflow without a cluster, in which a search and a main have run."""
+    workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
+    assert workflow.step("tune", **SEARCH).code == 0
+    assert workflow.step("main", **MAIN).code == 0
+    return workflow
+
+
+def outcome(workflow: Workflow, step: str) -> dict:
+    """What came out, and the packages that it rests on, by the receipt of the last run of a step."""
+    text = workflow.artifacts(workflow.runs(step)[0], receipt.FILE).read_text()
+    document = receipt.read(text, step)
+    return {name: document[name] for name in ("parameters", "outcome")} | document["environment"]["packages"]
+
+
+def test_what_workers_compute_is_what_comes_out_without_them(alone, tmp_path, small_data):
+    workflow = Workflow(tmp_path / "client", data=small_data)
+    with cluster(tmp_path / "cluster") as there:
+        result = workflow.run("tune", **SEARCH, cluster=there.address)
+        assert result.code == 0, result.output
+        assert f"computing on {there.address}, workers: 2" in result.output
+        assert workflow.step("main", **MAIN, cluster=there.address)
+    for step in ("tune", "main"):
+        assert outcome(workflow, step) == outcome(alone, step)
+
+
+def test_a_cluster_of_this_computer(alone):
+    run_id = alone.runs("main")[0].info.run_id
+    result = alone.step("reproduce", run=run_id, cluster="local")
+    assert result.code == 0, result.output
+    assert "bit for bit" in result.output
+
+
+def search_on(there: Cluster, workflow: Workflow) -> subprocess.Popen:
+    """A search that is at work: it has made its first trial."""
+    words = [word for name, value in SEARCH.items() for word in (f"--{name}", value)]
+    script = [sys.executable, str(workflow.project / "steps/tune.py"), "--data", str(workflow.data), *words]
+    process = subprocess.Popen(
+        [*script, "--cluster", there.address],
+        env=workflow.environment,
+        cwd=workflow.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for _ in range(600):
+        if workflow.runs("trial"):
+            return process
+        time.sleep(0.05)
+    raise AssertionError(process.communicate())
+
+
+def test_workers_come_and_go(alone, tmp_path, small_data):
+    workflow = Workflow(tmp_path / "client", data=small_data)
+    with cluster(tmp_path / "cluster") as there:
+        process = search_on(there, workflow)
+        there.workers[0].send_signal(signal.SIGKILL)
+        there.worker()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert outcome(workflow, "tune") == outcome(alone, "tune")
+
+
+def test_a_scheduler_that_is_gone(alone, tmp_path, small_data):
+    workflow = Workflow(tmp_path / "client", data=small_data)
+    with cluster(tmp_path / "cluster") as there:
+        process = search_on(there, workflow)
+        there.scheduler.kill()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "the scheduler is gone" in output
+    assert "Traceback" not in output
+    assert workflow.last().info.status == "FAILED"
+    assert workflow.step("tune", **SEARCH).code == 0
+    assert outcome(workflow, "tune") == outcome(alone, "tune")
+
+
+def test_a_worker_that_would_compute_something_else(alone, tmp_path):
+    fake = tmp_path / "packages"
+    (fake / "skops-9.9.dist-info").mkdir(parents=True)
+    (fake / "skops-9.9.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: skops\nVersion: 9.9\n")
+    for place, (variables, words) in enumerate(
+        (
+            ({"OPENBLAS_CORETYPE": "Prescott"}, "OPENBLAS_CORETYPE Prescott there, Haswell here"),
+            ({"PYTHONPATH": str(fake)}, "skops 9.9 there, "),
+        )
+    ):
+        with cluster(tmp_path / f"cluster{place}", workers=0) as there:
+            there.worker(**variables)
+            there.wait()
+            result = alone.step("train", model="dummy", cluster=there.address)
+        assert result.code == 2, result.output
+        assert words in result.error
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("tcp://127.0.0.1:9", "cluster=tcp://127.0.0.1:9: no scheduler answers there; start one with `dask scheduler`"),
+        ("nowhere", "cluster=nowhere: neither local nor an address, like tcp://host:8786"),
+    ],
+)
+def test_no_cluster(alone, address, words):
+    began = time.monotonic()
+    result = alone.step("train", model="dummy", cluster=address)
+    assert time.monotonic() - began < 30
+    assert result.code == 2
+    assert words in result.error
+
+
+def test_no_worker(alone, tmp_path):
+    with cluster(tmp_path / "cluster", workers=0) as there:
+        result = alone.step("train", model="dummy", cluster=there.address)
+    assert result.code == 2
+    assert f"no worker has come; start one with `dask worker {there.address}`" in result.error
+
+
+def test_without_the_parameter_nothing_of_dask_is_imported(alone):
+    script = Path(alone.project) / "steps/train.py"
+    code = f"import runpy, sys; sys.argv = ['train', '--model', 'dummy', '--data', {str(alone.data)!r}]; " + (
+        f"sys.path.insert(0, {str(script.parent)!r}); runpy.run_path({str(script)!r}, run_name='__main__');"
+        "print('distributed' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=alone.environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_trials_of_workers_are_runs(alone):
+    trials = pd.read_parquet(alone.artifacts(alone.runs("tune")[0], "trials.parquet"))
+    assert len(alone.runs("trial")) == len(trials.drop_duplicates(["model", "parameters"]))
