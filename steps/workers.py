@@ -63,8 +63,9 @@ def connected(address: str) -> "Iterator[Client]":
         raise UserError(f"cluster={address}: needs Dask; pip install -r requirements-cluster.txt") from error
     if address != LOCAL and "://" not in address:
         raise UserError(f"cluster={address}: neither {LOCAL} nor an address, like tcp://host:8786")
-    for name in ("distributed", "asyncio"):  # which tell of each lost connection with a traceback
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed"):  # it tells of each lost connection with a traceback
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         place: Any = address
         if address == LOCAL:
