@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,7 @@ def surroundings(names: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+@cache
 def archive() -> tuple[str, bytes]:
     """The project's modules as a zip file, and its digest."""
     folder, content = Path(__file__).parent, io.BytesIO()
@@ -155,13 +157,18 @@ def each(client: "Client", function: Callable[[Any], Any], items: Sequence[Any])
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
 
+    code, _ = archive()
+
     def call(content: bytes, item: Any) -> Any:  # stands here to be sent as it is: there is no such module there
         import cloudpickle
+        from threadpoolctl import threadpool_limits
 
-        from tabular.learning.threads import one_thread
+        from errors import UserError
 
-        with one_thread():
-            return cloudpickle.loads(content)(item)
+        if not any(code in place for place in sys.path):
+            raise UserError("cluster: another command has sent other code to its workers; run one after the other")
+        threadpool_limits(1)  # for good: a worker's threads would lift each other's limit
+        return cloudpickle.loads(content)(item)
 
     try:
         # The function holds the data. As the outcome of a task it is sent once, and again if the worker that has it
