@@ -66,6 +66,8 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
     from tabular.learning import search
 
+    if parameters["cv"] > trials.MOST_FOLDS:
+        raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
         studies[model] = search_model(model, space, parameters, upstream)

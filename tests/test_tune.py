@@ -130,6 +130,7 @@ def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
     ("parameters", "words"),
     [
         ({"trials": "0"}, "trials=0: must be a whole number from 1"),
+        ({"cv": "71"}, "cv=71: a trial keeps the scores of at most 70 folds"),
         ({"timeout": "-1"}, "timeout=-1: must be a whole number from 0"),
         ({"model": "blend"}, "combines models, and has no parameters of its own"),
         ({"model": "dummy"}, "model=dummy: what to try? -P space="),

@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from runs.tracking import active_run
 
+MOST_FOLDS = 70
 Folds = list[dict[str, float]]  # the scores of each, by metric
 
 
@@ -26,12 +27,23 @@ def recorded(mark: str) -> dict[str, Folds]:
         order_by=["attributes.start_time"],
         output_format="list",
     )
-    return {run.data.tags["workflow.tried"]: json.loads(run.data.tags["workflow.folds"]) for run in runs}
+    return {run.data.tags["workflow.tried"]: unpacked(run.data.tags["workflow.folds"]) for run in runs}
 
 
 def key(parameters: Mapping[str, Any]) -> str:
     """A text that tells parameters from others."""
     return json.dumps(parameters, sort_keys=True)
+
+
+def packed(folds: Sequence[Mapping[str, float]]) -> str:
+    """The scores of folds as a short text: a tag holds those of up to `MOST_FOLDS`."""
+    return json.dumps({metric: [scores[metric] for scores in folds] for metric in folds[0]})
+
+
+def unpacked(text: str) -> Folds:
+    """The scores of folds that were `packed`."""
+    scores = json.loads(text)
+    return [dict(zip(scores, values, strict=True)) for values in zip(*scores.values(), strict=True)]
 
 
 def record(
@@ -52,7 +64,7 @@ def record(
         "workflow.step": "trial",
         "workflow.search": mark,
         "workflow.tried": key(parameters),
-        "workflow.folds": json.dumps(list(folds)),
+        "workflow.folds": packed(folds),
         "workflow.process": f"{socket.gethostname()}:{os.getpid()}",
     }
     run = client.create_run(active_run().info.experiment_id, int(started * 1000), tags, name)
