@@ -97,7 +97,11 @@ def publish(
     from tabular.telling import tuning_report
 
     gains = {model: astuple(gain(runs[model], runs[f"{model} tuned"], parameters["seed"])) for model in studies}
-    said = [tuning_report.conclusion(model, studies[model], gains[model], terms.unit) for model in studies]
+    errors = table.set_index("model")[f"cv_{ERROR}"]
+    said = [
+        tuning_report.conclusion(model, study, (errors[model], errors[f"{model} tuned"]), gains[model], terms.unit)
+        for model, study in studies.items()
+    ]
     conclusion, shown = "\n".join(said), readable(table, terms.unit)
     tried = pd.concat(map(table_of, studies, studies.values()), ignore_index=True)
     addresses = {

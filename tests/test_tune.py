@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from conftest import Workflow
 
+from tabular.telling.report import number
+
 pytestmark = pytest.mark.slow
 SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2"}
 
@@ -45,6 +47,9 @@ def test_what_a_search_leaves(tuned):
         assert json.loads(trained.data.tags["workflow.parameters"])["model_params"] == json.loads(best["parameters"])
         assert row["cv_mean_absolute_error"] == pytest.approx(best["cv_mean_absolute_error"], rel=1e-12)
         assert row["cv_mean_absolute_error"] <= table[table["model"] == model]["cv_mean_absolute_error"].iloc[0]
+        errors = table.set_index("model")["cv_mean_absolute_error"]
+        before, after = number(errors[model]), number(errors[f"{model} tuned"])
+        assert f"cross-validated error from {before} to {after} EUR" in tuned.first_output
         assert run.data.metrics[f"{model}_difference_low"] <= run.data.metrics[f"{model}_difference_high"]
     report = tuned.artifacts(run, "tuning.html").read_text()
     assert report.count("data:image/png") == 6

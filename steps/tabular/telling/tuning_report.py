@@ -19,15 +19,20 @@ TEXT = (
 )
 
 
-def conclusion(model: str, study: optuna.Study, larger: tuple[float, float, float], unit: str) -> str:
-    """What came of the search for one model, whose tuned error on the test part is `larger`, from and to."""
+def conclusion(
+    model: str, study: optuna.Study, errors: tuple[float, float], larger: tuple[float, float, float], unit: str
+) -> str:
+    """What came of the search for one model.
+
+    Its cross-validated `errors` are those without and with what was found; on the test part, that one's is `larger`,
+    from and to.
+    """
     unit, (difference, low, high) = f" {unit}" if unit else "", larger
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
-    first = study.trials[0].value or study.best_value
     verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
     return (
         f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have brought its cross-validated"
-        f" error from {number(first)} to {number(study.best_value)}{unit}. On the test part, the tuned one's error"
+        f" error from {number(errors[0])} to {number(errors[1])}{unit}. On the test part, the tuned one's error"
         f" differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}): {verdict}."
     )
 

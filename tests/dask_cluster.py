@@ -1,0 +1,61 @@
+"""A Dask cluster on this computer: a scheduler and workers as processes of their own, in folders of their own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributed import Client
+from ports import free_port, wait_for
+
+DASK = Path(sys.executable).with_name("dask")
+
+
+class Cluster:
+    """A scheduler, and workers that come and go."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.workers = folder, []
+        port = free_port()
+        self.address = f"tcp://127.0.0.1:{port}"
+        self.scheduler = self.start("scheduler", "--port", str(port), "--no-dashboard")
+        wait_for(port)
+
+    def start(self, *words: str, **variables: str) -> subprocess.Popen:
+        folder = self.folder / str(time.monotonic_ns())
+        folder.mkdir(parents=True)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+        return subprocess.Popen(
+            [DASK, *words], cwd=folder, env=environment | variables, stderr=open(folder / "log", "w")
+        )
+
+    def worker(self, **variables: str) -> subprocess.Popen:
+        words = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
+        self.workers.append(self.start("worker", self.address, *words, **variables))
+        return self.workers[-1]
+
+    def wait(self) -> None:
+        if self.workers:
+            with Client(self.address) as client:
+                client.wait_for_workers(len(self.workers), timeout=60)
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A cluster with so many workers, each with one thread."""
+    made = Cluster(folder)
+    try:
+        for _ in range(workers):
+            made.worker()
+        made.wait()
+        yield made
+    finally:
+        made.stop()
