@@ -13,8 +13,8 @@ from dask_cluster import Cluster, cluster
 from runs import receipt
 
 pytestmark = pytest.mark.slow
-SEARCH = {"models": "linear,rf", "trials": "10", "cv": "2"}
-MAIN = {"models": "linear,knn,blend", "cv": "3", "shap_samples": "3"}
+SEARCH = {"model": "rf", "trials": "10", "cv": "2"}
+MAIN = {"models": "knn", "cv": "3", "shap_samples": "3"}
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ import train
 import tune
 from runs.parameters import Parameter, convert, resolved
 from tabular.telling.leaderboard import leaderboard, readable
+from workers import CLUSTER
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
 PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
@@ -34,23 +35,23 @@ OPTIONS = {
 }  # of `mlflow run`, with a value each
 
 
-def own(script) -> dict[str, Parameter]:
-    return {parameter.name: parameter for parameter in script.PARAMETERS}
+def own(script, *more: Parameter) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in (*script.PARAMETERS, *more)}
 
 
-def chain(script) -> dict[str, Parameter]:
+def chain(script, *more: Parameter) -> dict[str, Parameter]:
     """What a script takes: the parameters of the steps before it too, and the run to build on."""
-    names = {p.name: p for step in reversed(script.STEP.chain()) for p in step.parameters}
+    names = {p.name: p for step in reversed(script.STEP.chain()) for p in step.parameters} | own(script, *more)
     return names | {step.run_id_parameter: Parameter(step.run_id_parameter, "", "") for step in script.STEP.chain()[1:]}
 
 
 TAKEN = {
     "preprocess": chain(preprocess),
     "contract": own(contract),
-    "train": chain(train),
-    "evaluate": chain(evaluate),
-    "tune": chain(tune),
-    "main": own(main),
+    "train": chain(train, CLUSTER),
+    "evaluate": chain(evaluate, CLUSTER),
+    "tune": chain(tune, CLUSTER),
+    "main": own(main, CLUSTER),
     **{script.__name__: own(script) for script in (promote, rollback, predict, reproduce)},
 }
 

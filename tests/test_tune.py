@@ -90,12 +90,12 @@ def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
     script = [sys.executable, str(workflow.project / "steps/tune.py"), "--data", str(small_data), *words]
     process = subprocess.Popen(script, env=workflow.environment, cwd=workflow.folder, stderr=subprocess.DEVNULL)
     for _ in range(600):
-        if len(workflow.runs("trial")) >= 3:
+        if len(finished := [run for run in workflow.runs("trial") if run.info.status == "FINISHED"]) >= 3:
             break
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    made = {run.info.run_id for run in workflow.runs("trial") if run.info.status == "FINISHED"}
+    made = {run.info.run_id for run in finished}
     assert 3 <= len(made) < 12
     assert workflow.step("tune", **SEARCH).code == 0
     finished = [run for run in workflow.runs("trial") if run.info.status == "FINISHED"]
