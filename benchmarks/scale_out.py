@@ -7,35 +7,16 @@ same. There must be as many cores as workers, and nothing else at work.
 """
 
 import argparse
-import os
-import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
-from workflow import PROJECT
+from workflow import PROJECT, search
 
 sys.path.insert(0, str(PROJECT / "tests"))
 
 from dask_cluster import cluster
-
-
-def search(folder: Path, address: str, model: str, trials: int) -> tuple[float, pd.DataFrame]:
-    """What `tune` says that its search took, and its trials."""
-    folder.mkdir()
-    words = ["--model", model, "--trials", str(trials), "--cluster", address]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "steps/tune.py"), *words],
-        cwd=folder,
-        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (place,) = folder.glob("mlruns/0/*/artifacts/trials.parquet")
-    return float(re.search(rf"^tune {model} +([\d.]+) s", done.stderr, re.M)[1]), pd.read_parquet(place)
 
 
 def main(model: str, trials: int, workers: list[int]) -> None:
@@ -44,7 +25,9 @@ def main(model: str, trials: int, workers: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         for count in workers:
             with cluster(Path(name) / f"cluster{count}", count) as there:
-                seconds, tried = search(Path(name) / f"client{count}", there.address, model, trials)
+                (folder := Path(name) / f"client{count}").mkdir()
+                seconds, place = search(folder, model, trials, "--cluster", there.address)
+            tried = pd.read_parquet(place)
             first = first or (seconds, tried)
             same = "the same trials" if tried.equals(first[1]) else "OTHER TRIALS"
             print(f"{count} workers: {seconds:6.1f} s, {first[0] / seconds:.2f} times as fast, {same}", flush=True)

@@ -12,9 +12,6 @@ of CatBoost with its defaults.
 import argparse
 import json
 import os
-import re
-import subprocess
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import workflow
 from models import FILES, PROJECT, geometric_mean, parts_of, result, rivals
 
 from tabular.learning import estimators, models, scoring, search, split
@@ -77,8 +75,7 @@ def cost(trials: int) -> None:
     train, _ = split.split(split.distinct(typed)[0], 0.2, 0)
     for model in ("linear", "boosting"):
         with tempfile.TemporaryDirectory() as folder:
-            ours = our_seconds(model, trials, folder)
-            (place,) = Path(folder).glob("mlruns/0/*/artifacts/trials.parquet")
+            ours, place = workflow.search(Path(folder), model, trials)
             tried = map(json.loads, pd.read_parquet(place)["parameters"])
             bare = bare_seconds(Trials(model, train, terms), list(tried), folder)
         more = f"{1000 * (ours - bare) / trials:+.0f} ms each"
@@ -102,14 +99,6 @@ def bare_seconds(given: Trials, tried: list[dict[str, Any]], folder: str) -> flo
     started = monotonic()
     study.optimize(objective, len(tried), n_jobs=os.cpu_count())
     return monotonic() - started
-
-
-def our_seconds(model: str, trials: int, folder: str) -> float:
-    """What `tune` says that its search took."""
-    words = [sys.executable, str(PROJECT / "steps/tune.py"), "--model", model, "--trials", str(trials)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    return float(re.search(rf"^tune {model} +([\d.]+) s", done.stderr, re.M)[1])
 
 
 def gain(names: list[str], trials: int) -> None:

@@ -9,6 +9,7 @@ compares a second `main`, where all is reused, with an `mlflow run` of an entry 
 
 import argparse
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def measure(words: list[str], store: Path) -> tuple[float, float, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return time.monotonic() - started, cpu, int(done.stdout) / 1024
+
+
+def search(folder: Path, model: str, trials: int, *more: str) -> tuple[float, Path]:
+    """What `tune` says that its search took in a new store in `folder`, in seconds; and where its trials are."""
+    words = [sys.executable, str(PROJECT / "steps/tune.py"), "--model", model, "--trials", str(trials), *more]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    done = subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    (place,) = folder.glob("mlruns/0/*/artifacts/trials.parquet")
+    return float(re.search(rf"^tune {model} +([\d.]+) s", done.stderr, re.M)[1]), place
 
 
 def median(values: list[float]) -> float:

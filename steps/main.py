@@ -29,7 +29,6 @@ from runs.parameters import Parameter, mapping, nearest, resolved, several
 from tabular.learning.models import BLEND
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table
-
 from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:

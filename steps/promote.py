@@ -36,7 +36,7 @@ RULES = "steps/promotion.yaml"
 PICTURE = "differences.png"
 KINDS = ("thresholds", "baseline", "champion")
 PARAMETERS = (
-    Parameter("run", "", "the id of a main run, whose winner is meant, or of a train run"),
+    Parameter("run", "", "the id of a main or tune run, whose winner is meant, or of a train run"),
     Parameter("name", "", "the registered model; it is made if there is none"),
     Parameter("rules", RULES, "what a champion must do: a YAML file"),
     Parameter("dry_run", "false", "decide, and register and move nothing", truth),

@@ -115,24 +115,27 @@ def fit(
 
     model, model_params = parameters["model"], parameters["model_params"]
     features, target = rows[terms.features], rows[terms.target]
-    estimator, folds = experiment(parameters, rows, terms)
+    estimator, folds = unfitted(parameters, rows, terms), folds_of(parameters, rows, terms)
     with estimators.refusals(model, model_params):
         tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
         return estimators.fit(estimator, features, target), tested
 
 
-def experiment(
-    parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract"
-) -> "tuple[Estimator, list[tuple[Any, ...]]]":
-    """The unfitted model that the parameters ask for, and the folds of the training rows to test it on."""
-    from tabular.learning import estimators, split
+def unfitted(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract") -> "Estimator":
+    """The model that the parameters ask for, to be fitted on `rows` or a part of them."""
+    from tabular.learning import estimators
 
-    seed, way = parameters["seed"], parameters["split"]
+    model, encoder, seed = parameters["model"], parameters["encoder"], parameters["seed"]
     scale = estimators.scale_to_learn(parameters["log_target"], rows[terms.target])
-    estimator = estimators.build(
-        parameters["model"], terms, parameters["encoder"], scale, seed, parameters["model_params"], len(rows)
-    )
-    return estimator, split.folds(rows, parameters["cv"], seed, way, preprocess.split_column(way, terms))
+    return estimators.build(model, terms, encoder, scale, seed, parameters["model_params"], len(rows))
+
+
+def folds_of(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract") -> list[tuple[Any, ...]]:
+    """The folds of the training rows to test a model on."""
+    from tabular.learning import split
+
+    way = parameters["split"]
+    return split.folds(rows, parameters["cv"], parameters["seed"], way, preprocess.split_column(way, terms))
 
 
 def fit_blend(

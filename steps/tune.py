@@ -38,7 +38,7 @@ from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
     from optuna import Study
-    from pandas import Series
+    from pandas import DataFrame, Series
 
     from tabular.learning.pairs import Difference
     from tabular.reading.contract import Contract
@@ -68,9 +68,10 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
 
     if parameters["cv"] > trials.MOST_FOLDS:
         raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
+    rows, _, terms = preprocess.read_parts(upstream)
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
-        studies[model] = search_model(model, space, parameters, upstream)
+        studies[model] = search_model(model, space, parameters, upstream, rows, terms)
         best[model] = search.rounded(studies[model].best_params)
         for label, own in ((model, {}), (f"{model} tuned", best[model])):
             runs[label] = result_of(model, own, parameters, upstream)
@@ -79,7 +80,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     )
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
-    return publish(table, runs, studies, best, preprocess.read_contract_of(upstream), parameters)
+    return publish(table, runs, studies, best, terms, parameters)
 
 
 def publish(
@@ -156,13 +157,20 @@ def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":
     return found
 
 
-def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> "Study":
-    """The trials of one model: each a run, unless there is one already."""
+def search_model(
+    model: str,
+    space: dict[str, Any],
+    parameters: dict[str, Any],
+    upstream: Run,
+    rows: "DataFrame",
+    terms: "Contract",
+) -> "Study":
+    """The trials of one model on the training rows: each a run, unless there is one already."""
     from tabular.learning import estimators, scoring, search
     from tabular.learning.threads import each_in_threads
 
-    rows, _, terms = preprocess.read_parts(upstream)
     features, target = rows[terms.features], rows[terms.target]
+    folds = train.folds_of(parameters, rows, terms)
     mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
     recorded, count = trials.recorded(mark), parameters["cv"]
 
@@ -170,16 +178,16 @@ def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], 
         """See `search.search`."""
         nonlocal made
         chosen = [parameters | {"model": model, "model_params": own} for own in tried]
-        experiments = [train.experiment(each, rows, terms) for each in chosen]
+        built = [train.unfitted(each, rows, terms) for each in chosen]
         known = [recorded.get(trials.key(own), []) for own in tried]
 
         def test_trial(place: int) -> tuple[float, trials.Folds]:
-            began, (estimator, folds) = time.time(), experiments[place]
+            began = time.time()
 
             def test_fold(fold: int) -> dict[str, float]:
                 if fold < len(known[place]):
                     return known[place][fold]
-                return scoring.fold_scores(scoring.test_fold(estimator, features, target, folds[fold]))
+                return scoring.fold_scores(scoring.test_fold(built[place], features, target, folds[fold]))
 
             with estimators.refusals(model, tried[place]):
                 return began, search.test_folds(test_fold, count, limits, ERROR)
@@ -192,11 +200,8 @@ def search_model(model: str, space: dict[str, Any], parameters: dict[str, Any], 
                 made += 1
             yield [scores[ERROR] for scores in done]
 
-    start, seed, wanted = (
-        regressor(model, parameters["seed"], {}).get_params(),
-        parameters["seed"],
-        parameters["trials"],
-    )
+    seed, wanted = parameters["seed"], parameters["trials"]
+    start = regressor(model, seed, {}).get_params()
     studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(

@@ -4,6 +4,7 @@ Workers need the packages, and nothing of the project: its code is sent to them,
 does not hang on how many there are, nor on when they come and go. Nothing of Dask is imported without the parameter.
 """
 
+import hashlib
 import io
 import logging
 import os
@@ -135,7 +136,7 @@ def archive() -> tuple[str, bytes]:
     with zipfile.ZipFile(content, "w") as file:
         for path in sorted(folder.rglob("*.py")):
             file.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
-    return fingerprint.digest([content.getvalue().hex()]), content.getvalue()
+    return hashlib.sha256(content.getvalue()).hexdigest(), content.getvalue()
 
 
 def install(digest: str, content: bytes, folder: str) -> None:

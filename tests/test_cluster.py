@@ -10,6 +10,8 @@ import pytest
 from conftest import Workflow
 from dask_cluster import Cluster, cluster
 
+import workers
+from errors import UserError
 from runs import receipt
 
 pytestmark = pytest.mark.slow
@@ -39,7 +41,7 @@ def test_what_workers_compute_is_what_comes_out_without_them(alone, tmp_path, sm
         result = workflow.run("tune", **SEARCH, cluster=there.address)
         assert result.code == 0, result.output
         assert f"computing on {there.address}, workers: 2" in result.output
-        assert workflow.step("main", **MAIN, cluster=there.address)
+        assert workflow.step("main", **MAIN, cluster=there.address).code == 0
     for step in ("tune", "main"):
         assert outcome(workflow, step) == outcome(alone, step)
 
@@ -126,6 +128,17 @@ def test_no_cluster(alone, address, words):
     assert time.monotonic() - began < 30
     assert result.code == 2
     assert words in result.error
+
+
+def test_tasks_whose_code_another_command_has_replaced_are_refused(tmp_path, monkeypatch):
+    with cluster(tmp_path / "cluster", workers=1) as there, workers.connected(there.address) as client:
+        assert list(workers.each(client, abs, [-1, -2])) == [1, 2]
+        ours = workers.archive()
+        monkeypatch.setattr(workers, "archive", lambda: ("0" * 64, ours[1]))
+        with workers.connected(there.address):
+            monkeypatch.setattr(workers, "archive", lambda: ours)
+            with pytest.raises(UserError, match="another command has sent other code to its workers"):
+                list(workers.each(client, abs, [-1]))
 
 
 def test_no_worker(alone, tmp_path):

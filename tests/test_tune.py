@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from conftest import Workflow
 
+import tune
+from tabular.learning.pairs import Difference
 from tabular.telling.report import number
 
 pytestmark = pytest.mark.slow
@@ -50,12 +52,24 @@ def test_what_a_search_leaves(tuned):
         errors = table.set_index("model")["cv_mean_absolute_error"]
         before, after = number(errors[model]), number(errors[f"{model} tuned"])
         assert f"cross-validated error from {before} to {after} EUR" in tuned.first_output
+        test_errors = table.set_index("model")["mean_absolute_error"]
+        larger = test_errors[f"{model} tuned"] - test_errors[model]
+        assert run.data.metrics[f"{model}_difference"] == pytest.approx(larger, rel=1e-9, abs=1e-9)
         assert run.data.metrics[f"{model}_difference_low"] <= run.data.metrics[f"{model}_difference_high"]
     report = tuned.artifacts(run, "tuning.html").read_text()
     assert report.count("data:image/png") == 6
     assert "12 trials" not in report
     assert "6 trials of knn" in report
     assert "6 trials of knn" in tuned.first_output
+
+
+def test_an_error_that_is_smaller_is_a_difference_below_0(monkeypatch):
+    true = pd.Series([1.0, 2.0, 3.0])
+    predicted = {"untuned": true + 2, "tuned": true - 1}
+    monkeypatch.setattr(
+        tune.evaluate, "read_predictions", lambda run: pd.DataFrame({"true": true, "predicted": predicted[run]})
+    )
+    assert tune.gain("untuned", "tuned", 0) == Difference(-1, -1, -1)
 
 
 def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):

@@ -105,8 +105,8 @@ def run(
         upstream = obtain(step.upstream, given) if step.upstream else None
         parameters = step.resolve(given, upstream)
         tell = record(step, parameters, upstream, step.inputs(parameters))
-        more = tell() if tell else {}
-        print_links({step.name: links.run_page(active_run()), **more})
+        pages = tell() if tell else {}
+        print_links({step.name: links.run_page(active_run()), **pages})
         print_proof()
 
     command(description, [*run_ids, *own_first.values(), *more], within(work))

@@ -49,7 +49,7 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
     """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
     run = patiently(partial(mlflow.start_run, run_id, **arguments))
     try:
-        patiently(partial(mlflow.set_tag, "workflow.process", f"{socket.gethostname()}:{os.getpid()}"))
+        patiently(partial(mlflow.set_tag, "workflow.process", this_process()))
         yield run
     except BaseException as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -137,6 +137,11 @@ def close_abandoned(experiment_id: str) -> None:
             continue
         client.set_tag(run.info.run_id, "workflow.error", reason)
         client.set_terminated(run.info.run_id, "FAILED")
+
+
+def this_process() -> str:
+    """Where a run's work is done: host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def is_alive(process: int) -> bool:

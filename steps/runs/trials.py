@@ -1,8 +1,6 @@
 """Trials of a search as MLflow runs: recorded when they are over, and found again by the next search."""
 
 import json
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
-from runs.tracking import active_run
+from runs.tracking import active_run, this_process
 
 MOST_FOLDS = 70
 Folds = list[dict[str, float]]  # the scores of each, by metric
@@ -65,7 +63,7 @@ def record(
         "workflow.search": mark,
         "workflow.tried": key(parameters),
         "workflow.folds": packed(folds),
-        "workflow.process": f"{socket.gethostname()}:{os.getpid()}",
+        "workflow.process": this_process(),
     }
     run = client.create_run(active_run().info.experiment_id, int(started * 1000), tags, name)
     metrics = [

@@ -100,3 +100,8 @@ def test_k_nn_remembers_a_part_of_many_rows():
 def test_boosting_has_bins_of_three_rows():
     bins = {rows: models.regressor("boosting", 0, {}, rows).max_bins for rows in (0, 4, 300, 764, 765, 10_000)}
     assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}
+
+
+def test_boosting_has_fewer_trees_on_many_rows():
+    trees = {rows: models.regressor("boosting", 0, {}, rows).max_iter for rows in (0, 100_000, 100_001)}
+    assert trees == {0: 600, 100_000: 600, 100_001: 300}

@@ -117,3 +117,18 @@ def test_the_spaces_of_the_models(model):
 def test_pictures_of_a_search():
     assert list(tuning_report.figures(tried()[0], "error")) == ["history", "importances", "coordinates"]
     assert list(tuning_report.figures(tried(trials=1)[0], "error")) == ["history"]
+
+
+@pytest.mark.parametrize(
+    ("larger", "verdict"),
+    [
+        ((-2.0, -3.0, -1.0), "differs by -2 EUR (95 % interval -3 to -1): it has paid."),
+        ((-2.0, -5.0, 1.0), "differs by -2 EUR (95 % interval -5 to +1): it may be chance."),
+        ((2.0, 1.0, 3.0), "differs by +2 EUR (95 % interval +1 to +3): it has done harm."),
+    ],
+)
+def test_whether_tuning_has_paid(larger, verdict):
+    said = tuning_report.conclusion("rf", tried()[0], (34.2, 30.4), larger, "EUR")
+    assert "20 trials of rf" in said
+    assert "cross-validated error from 34.2 to 30.4 EUR" in said
+    assert said.endswith(verdict)

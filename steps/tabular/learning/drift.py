@@ -13,8 +13,8 @@ def drift(old: pd.DataFrame, new: pd.DataFrame, terms: Contract) -> pd.DataFrame
 
     `drift` is the share of rows that would have to change for both to look alike, between 0 and 1: for numbers the
     Kolmogorov-Smirnov statistic, for prose that of the number of characters, for categories the total variation
-    distance. `missing before` and `missing now` are
-    shares of rows, `unseen` that of new rows with a category that the old ones do not have.
+    distance. `missing before` and `missing now` are shares of rows, `unseen` that of new rows with a category that the
+    old ones do not have.
 
     Args:
         old: typed rows that a model was trained on.

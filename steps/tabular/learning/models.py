@@ -58,6 +58,13 @@ def boosting_limits(rows: int) -> dict[str, Any]:
     return {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
 
 
+# What `tune` tries of parameters that several models have, by whatever name.
+RATE = {"low": 0.02, "high": 0.3, "log": True}
+TREES = {"low": 50, "high": 1500, "log": True}
+ROWS = {"low": 2, "high": 50, "log": True}  # in a leaf, at least
+SHARE = {"low": 0.1, "high": 1.0}  # of the columns
+PENALTY = {"low": 0.01, "high": 100.0, "log": True}
+
 # Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
 MODELS = {
     # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
@@ -91,7 +98,7 @@ MODELS = {
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
         limits=forest_limits,
-        space={"max_features": {"low": 0.1, "high": 1.0}, "min_samples_leaf": {"low": 1, "high": 20, "log": True}},
+        space={"max_features": SHARE, "min_samples_leaf": {"low": 1, "high": 20, "log": True}},
     ),
     "extra_trees": Model(
         "sklearn.ensemble.ExtraTreesRegressor",
@@ -99,7 +106,7 @@ MODELS = {
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
         limits=forest_limits,
-        space={"max_features": {"low": 0.1, "high": 1.0}, "min_samples_split": {"low": 2, "high": 40, "log": True}},
+        space={"max_features": SHARE, "min_samples_split": {"low": 2, "high": 40, "log": True}},
     ),
     # Many small steps, each of which sees a third of the columns: benchmarks/models.py.
     "boosting": Model(
@@ -118,12 +125,12 @@ MODELS = {
         dense=True,
         limits=boosting_limits,
         space={
-            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "learning_rate": RATE,
             "max_iter": {"low": 100, "high": 1500, "log": True},
             "max_leaf_nodes": {"low": 4, "high": 48, "log": True},
-            "min_samples_leaf": {"low": 2, "high": 50, "log": True},
-            "max_features": {"low": 0.1, "high": 1.0},
-            "l2_regularization": {"low": 0.01, "high": 100.0, "log": True},
+            "min_samples_leaf": ROWS,
+            "max_features": SHARE,
+            "l2_regularization": PENALTY,
         },
     ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
@@ -135,12 +142,12 @@ OPTIONAL = {  # of packages that the user installs
         {"n_jobs": 1, "verbose": -1},
         ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMRegressor"),
         space={
-            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
-            "n_estimators": {"low": 50, "high": 1500, "log": True},
+            "learning_rate": RATE,
+            "n_estimators": TREES,
             "num_leaves": {"low": 4, "high": 64, "log": True},
-            "min_child_samples": {"low": 2, "high": 50, "log": True},
+            "min_child_samples": ROWS,
             "colsample_bytree": {"low": 0.3, "high": 1.0},
-            "reg_lambda": {"low": 0.01, "high": 100.0, "log": True},
+            "reg_lambda": PENALTY,
         },
     ),
     "xgboost": Model(
@@ -149,12 +156,12 @@ OPTIONAL = {  # of packages that the user installs
         {"n_jobs": 1},
         ("xgboost.core.Booster", "xgboost.sklearn.XGBRegressor"),
         space={
-            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
-            "n_estimators": {"low": 50, "high": 1500, "log": True},
+            "learning_rate": RATE,
+            "n_estimators": TREES,
             "max_depth": {"low": 2, "high": 10},
             "min_child_weight": {"low": 1.0, "high": 50.0, "log": True},
             "colsample_bytree": {"low": 0.3, "high": 1.0},
-            "reg_lambda": {"low": 0.01, "high": 100.0, "log": True},
+            "reg_lambda": PENALTY,
         },
     ),
     "catboost": Model(
@@ -163,7 +170,7 @@ OPTIONAL = {  # of packages that the user installs
         {"thread_count": 1, "verbose": False, "allow_writing_files": False},
         ("catboost.core.CatBoostRegressor",),
         space={
-            "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
+            "learning_rate": RATE,
             "iterations": {"low": 100, "high": 1500, "log": True},
             "depth": {"low": 2, "high": 9},
             "l2_leaf_reg": {"low": 0.1, "high": 100.0, "log": True},

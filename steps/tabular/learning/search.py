@@ -56,8 +56,8 @@ def search(
 
     By a tree-structured Parzen estimator (Bergstra et al. 2011), which is asked for `TOGETHER` trials at once. A trial
     is given up where its mean error, over the folds that it has been through, is above a limit: the median of those
-    that had come to the end before (Golovin et al. 2017). One seed makes the same trials on any machine, however many
-    are tested side by side.
+    that had come to the end before (Golovin et al. 2017). One seed makes the same trials, however many are tested side
+    by side.
 
     Args:
         found: what may be tried, by parameter.
