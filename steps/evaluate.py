@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
 
-REPORT, PREDICTIONS = "report.html", "predictions.parquet"
+REPORT, PREDICTIONS, SHAP_VALUES = "report.html", "predictions.parquet", "shap_values.parquet"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
 
 
@@ -61,7 +61,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         "segments.csv": scoring.segments(test[terms.target], predicted),
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
     }
-    values, figures = explain(estimator, training[terms.features], features, terms, parameters)
+    values, figures = explain(estimator, training[terms.features], features, terms, parameters, preprocessed)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
     run, trained = tracking.active_run(), tracking.model_id(upstream)
@@ -76,7 +76,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
             table.to_csv(folder / name, index=False)
-        values.to_parquet(folder / "shap_values.parquet")
+        values.to_parquet(folder / SHAP_VALUES)
         predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
         predictions.to_parquet(folder / PREDICTIONS)
         again = lineage.command_line(STEP, parameters)
@@ -138,32 +138,46 @@ def explain(
     features: "DataFrame",
     terms: "Contract",
     parameters: dict[str, Any],
+    preprocessed: Run,
 ) -> "tuple[DataFrame, dict[str, Figure]]":
     """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures.
 
-    Those of a blend are the weighted mean of those of its models: Shapley values are linear in what they explain.
+    Those of a blend are the weighted mean of what runs of this step have logged for its models, or are made to log:
+    Shapley values are linear in what they explain.
     """
     from tabular.learning import blending, models, shapley
     from tabular.telling import plots
 
     model, seed = parameters["model"], parameters["seed"]
     sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
-    background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
-    shares, explained = [], []
-    for name, (share, part) in blending.parts_of(estimator, model).items():
-        explainer, track = models.model_of(name).explainer, step.tracker(f"explaining {name}")
-        shares.append(share)
-        explained.append(shapley.explain(part, sample, background, explainer, seed, track))
-    values = sum(share * own for share, (own, _) in zip(shares, explained, strict=True))
-    base = sum(share * mean for share, (_, mean) in zip(shares, explained, strict=True))
-    colours = shapley.colour_values(part, sample)
+    parts = blending.parts_of(estimator, model)
+    if model == models.BLEND:
+        runs = (lineage.obtain(STEP, train.part_of_blend(parameters, name, preprocessed)) for name in parts)
+        logged = zip(parts.values(), map(read_shap_values, runs), strict=True)
+        values = sum(share * own for (share, _), own in logged)
+    else:
+        background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
+        explainer, track = models.model_of(model).explainer, step.tracker(f"explaining {model}")
+        explained, base = shapley.explain(estimator, sample, background, explainer, seed, track)
+        values = explained.assign(base=base)
+    _, last = [*parts.values()][-1]
+    own = values.drop(columns="base")
+    colours = shapley.colour_values(last, sample)
     figures = {
-        "shap.png": plots.importance(values, terms.target_label, f"{model}: what moves a prediction"),
+        "shap.png": plots.importance(own, terms.target_label, f"{model}: what moves a prediction"),
         "shap_beeswarm.png": plots.beeswarm(
-            values, colours, terms.target_label, f"{model}: what moves which prediction where"
+            own, colours, terms.target_label, f"{model}: what moves which prediction where"
         ),
     }
-    return values.assign(base=base), figures
+    return values, figures
+
+
+def read_shap_values(run: Run) -> "DataFrame":
+    """What a run of this step has logged as SHAP values: see `explain`."""
+    import pandas as pd
+
+    with tracking.downloaded(run, SHAP_VALUES) as path:
+        return pd.read_parquet(path)
 
 
 def read_predictions(run: Run) -> "DataFrame":
@@ -174,7 +188,7 @@ def read_predictions(run: Run) -> "DataFrame":
         return pd.read_parquet(path)
 
 
-PROOFS = {PREDICTIONS: digests.numbers, "shap_values.parquet": digests.numbers}
+PROOFS = {PREDICTIONS: digests.numbers, SHAP_VALUES: digests.numbers}
 STEP = lineage.Step(
     "evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, modules=train.modules, proofs=PROOFS
 )

@@ -145,11 +145,10 @@ def fit_blend(
     from tabular.learning import blending
 
     models, tables = {}, {}
-    for model, model_params in parts(parameters).items():
-        own = {"model": model, "model_params": model_params, preprocess.STEP.run_id_parameter: upstream.info.run_id}
-        run = lineage.obtain(STEP, parameters | own)
-        models[model] = read_model(run)
-        tables[model] = read_tested(run)
+    for part in parts(parameters):
+        run = lineage.obtain(STEP, part_of_blend(parameters, part, upstream))
+        models[part] = read_model(run)
+        tables[part] = read_tested(run)
     tested, predicted = blending.tested_by_all(tables)
     weights = blending.weights_of(predicted, tested["true"].to_numpy())
     return blending.blend(models, weights), blending.cross_validate(tested, predicted)
@@ -169,6 +168,12 @@ def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if not isinstance(own, dict):
             raise UserError(f"model_params={{{part}: {own}}}: must map each model to its parameters, or to {{}}")
     return dict(sorted(given.items())) or {part: {} for part in sorted(BLENDED)}
+
+
+def part_of_blend(parameters: Mapping[str, Any], part: str, preprocessed: Run) -> dict[str, Any]:
+    """The parameters for runs of one model that a blend combines, on the data on which the blend is."""
+    own = {"model": part, "model_params": parts(parameters)[part]}
+    return {**parameters, **own, preprocess.STEP.run_id_parameter: preprocessed.info.run_id}
 
 
 def modules(parameters: Mapping[str, Any]) -> set[str]:

@@ -31,7 +31,7 @@ from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
-from tabular.learning.models import BLEND, BLENDED, model_of, regressor
+from tabular.learning.models import BLEND, BLENDED, default_parameters, model_of, regressor
 from tabular.telling.leaderboard import SCORES, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 from workers import CLUSTER, on_cluster
@@ -201,7 +201,7 @@ def search_model(
             yield [scores[ERROR] for scores in done]
 
     seed, wanted = parameters["seed"], parameters["trials"]
-    start = regressor(model, seed, {}).get_params()
+    start = default_parameters(model, seed, len(rows))
     studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(

@@ -142,12 +142,13 @@ def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
 
 
 def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_there(workflow):
-    before = len(workflow.runs("train"))
-    result = workflow.step("train", model="blend", model_params="{rf: {}, dummy: {strategy: median}}")
+    before = {step: len(workflow.runs(step)) for step in ("train", "evaluate")}
+    result = workflow.step("evaluate", model="blend", model_params="{rf: {}, dummy: {strategy: median}}")
     assert result.code == 0, result.output
-    assert "train rf               reused" in result.output
-    assert re.search(r"train dummy +\d+\.\d s", result.output)
-    assert len(workflow.runs("train")) == before + 2
+    for step, runs in before.items():
+        assert f"{step} rf".ljust(22) + " reused" in result.output
+        assert re.search(rf"{step} dummy +\d+\.\d s", result.output)
+        assert len(workflow.runs(step)) == runs + 2
     blend = next(
         run
         for run in workflow.runs("train")

@@ -102,6 +102,13 @@ def test_boosting_has_bins_of_three_rows():
     assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}
 
 
-def test_boosting_has_fewer_trees_on_many_rows():
-    trees = {rows: models.regressor("boosting", 0, {}, rows).max_iter for rows in (0, 100_000, 100_001)}
-    assert trees == {0: 600, 100_000: 600, 100_001: 300}
+def test_boosting_has_fewer_trees_on_many_rows_and_on_few():
+    sizes = (0, 1_999, 2_000, 100_000, 100_001)
+    trees = {rows: models.regressor("boosting", 0, {}, rows).max_iter for rows in sizes}
+    assert trees == {0: 600, 1_999: 300, 2_000: 600, 100_000: 600, 100_001: 300}
+
+
+@pytest.mark.parametrize("rows", [500, 10_000])
+def test_default_parameters_are_those_that_a_model_gets(rows):
+    found = models.regressor("boosting", 3, {}, rows).get_params()
+    assert models.default_parameters("boosting", 3, rows) == found

@@ -49,13 +49,14 @@ def sample_limits(rows: int) -> dict[str, Any]:
 
 
 def boosting_limits(rows: int) -> dict[str, Any]:
-    """Bins that hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise.
+    """Of few rows, fewer and smaller trees, which err no more; of many, fewer, because they take their time.
 
-    Of many rows, trees, which take their time.
+    And bins that hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise.
     """
     if rows > 100_000:
         return {"max_iter": 300}
-    return {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
+    trees = {"learning_rate": 0.1, "max_iter": 300, "max_leaf_nodes": 16} if 0 < rows < 2_000 else {}
+    return trees | ({"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {})
 
 
 # What `tune` tries of parameters that several models have, by whatever name.
@@ -210,6 +211,11 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
     except TypeError as error:
         raise UserError(f"model={model}: {error}; give it in model_params") from error
     return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
+
+
+def default_parameters(model: str, seed: int, rows: int) -> dict[str, Any]:
+    """What a model's parameters are, if it is to learn from so many rows and is given none."""
+    return regressor(model, seed, {}).get_params() | model_of(model).limits(rows)
 
 
 def regressor_class(model: str) -> Any:
