@@ -21,6 +21,7 @@ from runs.tracking import active_run, artifacts, console, describe, downloaded, 
 
 Tell = Callable[[], dict[str, str]]
 INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
+told: set[str] = set()  # ids of runs
 
 
 @dataclass
@@ -103,13 +104,20 @@ def obtain(step: Step, given: Mapping[str, Any]) -> Run:
     parameters = step.resolve(given, upstream)
     label, inputs = step.label(parameters), step.inputs(parameters)
     if found := find_run(step.fingerprint(parameters, upstream, inputs)):
-        console.print(f"{label:<22} reused   [dim]run {found.info.run_id}[/dim]")
+        tell_once(label, "reused  ", found.info.run_id)
         return found
     started = time.monotonic()
     with opened(run_name=label, nested=True, experiment_id=active_run().info.experiment_id) as run:
         record(step, parameters, upstream, inputs)
-    console.print(f"{label:<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
+    tell_once(label, f"{time.monotonic() - started:5.1f} s ", run.info.run_id)
     return mlflow.get_run(run.info.run_id)
+
+
+def tell_once(label: str, how: str, run_id: str) -> None:
+    """Say how a run was had, unless this process has said so."""
+    if run_id not in told:
+        console.print(f"{label:<22} {how} [dim]run {run_id}[/dim]")
+        told.add(run_id)
 
 
 def find_run(mark: str) -> Run | None:
