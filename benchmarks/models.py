@@ -119,9 +119,9 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     for model in models:
         started = time.monotonic()
         estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
-        tested[model] = scoring.cross_validate(estimator, features, target, folds, lambda items, total: items)
-        fitted[model] = estimators.fit(estimator, features, target)
-        add(model, estimator, started, tested[model])
+        both = scoring.fit_and_test(estimator, features, target, folds, lambda items, total: items)
+        fitted[model], tested[model] = both
+        add(model, fitted[model], started, tested[model])
     started = time.monotonic()
     frame, predicted = blending.tested_by_all(tested)
     blend = blending.blend(fitted, blending.weights_of(predicted, frame["true"].to_numpy()))

@@ -63,7 +63,7 @@ class Trials:
 
             return each_in_threads(test_trial, tried)
 
-        *_, study = search.search(space, start, trials, 0, 0, len(self.folds), test)
+        *_, study = search.search(space, start, trials, 8, 0, 0, len(self.folds), test)
         return study
 
 

@@ -8,7 +8,7 @@ The output has the columns of the file, and for each row the prediction with the
 the scores are logged too. The file may be larger than the memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import environment
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModelInput, Run
 
@@ -28,10 +27,12 @@ from runs.parameters import Parameter, resolved, truth
 from runs.secrets import without_secrets
 from tabular.learning import estimators, intervals, scoring, split
 from tabular.learning.drift import drift
+from tabular.learning.predicting import Chunk, Predictor
+from tabular.learning.threads import each_in_threads
 from tabular.reading import contract, tables
-from tabular.reading.sampling import evenly_spaced
 from tabular.telling.drift_report import drift_report
 from tabular.telling.report import number
+from workers import CLUSTER, on_cluster
 
 PARAMETERS = (
     Parameter("model", "", "models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"),
@@ -40,8 +41,6 @@ PARAMETERS = (
     Parameter("overwrite", "false", "replace the output if it exists", truth),
 )
 SUFFIXES = (".csv", ".parquet")
-PREDICTION = ["prediction", "prediction_low", "prediction_high"]
-SAMPLE = 2000  # rows of each chunk that drift is measured on
 REPORT = "drift.html"
 
 
@@ -64,9 +63,10 @@ def predict(given: dict[str, Any]) -> None:
     )
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
     training, _, terms = preprocess.read_parts(lineage.upstream_of(trained))
-    found = Predictions(trained, training, terms)
+    found = Predictions(terms)
+    chunks = each_in_threads(predictor(trained, training, terms), tables.read_chunks(data))
     with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:
-        write(path, chunks_of(found, data))
+        write(path, found.rows_of(chunks))
         found.check_rejected()
     rejected = pd.concat(found.rejected, ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
@@ -84,44 +84,28 @@ def predict(given: dict[str, Any]) -> None:
 
 
 class Predictions:
-    """What a model says of rows that come in chunks, and what is to be told of them in the end."""
+    """What is to be told in the end of rows that come in chunks."""
 
-    def __init__(self, trained: Run, training: pd.DataFrame, terms: contract.Contract) -> None:
-        """Predict with the model that `trained` has fitted on the rows `training`, which are read by `terms`."""
-        self.estimator, self.training, self.terms = train.read_model(trained), training, terms
-        self.scale = estimators.scale_of(self.estimator)
-        self.half = intervals.half_width(train.read_tested(trained), self.scale)
+    def __init__(self, terms: contract.Contract) -> None:
+        """Know of no chunk yet."""
+        self.terms = terms
         self.rows = self.seen = 0
         self.rejected: list[pd.DataFrame] = []
         self.samples: list[pd.DataFrame] = []
         self.tested: list[pd.DataFrame] = []
 
-    def of(self, rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-        """The `rows` that can be read, with their predictions.
-
-        Raises UserError for a column that is not there, and for one with the name of a prediction.
-        """
-        features, target = self.terms.of(self.terms.features), self.terms.of([self.terms.target])
-        contract.check_columns(rows, features, "is it the file for this model?")
-        if taken := [name for name in PREDICTION if name in rows]:
-            raise UserError(f"column {', '.join(taken)} of the data has the name of one of the output's; rename it")
-        as_it_is = contract.is_typed(rows, self.terms)
-        typed, faults = contract.check(rows, features, as_it_is)
-        self.rows += len(rows) + lost["row"].nunique()
-        self.rejected.append(pd.concat([faults, lost]))
-        self.samples.append(typed.iloc[evenly_spaced(len(typed), SAMPLE)])
-        predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
-        found = pd.DataFrame(
-            dict(zip(PREDICTION, (predicted, *intervals.interval(predicted, self.half, self.scale)), strict=True)),
-            index=typed.index,
-        )
-        if self.terms.target in rows:
-            true, _ = contract.check(rows, target, as_it_is)
-            known = typed.join(true, how="inner")
-            seen = split.seen(self.training, known[self.training.columns])
-            self.seen += int(seen.sum())
-            self.tested.append(known.loc[~seen, [self.terms.target]].join(found))
-        return pd.concat([rows.loc[typed.index], found], axis=1)
+    def rows_of(self, chunks: Iterable[Chunk]) -> Iterator[pd.DataFrame]:
+        """The rows of each chunk with their predictions, while the rest is kept; says how far it is."""
+        with tracking.console.status("reading") as status:
+            for chunk in chunks:
+                self.rows += chunk.rows
+                self.seen += chunk.seen
+                self.rejected.append(chunk.rejected)
+                self.samples.append(chunk.sample)
+                if chunk.tested is not None:
+                    self.tested.append(chunk.tested)
+                yield chunk.predicted
+                status.update(f"{self.rows:,} rows predicted")
 
     def check_rejected(self) -> None:
         """Raise UserError if most rows cannot be read: then the file is another one."""
@@ -143,12 +127,11 @@ class Predictions:
         return scoring.scores(scoring.metrics_of(true), true, predicted) | covered
 
 
-def chunks_of(found: Predictions, data: Path) -> Iterator[pd.DataFrame]:
-    """The rows of a file with their predictions, a chunk at a time; says how far it is."""
-    with tracking.console.status("reading") as status:
-        for rows, lost in tables.read_chunks(data):
-            yield found.of(rows, lost)
-            status.update(f"{found.rows:,} rows predicted")
+def predictor(trained: Run, training: pd.DataFrame, terms: contract.Contract) -> Predictor:
+    """What predicts with the model that the run `trained` has fitted on the rows `training`, read by `terms`."""
+    estimator = train.read_model(trained)
+    half = intervals.half_width(train.read_tested(trained), estimators.scale_of(estimator))
+    return Predictor(estimator, terms, half, list(training.columns), split.row_ids(training))
 
 
 def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
@@ -181,4 +164,4 @@ def lead_of(found: Predictions, rejected: pd.DataFrame, scores: dict[str, float]
 
 
 if __name__ == "__main__":
-    step.command(__doc__, PARAMETERS, predict)
+    step.command(__doc__, [*PARAMETERS, CLUSTER], on_cluster(predict))

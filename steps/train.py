@@ -117,8 +117,7 @@ def fit(
     features, target = rows[terms.features], rows[terms.target]
     estimator, folds = unfitted(parameters, rows, terms), folds_of(parameters, rows, terms)
     with estimators.refusals(model, model_params):
-        tested = scoring.cross_validate(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
-        return estimators.fit(estimator, features, target), tested
+        return scoring.fit_and_test(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
 
 
 def unfitted(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract") -> "Estimator":
@@ -190,7 +189,7 @@ def read_model(run: Run) -> "Estimator":
 
 
 def read_tested(run: Run) -> "DataFrame":
-    """What a run of this step predicted in cross-validation: see `scoring.cross_validate`."""
+    """What a run of this step predicted in cross-validation: see `scoring.fit_and_test`."""
     import pandas as pd
 
     with tracking.downloaded(run, CROSS_VALIDATION) as path:

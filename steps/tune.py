@@ -49,6 +49,12 @@ OWN = (
         "models", "", "several instead, comma-separated", lambda text: several(train.model_name)(text) if text else []
     ),
     Parameter("trials", "50", "sets of parameters to try for each model", whole(1)),
+    Parameter(
+        "batch",
+        "8",
+        "sets that are asked for at once, from what came of earlier ones, and can be tested side by side",
+        whole(1),
+    ),
     Parameter("timeout", "0", "seconds after which no other trial of a model begins; 0 for none", whole(0)),
     Parameter(
         "space",
@@ -57,7 +63,11 @@ OWN = (
         mapping,
     ),
 )
-PARAMETERS = (*OWN, *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")))
+PARAMETERS = (
+    *OWN,
+    *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")),
+    *evaluate.PARAMETERS,
+)
 ERROR = "mean_absolute_error"  # which the trials are to lower
 REPORT, TRIALS = "tuning.html", "trials.parquet"
 
@@ -202,7 +212,7 @@ def search_model(
 
     seed, wanted = parameters["seed"], parameters["trials"]
     start = default_parameters(model, seed, len(rows))
-    studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
+    studies = search.search(space, start, wanted, parameters["batch"], parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"

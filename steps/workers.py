@@ -1,4 +1,4 @@
-"""Folds, trials and explanations on the workers of a Dask cluster, instead of threads of this process.
+"""Fits, trials, explanations and predictions on the workers of a Dask cluster, instead of threads of this process.
 
 Workers need the packages, and nothing of the project: its code is sent to them, and so is the data. What they compute
 does not hang on how many there are, nor on when they come and go. Nothing of Dask is imported without the parameter.
@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import metadata
@@ -152,11 +152,13 @@ def install(digest: str, content: bytes, folder: str) -> None:
     sys.path[:] = [str(place), *(entry for entry in sys.path if entry not in earlier)]
 
 
-def each(client: "Client", function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+def each(client: "Client", function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """`function` of each item, in order, as the workers are done. Raises UserError if the cluster fails."""
     import cloudpickle
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
+
+    from tabular.learning import threads
 
     code, _ = archive()
 
@@ -171,14 +173,18 @@ def each(client: "Client", function: Callable[[Any], Any], items: Sequence[Any])
         threadpool_limits(1)  # for good: a worker's threads would lift each other's limit
         return cloudpickle.loads(content)(item)
 
+    def ahead() -> int:  # as many as are there: workers come and go
+        return threads.AHEAD * sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+
     try:
         # The function holds the data. As the outcome of a task it is sent once, and again if the worker that has it
         # dies; as bytes, because the scheduler looks at what it hands on, and has no code of ours.
         sent = client.submit(bytes, cloudpickle.dumps(function), pure=False)
-        futures = client.map(call, [sent] * len(items), items, pure=False)
-        for future in futures:
-            yield future.result()
+        futures = (client.submit(call, sent, item, pure=False).result for item in items)
+        yield from threads.in_order(futures, ahead)
     except KilledWorker as error:
         raise UserError(f"cluster: {error}: perhaps its workers have too little memory") from error
-    except (CancelledError, CommClosedError, OSError) as error:
+    except (CancelledError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, CommClosedError) and client.status == "running":
+            raise  # one of the work itself
         raise UserError(f"cluster: the scheduler is gone ({error}); give the same command again") from error

@@ -32,8 +32,8 @@ class Cluster:
             [DASK, *words], cwd=folder, env=environment | variables, stderr=open(folder / "log", "w")
         )
 
-    def worker(self, **variables: str) -> subprocess.Popen:
-        words = ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
+    def worker(self, threads: int = 1, **variables: str) -> subprocess.Popen:
+        words = ["--nthreads", str(threads), "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
         self.workers.append(self.start("worker", self.address, *words, **variables))
         return self.workers[-1]
 

@@ -15,7 +15,7 @@ from errors import UserError
 from runs import receipt
 
 pytestmark = pytest.mark.slow
-SEARCH = {"model": "rf", "trials": "10", "cv": "2"}
+SEARCH = {"model": "rf", "trials": "10", "cv": "2", "shap_samples": "3"}
 MAIN = {"models": "knn", "cv": "3", "shap_samples": "3"}
 
 
@@ -51,6 +51,12 @@ def test_a_cluster_of_this_computer(alone):
     result = alone.step("reproduce", run=run_id, cluster="local")
     assert result.code == 0, result.output
     assert "bit for bit" in result.output
+    for name, place in (("without", ""), ("with", "local")):
+        words = {"model": run_id, "data": str(alone.data), "output": str(alone.folder / f"{name}.csv")}
+        result = alone.step("predict", **words, cluster=place)
+        assert result.code == 0, result.output
+        assert "900 rows predicted" in result.output
+    assert (alone.folder / "with.csv").read_bytes() == (alone.folder / "without.csv").read_bytes()
 
 
 def search_on(there: Cluster, workflow: Workflow) -> subprocess.Popen:

@@ -52,7 +52,8 @@ TAKEN = {
     "evaluate": chain(evaluate, CLUSTER),
     "tune": chain(tune, CLUSTER),
     "main": own(main, CLUSTER),
-    **{script.__name__: own(script) for script in (promote, rollback, predict, reproduce)},
+    **{script.__name__: own(script) for script in (promote, rollback, reproduce)},
+    "predict": own(predict, CLUSTER),
 }
 
 

@@ -278,7 +278,7 @@ def test_mlproject_declares_what_the_scripts_take():
         "predict": predict,
         "reproduce": reproduce,
     }
-    more = dict.fromkeys(("train", "evaluate", "main", "tune"), (CLUSTER,))
+    more = dict.fromkeys(("train", "evaluate", "main", "tune", "predict"), (CLUSTER,))
     assert list(declared) == list(modules)
     for name, module in modules.items():
         parameters = declared[name]["parameters"]

@@ -16,7 +16,7 @@ from tabular.learning.pairs import Difference
 from tabular.telling.report import number
 
 pytestmark = pytest.mark.slow
-SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2"}
+SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2", "shap_samples": "3"}
 
 
 @pytest.fixture(scope="module")

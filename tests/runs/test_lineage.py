@@ -56,6 +56,7 @@ class Farm:
     def obtain(self, step: Step, **given) -> Run:
         """What `obtain` gives within a run of the caller's, and which steps worked for it."""
         self.worked.clear()
+        lineage.told.clear()  # as another command
         with tracking.opened(run_name="caller"):
             return lineage.obtain(step, given)
 
@@ -84,6 +85,13 @@ def test_what_is_there_is_reused(farm, capsys):
     assert lines[-1].split() == ["reap", "scythe", "reused", "run", first.info.run_id]
     assert lines[-3].split()[:2] == ["reap", "scythe"]
     assert lines[-3].split()[3:] == ["s", "run", first.info.run_id]
+
+
+def test_a_run_that_several_need_is_told_of_once(farm, capsys):
+    with tracking.opened(run_name="caller"):
+        first, again = lineage.obtain(farm.reap, {}), lineage.obtain(farm.reap, {})
+    assert again.info.run_id == first.info.run_id
+    assert capsys.readouterr().err.count(first.info.run_id) == 1
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,13 @@ def test_noise_has_no_score_in_a_blend():
     frame = pd.DataFrame(random.normal(size=(300, 3)), columns=["year", "rating", "price"])
     folds = list(KFold(5, shuffle=True, random_state=0).split(frame))
     tables = {
-        model: scoring.cross_validate(
+        model: scoring.fit_and_test(
             estimators.build(model, TERMS, "target", "identity", 0, {}),
             frame[TERMS.features],
             frame["price"],
             folds,
             lambda items, total: items,
-        )
+        )[1]
         for model in PARTS
     }
     found = scoring.cross_validated_scores(blending.cross_validate(*blending.tested_by_all(tables)))

@@ -1,8 +1,13 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from sklearn.base import clone
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from errors import UserError
@@ -39,6 +44,15 @@ def test_a_model_is_what_it_learned(tmp_path):
     assert (tmp_path / "one").read_bytes() != (tmp_path / "same").read_bytes()
     assert digests.model(tmp_path / "one") == digests.model(tmp_path / "same")
     assert digests.model(tmp_path / "one")["sha256"] != digests.model(tmp_path / "other")["sha256"]
+
+
+def test_a_model_is_the_same_after_a_journey(tmp_path):
+    rows = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [0.0, 1.0, 0.0]})
+    model = make_pipeline(StandardScaler(), Ridge(alpha=1.5)).fit(rows, [1.0, 2.0, 3.0])
+    both = {"before": [model, clone(model)], "after": pickle.loads(pickle.dumps([model, clone(model)]))}
+    for name, models in both.items():
+        skops.io.dump(models, tmp_path / name)
+    assert digests.model(tmp_path / "before") == digests.model(tmp_path / "after")
 
 
 def test_the_structure_of_a_model_is_all_but_its_floats(tmp_path):

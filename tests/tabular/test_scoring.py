@@ -81,20 +81,24 @@ def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
     estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_estimators": 10} if model == "rf" else {})
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
     arguments = (noise[TERMS.features], noise["price"])
-    found = scoring.cross_validated_scores(scoring.cross_validate(estimator, *arguments, folds, untracked))
+    fitted, tested = scoring.fit_and_test(estimator, *arguments, folds, untracked)
+    found = scoring.cross_validated_scores(tested)
     names = {"r2_score": "r2", "mean_absolute_error": "neg_mean_absolute_error"}
     expected = model_selection.cross_validate(estimator, *arguments, cv=folds, scoring=names)
     for name in names:
         values = np.abs(expected[f"test_{name}"]) if name != "r2_score" else expected[f"test_{name}"]
         assert found[f"cv_{name}"] == pytest.approx(values.mean(), rel=1e-12)
         assert found[f"cv_{name}_std"] == pytest.approx(values.std(), rel=1e-9)
+    assert not hasattr(estimator, "regressor_")
+    of_all_rows = estimators.fit(estimator, *arguments)
+    np.testing.assert_array_equal(fitted.predict(arguments[0]), of_all_rows.predict(arguments[0]))
 
 
 @pytest.mark.parametrize("model", ["linear", "knn", "rf", "extra_trees"])
 def test_noise_has_no_score(noise, model):
     estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_neighbors": 1} if model == "knn" else {})
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
-    tested = scoring.cross_validate(estimator, noise[TERMS.features], noise["price"], folds, untracked)
+    _, tested = scoring.fit_and_test(estimator, noise[TERMS.features], noise["price"], folds, untracked)
     found = scoring.cross_validated_scores(tested)
     assert found["cv_r2_score"] < 0.05
     assert found["cv_mean_absolute_error"] > 7.5  # the mean answered always misses by 8

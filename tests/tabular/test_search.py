@@ -9,6 +9,7 @@ from tabular.learning import models, search
 from tabular.telling import tuning_report
 
 SPACE = {"depth": {"low": 1, "high": 9}, "rate": {"low": 0.01, "high": 1.0, "log": True}, "kind": ["a", "b"]}
+BATCH = 8
 
 
 def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, start=None):
@@ -26,7 +27,7 @@ def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, s
             yield [scores["error"] for scores in done]
 
     found = search.distributions("m", SPACE)
-    *_, study = search.search(found, start or {}, trials, timeout, seed, folds, test)
+    *_, study = search.search(found, start or {}, trials, BATCH, timeout, seed, folds, test)
     return study, seen
 
 
@@ -59,14 +60,14 @@ def test_it_begins_where_it_is_told_to():
 def test_what_is_worse_than_most_is_given_up_early():
     study, seen = tried(trials=40)
     given_up = [trial.state == TrialState.PRUNED for trial in study.trials]
-    assert not any(given_up[: search.TOGETHER])
+    assert not any(given_up[:BATCH])
     assert any(given_up)
     assert [folds < 3 for folds in seen] == given_up
     assert not given_up[study.best_trial.number]
 
 
 def test_time_ends_a_search_after_those_that_have_begun():
-    assert len(tried(timeout=1e-9)[0].trials) == search.TOGETHER
+    assert len(tried(timeout=1e-9)[0].trials) == BATCH
 
 
 def test_numbers_that_are_tried_have_no_more_digits_than_matter():

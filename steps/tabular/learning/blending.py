@@ -15,7 +15,7 @@ def tested_by_all(parts: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.n
     """What the blended models were tested on, and what they predicted.
 
     Args:
-        parts: as `scoring.cross_validate` gives them for the same folds, by model.
+        parts: as `scoring.fit_and_test` gives them for the same folds, by model.
 
     Returns:
         A frame of `fold`, `row` and `true`, and an array of (rows, models).

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 SAMPLE = 50
-# skops names objects, and the files of their arrays, by their address in memory; a vectorizer remembers one too.
-SKOPS_ID = re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+|(?<="content": ")\d{12,}(?=")|^\d+')
+# skops tells the address in memory of every object, even of a number: which of them are one is chance. It names the
+# files of arrays by theirs, and a vectorizer remembers one too.
+SKOPS_ID = re.compile(r'"__id__": \d+')
+SKOPS_FILE = re.compile(r'(?<="file": ")\d+|(?<="content": ")\d{12,}(?=")|^\d+')
 
 
 def table(path: Path) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def model(path: Path) -> dict[str, Any]:
     """SHA-256 of what a skops file holds, and of its structure, which is all but the floats; and a sample of these.
 
     Two models of one structure have the same parameters, trees and neighbours. A skops file itself holds time stamps
-    and memory addresses: objects are named by their order of appearance. Between the fields of an array it holds what
+    and memory addresses: arrays are named by their order of appearance. Between the fields of an array it holds what
     was in memory by chance: these bytes do not count. Raises UserError for another file.
     """
     if not zipfile.is_zipfile(path):
@@ -88,9 +90,9 @@ def model(path: Path) -> dict[str, Any]:
         order: dict[str, str] = {}
 
         def renamed(text: str) -> str:
-            return SKOPS_ID.sub(lambda found: order.setdefault(found[0], str(len(order))), text)
+            return SKOPS_FILE.sub(lambda found: order.setdefault(found[0], str(len(order))), text)
 
-        content = hashlib.sha256(renamed(file.read("schema.json").decode()).encode())
+        content = hashlib.sha256(renamed(SKOPS_ID.sub("", file.read("schema.json").decode())).encode())
         structure, floats = content.copy(), []
         others = {renamed(name): name for name in file.namelist() if name != "schema.json"}
         for alias in sorted(others, key=lambda alias: (len(alias), alias)):

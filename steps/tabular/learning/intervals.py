@@ -19,7 +19,7 @@ def half_width(tested: pd.DataFrame, scale: str) -> float:
     """How far a true value is from its prediction at most, on the `scale` that was learned, in `LEVEL` of the rows.
 
     Args:
-        tested: as `scoring.cross_validate` gives it.
+        tested: as `scoring.fit_and_test` gives it.
         scale: of `estimators.SCALES`.
     """
     far = np.sort(np.abs(on_scale(tested["true"], scale) - on_scale(tested["predicted"], scale)))

@@ -108,37 +108,39 @@ def interval(statistic: Callable[..., Any], columns: tuple[np.ndarray, ...], see
     return low, high
 
 
-def cross_validate(
+def fit_and_test(
     estimator: BaseEstimator,
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
     track: Track,
-) -> pd.DataFrame:
-    """What is predicted of the rows that a fold tests by a clone that it has fitted on the others.
+) -> tuple[BaseEstimator, pd.DataFrame]:
+    """A clone that is fitted on all rows; and what is predicted of each fold's by one that is fitted on the others.
 
     Args:
-        estimator: unfitted; each fold fits a clone.
+        estimator: unfitted, and left so.
         features: (rows, features).
         target: (rows,).
         folds: row numbers (train, test) of each.
         track: shows progress over an iterable of a known length.
 
     Returns:
-        A frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
+        The fitted clone, and a frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
     """
 
-    def test(number: int) -> pd.DataFrame:
-        return test_fold(estimator, features, target, folds[number]).assign(fold=number)
+    def fit_or_test(fold: int | None) -> Any:
+        if fold is None:
+            return estimators.fit(clone(estimator), features, target)
+        return test_fold(estimator, features, target, folds[fold]).assign(fold=fold)
 
-    tested = pd.concat(in_threads(test, range(len(folds)), track), ignore_index=True)
-    return tested[["fold", "row", "true", "predicted"]]
+    fitted, *parts = in_threads(fit_or_test, [None, *range(len(folds))], track)  # what takes longest begins first
+    return fitted, pd.concat(parts, ignore_index=True)[["fold", "row", "true", "predicted"]]
 
 
 def test_fold(
     estimator: BaseEstimator, features: pd.DataFrame, target: pd.Series, fold: tuple[Any, ...]
 ) -> pd.DataFrame:
-    """As `cross_validate`, of one fold, without its number."""
+    """What `fit_and_test` says of one fold, without its number."""
     train, test = fold
     fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
     predicted = estimators.predict(fitted, features.iloc[test])
@@ -148,7 +150,7 @@ def test_fold(
 def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:
     """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
 
-    `tested` is as `cross_validate` gives it.
+    `tested` is as `fit_and_test` gives it.
     """
     return mean_scores([fold_scores(fold) for _, fold in tested.groupby("fold")])
 

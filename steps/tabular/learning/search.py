@@ -14,7 +14,6 @@ from errors import UserError
 
 RANDOM = 10  # trials before the sampler has learned enough to aim
 DIGITS = 3  # of a number that is tried: no score hangs on more
-TOGETHER = 8  # trials that are asked for at once: so many can be tested side by side, on any number of processors
 ENOUGH = 5  # trials that have come to the end, before others are given up
 TERMS = {"low", "high", "log"}
 
@@ -47,6 +46,7 @@ def search(
     found: Mapping[str, BaseDistribution],
     start: Mapping[str, Any],
     trials: int,
+    batch: int,
     timeout: float,
     seed: int,
     folds: int,
@@ -54,7 +54,7 @@ def search(
 ) -> Iterator[optuna.Study]:
     """Try parameters out; the study so far after each trial.
 
-    By a tree-structured Parzen estimator (Bergstra et al. 2011), which is asked for `TOGETHER` trials at once. A trial
+    By a tree-structured Parzen estimator (Bergstra et al. 2011), which is asked for a batch of trials at once. A trial
     is given up where its mean error, over the folds that it has been through, is above a limit: the median of those
     that had come to the end before (Golovin et al. 2017). One seed makes the same trials, however many are tested side
     by side.
@@ -63,6 +63,7 @@ def search(
         found: what may be tried, by parameter.
         start: parameters to begin with, where they may be tried.
         trials: how many.
+        batch: how many of them are asked for at once, from what came of those before.
         timeout: seconds after which no others begin; 0 for none.
         seed: of the sampler.
         folds: that a trial has to go through.
@@ -76,8 +77,8 @@ def search(
     study = optuna.create_study(sampler=sampler)
     study.enqueue_trial({name: value for name, value in start.items() if may_be(found.get(name), value)})
     end = time.monotonic() + timeout if timeout else float("inf")
-    for first in range(0, trials, TOGETHER):
-        asked = [study.ask(dict(found)) for _ in range(min(TOGETHER, trials - first))]
+    for first in range(0, trials, batch):
+        asked = [study.ask(dict(found)) for _ in range(min(batch, trials - first))]
         tested = test([rounded(trial.params) for trial in asked], medians(study))
         for trial, errors in zip(asked, tested, strict=True):
             for place in range(len(errors)):

@@ -1,5 +1,6 @@
 """Work in threads whose number cannot change a result."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
@@ -10,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
-Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]  # gives a function's value of each item, in order
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]  # gives a function's value of each item, in order
 others: list[Each] = []
+AHEAD = 4  # items per thread that are taken before the first of them is done
 
 
 def one_thread() -> threadpool_limits:
@@ -24,8 +26,8 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Trac
     return list(track(each_in_threads(function, items), len(items)))
 
 
-def each_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """As `in_threads`, one after the other as they are done.
+def each_in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """As `in_threads`, one after the other as they are done. Few items are taken ahead: all may not fit into memory.
 
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
     """
@@ -38,8 +40,19 @@ def each_in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> Ite
             return function(item)
 
     # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
-    with one_thread(), ThreadPool(min(cpu_count(), len(items))) as pool:
-        yield from pool.imap(single, items)
+    with one_thread(), ThreadPool(cpu_count()) as pool:
+        yield from in_order((pool.apply_async(single, (item,)).get for item in items), lambda: AHEAD * cpu_count())
+
+
+def in_order(started: Iterable[Callable[[], Any]], ahead: Callable[[], int]) -> Iterator[Any]:
+    """The results of what is `started` one after the other, so many of them `ahead` of the one that is waited for."""
+    waiting: deque[Callable[[], Any]] = deque()
+    for result in started:
+        waiting.append(result)
+        if len(waiting) >= ahead():
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""Predictions of the rows of a file as the file has them, a chunk at a time."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from errors import UserError
+from tabular.learning import estimators, intervals, split
+from tabular.reading import contract
+from tabular.reading.sampling import evenly_spaced
+
+if TYPE_CHECKING:
+    from tabular.learning.estimators import Estimator
+
+PREDICTION = ["prediction", "prediction_low", "prediction_high"]
+SAMPLE = 2000  # rows of each chunk that drift is measured on
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What is needed to predict the rows of a chunk, anywhere."""
+
+    estimator: "Estimator"
+    terms: contract.Contract
+    half: float  # of an interval, on the scale that the estimator has learned
+    columns: list[str]  # of the training part
+    learned: pd.Series  # what `split.row_ids` says of it
+
+    def __call__(self, chunk: tuple[pd.DataFrame, pd.DataFrame]) -> "Chunk":
+        """What becomes of a chunk: its rows, and its lines that are none.
+
+        Raises UserError for a column that is not there, and for one with the name of a prediction.
+        """
+        rows, lost = chunk
+        features, target = self.terms.of(self.terms.features), self.terms.of([self.terms.target])
+        contract.check_columns(rows, features, "is it the file for this model?")
+        if taken := [name for name in PREDICTION if name in rows]:
+            raise UserError(f"column {', '.join(taken)} of the data has the name of one of the output's; rename it")
+        as_it_is, scale = contract.is_typed(rows, self.terms), estimators.scale_of(self.estimator)
+        typed, faults = contract.check(rows, features, as_it_is)
+        predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
+        found = pd.DataFrame(
+            dict(zip(PREDICTION, (predicted, *intervals.interval(predicted, self.half, scale)), strict=True)),
+            index=typed.index,
+        )
+        made = Chunk(
+            pd.concat([rows.loc[typed.index], found], axis=1),
+            len(rows) + lost["row"].nunique(),
+            pd.concat([faults, lost]),
+            typed.iloc[evenly_spaced(len(typed), SAMPLE)],
+        )
+        if self.terms.target in rows:
+            true, _ = contract.check(rows, target, as_it_is)
+            known = typed.join(true, how="inner")
+            seen = split.row_ids(known[self.columns]).isin(self.learned).to_numpy()
+            made.seen = int(seen.sum())
+            made.tested = known.loc[~seen, [self.terms.target]].join(found)
+        return made
+
+
+@dataclass
+class Chunk:
+    """What has become of a chunk of rows."""
+
+    predicted: pd.DataFrame  # its rows that can be read, with their predictions
+    rows: int  # and lines that are none
+    rejected: pd.DataFrame
+    sample: pd.DataFrame
+    seen: int = 0  # rows that were in training
+    tested: pd.DataFrame | None = None  # the target of the others and its prediction, if the file has it
