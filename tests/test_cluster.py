@@ -15,7 +15,7 @@ from errors import UserError
 from runs import receipt
 
 pytestmark = pytest.mark.slow
-SEARCH = {"model": "rf", "trials": "10", "cv": "2", "shap_samples": "3"}
+SEARCH = {"model": "linear", "trials": "24", "cv": "5", "shap_samples": "3"}
 MAIN = {"models": "knn", "cv": "3", "shap_samples": "3"}
 
 
