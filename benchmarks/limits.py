@@ -11,6 +11,7 @@ many workers can make, and has them make some that only sleep, which any compute
 
 import argparse
 import math
+import os
 import sys
 import tempfile
 import time
@@ -158,6 +159,7 @@ def trials_a_second(client, space: dict, count: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("store", "search"))
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 10_000])
