@@ -389,7 +389,7 @@ def test_what_cannot_be_had(recorded, tmp_path):
     path = tmp_path / "receipt.json"
     path.write_bytes(b"\xff\xfe\x00")
     refused(recorded, path, "not JSON")
-    refused(recorded, edited(recorded, path, "version", value=4), "a receipt of version 4")
+    refused(recorded, edited(recorded, path, "version", value=5), "a receipt of version 5")
     refused(recorded, edited(recorded, path, "code", "commit", value="0" * 40), "commit " + "0" * 40 + " cannot be had")
     refused(recorded, edited(recorded, path, "code", "commit", value=None), "outside a git repository")
     refused(

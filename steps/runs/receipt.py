@@ -14,7 +14,7 @@ from errors import UserError
 from runs import fingerprint
 
 FILE = "receipt.json"
-VERSION = 3
+VERSION = 4
 SCHEMA = Path(__file__).with_name("receipt.schema.json")
 UNSEALED = {"sha256", "occasion"}
 SHORT = 16 * 1024  # bytes of an input that stands in the receipt itself
