@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tabular.reading.inference import Inferred
 
 PROJECT = Path(__file__).resolve().parent.parent
+TRAIN, TEST = "train.parquet", "test.parquet"
 CONTRACT, REPORT, EXAMPLES = "contract.yaml", "data_report.html", "examples.json"
 FEW = 5  # rows, to show
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
@@ -104,8 +105,8 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     for part in (train, test):
         contract.mark_typed(part, terms)
     with tracking.artifacts() as folder:
-        train.to_parquet(folder / "train.parquet")
-        test.to_parquet(folder / "test.parquet")
+        train.to_parquet(folder / TRAIN)
+        test.to_parquet(folder / TEST)
         (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
         (folder / EXAMPLES).write_text(examples, encoding="utf-8")
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
@@ -185,12 +186,12 @@ def warnings_of_copies(counts: dict[str, int], scores: dict[str, float]) -> list
     ]
 
 
-def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
-    """The training part, the test part and the contract that a preprocess run left."""
+def read_part(run: Run, part: str) -> "DataFrame":
+    """The training part or the test part, `TRAIN` or `TEST`, that a preprocess run left."""
     import pandas as pd
 
-    with tracking.downloaded(run, "train.parquet") as train, tracking.downloaded(run, "test.parquet") as test:
-        return pd.read_parquet(train), pd.read_parquet(test), read_contract_of(run)
+    with tracking.downloaded(run, part) as path:
+        return pd.read_parquet(path)
 
 
 def read_examples(run: Run) -> "DataFrame":
@@ -209,7 +210,7 @@ def read_contract_of(run: Run) -> "Contract":
         return read_contract(terms)
 
 
-PROOFS = {"train.parquet": digests.table, "test.parquet": digests.table}
+PROOFS = {TRAIN: digests.table, TEST: digests.table}
 STEP = lineage.Step("preprocess", Path(__file__), PARAMETERS, preprocess, inputs=inputs, proofs=PROOFS)
 
 if __name__ == "__main__":

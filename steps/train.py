@@ -72,7 +72,7 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.learning import estimators, model_files, scoring
 
     model = parameters["model"]
-    rows, _, terms = preprocess.read_parts(upstream)
+    rows, terms = preprocess.read_part(upstream, preprocess.TRAIN), preprocess.read_contract_of(upstream)
     features, target = rows[terms.features], rows[terms.target]
     estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
     predicted = estimators.predict(estimator, features)
