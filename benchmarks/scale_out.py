@@ -14,9 +14,11 @@ from pathlib import Path
 import pandas as pd
 from workflow import PROJECT, search
 
-sys.path.insert(0, str(PROJECT / "tests"))
+sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
-from dask_cluster import cluster
+import environment  # noqa: E402  # whose pins the workers need too
+
+from dask_cluster import cluster  # noqa: E402
 
 
 def main(model: str, trials: int, workers: list[int]) -> None:
