@@ -6,6 +6,8 @@
 Takes the parameters of train and preprocess too: without a train_run_id, they say which run to find or make.
 """
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +64,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         "segments.csv": scoring.segments(test[terms.target], predicted),
         "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
     }
-    values, figures = explain(estimator, training[terms.features], features, terms, parameters, preprocessed)
+    values, figures = explain(estimator, training[terms.features], features, terms, parameters, upstream)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
     run, trained = tracking.active_run(), tracking.model_id(upstream)
@@ -139,7 +141,7 @@ def explain(
     features: "DataFrame",
     terms: "Contract",
     parameters: dict[str, Any],
-    preprocessed: Run,
+    upstream: Run,
 ) -> "tuple[DataFrame, dict[str, Figure]]":
     """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures.
 
@@ -153,7 +155,7 @@ def explain(
     sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
     parts = blending.parts_of(estimator, model)
     if model == models.BLEND:
-        runs = (lineage.obtain(STEP, train.part_of_blend(parameters, name, preprocessed)) for name in parts)
+        runs = runs_of_parts(parts, parameters, upstream)
         logged = zip(parts.values(), map(read_shap_values, runs), strict=True)
         values = sum(share * own for (share, _), own in logged)
     else:
@@ -171,6 +173,20 @@ def explain(
         ),
     }
     return values, figures
+
+
+def runs_of_parts(names: Iterable[str], parameters: Mapping[str, Any], upstream: Run) -> list[Run]:
+    """The runs of this step for the very models that the train run `upstream` has blended; found, or made.
+
+    Raises UserError if that run does not say which they are.
+    """
+    if train.BLENDS not in upstream.data.tags:
+        raise UserError(f"train_run_id={upstream.info.run_id}: a blend of an older version; train it again")
+    trained = json.loads(upstream.data.tags[train.BLENDS])
+    return [
+        lineage.obtain(STEP, train.part_of_blend(parameters, name) | {train.STEP.run_id_parameter: trained[name]})
+        for name in names
+    ]
 
 
 def read_shap_values(run: Run) -> "DataFrame":

@@ -6,6 +6,7 @@
 Takes the parameters of preprocess too: without a preprocess_run_id, they say which run to find or make.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ PARAMETERS = (
     Parameter("cv", "5", "folds of the cross-validation", whole(2)),
 )
 MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
+BLENDS = "workflow.blends"  # tag of a blend: the runs that have fitted its models
 
 
 def train(parameters: dict[str, Any], upstream: Run) -> None:
@@ -143,11 +145,10 @@ def fit_blend(
     """As `fit`: a blend of models that runs of this step have fitted; they are found, or made under the active run."""
     from tabular.learning import blending
 
-    models, tables = {}, {}
-    for part in parts(parameters):
-        run = lineage.obtain(STEP, part_of_blend(parameters, part, upstream))
-        models[part] = read_model(run)
-        tables[part] = read_tested(run)
+    named = {preprocess.STEP.run_id_parameter: upstream.info.run_id}
+    runs = {part: lineage.obtain(STEP, part_of_blend(parameters, part) | named) for part in parts(parameters)}
+    mlflow.set_tag(BLENDS, json.dumps({part: run.info.run_id for part, run in runs.items()}))
+    models, tables = ({part: read(run) for part, run in runs.items()} for read in (read_model, read_tested))
     tested, predicted = blending.tested_by_all(tables)
     weights = blending.weights_of(predicted, tested["true"].to_numpy())
     return blending.blend(models, weights), blending.cross_validate(tested, predicted)
@@ -169,10 +170,9 @@ def parts(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(sorted(given.items())) or {part: {} for part in sorted(BLENDED)}
 
 
-def part_of_blend(parameters: Mapping[str, Any], part: str, preprocessed: Run) -> dict[str, Any]:
-    """The parameters for runs of one model that a blend combines, on the data on which the blend is."""
-    own = {"model": part, "model_params": parts(parameters)[part]}
-    return {**parameters, **own, preprocess.STEP.run_id_parameter: preprocessed.info.run_id}
+def part_of_blend(parameters: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The parameters of one model that a blend combines."""
+    return {**parameters, "model": part, "model_params": parts(parameters)[part]}
 
 
 def modules(parameters: Mapping[str, Any]) -> set[str]:

@@ -155,6 +155,10 @@ def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_
         if run.info.run_name == "train blend" and "dummy" in run.data.params["model_params"]
     )
     assert "rf " in blend.data.params["weights"]
+    assert workflow.step("train", model="dummy", model_params="{strategy: median}").code == 0  # another one
+    assert workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="3").code == 0
+    explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate dummy")
+    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[train.BLENDS])["dummy"]
 
 
 def test_train_alone_finds_the_preprocess_run(workflow):
