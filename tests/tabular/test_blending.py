@@ -25,7 +25,7 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def models(rows):
-    built = {model: estimators.build(model, TERMS, "target", "log", 0, {}) for model in PARTS}
+    built = {model: estimators.build(model, TERMS, "target", "log", 0, {}, 300) for model in PARTS}
     return {model: estimators.fit(own, rows[TERMS.features], rows["price"]) for model, own in built.items()}
 
 
@@ -62,7 +62,7 @@ def test_noise_has_no_score_in_a_blend():
     folds = list(KFold(5, shuffle=True, random_state=0).split(frame))
     tables = {
         model: scoring.fit_and_test(
-            estimators.build(model, TERMS, "target", "identity", 0, {}),
+            estimators.build(model, TERMS, "target", "identity", 0, {}, 300),
             frame[TERMS.features],
             frame["price"],
             folds,

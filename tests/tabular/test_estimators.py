@@ -122,7 +122,7 @@ def prose(rows) -> pd.DataFrame:
 
 @pytest.mark.parametrize("model", models.MODELS)
 def test_prose_is_read_by_its_words(rows, prose, tmp_path, model):
-    estimator = estimators.build(model, PROSE, "auto", "log", 0, {})
+    estimator = estimators.build(model, PROSE, "auto", "log", 0, {}, 500)
     estimators.fit(estimator, prose[PROSE.features].head(150), prose["price"].head(150))
     skops.io.dump(estimator, tmp_path / "model.skops")
     estimator = model_files.load(tmp_path / "model.skops", [model])
@@ -147,7 +147,7 @@ def test_prose_is_read_by_its_words(rows, prose, tmp_path, model):
 
 def test_prose_without_a_word_and_one_row_are_no_error(prose):
     for rows in (prose.head(3).assign(notes="…"), prose.head(1)):
-        estimator = estimators.build("boosting", PROSE, "auto", "identity", 0, {})
+        estimator = estimators.build("boosting", PROSE, "auto", "identity", 0, {}, 500)
         estimators.fit(estimator, rows[PROSE.features], rows["price"])
         assert np.isfinite(estimators.predict(estimator, rows[PROSE.features])).all()
 

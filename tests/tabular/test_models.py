@@ -28,7 +28,7 @@ def rows() -> pd.DataFrame:
 
 
 def fitted(rows: pd.DataFrame, model: str):
-    estimator = estimators.build(model, TERMS, "target", "identity", 0, {})
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {}, 500)
     return estimators.fit(estimator, rows[TERMS.features], rows["price"])
 
 
