@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -68,6 +69,7 @@ def connected(address: str) -> "Iterator[Client]":
     for name in logging.root.manager.loggerDict:
         if name.startswith("distributed"):  # it tells of each lost connection with a traceback
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Sending large graph")  # a model or a chunk of rows, which must be sent
     with ExitStack() as stack:
         place: Any = address
         if address == LOCAL:

@@ -152,6 +152,12 @@ def test_tasks_whose_code_another_command_has_replaced_are_refused(tmp_path, mon
                 list(workers.each(client, abs, [-1]))
 
 
+def test_what_is_large_is_sent_without_a_warning(tmp_path, recwarn):
+    with cluster(tmp_path / "cluster", workers=1) as there, workers.connected(there.address) as client:
+        assert list(workers.each(client, len, [b"x" * 2**24])) == [2**24]
+    assert not [each for each in recwarn if "large graph" in str(each.message)]
+
+
 def test_no_worker(alone, tmp_path):
     with cluster(tmp_path / "cluster", workers=0) as there:
         result = alone.step("train", model="dummy", cluster=there.address)
