@@ -57,9 +57,9 @@ def milliseconds(work: Callable[[], object]) -> float:
     return median(times)
 
 
-def record(place: int = 0) -> None:
+def record() -> None:
     """Record a trial as `tune` does."""
-    trials.record("mark", f"trial {MODEL}", PARAMETERS | {"place": place}, SCORES, SCORES[0], time.time())
+    trials.record("mark", f"trial {MODEL}", PARAMETERS, SCORES, SCORES[0], time.time())
 
 
 def fill(uri: str, count: int) -> None:

@@ -119,8 +119,9 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     for model in models:
         started = time.monotonic()
         estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
-        both = scoring.fit_and_test(estimator, features, target, folds, lambda items, total: items)
-        fitted[model], tested[model] = both
+        fitted[model], tested[model] = scoring.fit_and_test(
+            estimator, features, target, folds, lambda items, total: items
+        )
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()
     frame, predicted = blending.tested_by_all(tested)

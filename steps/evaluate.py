@@ -45,8 +45,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
 
     model, seed = parameters["model"], parameters["seed"]
     preprocessed = lineage.upstream_of(upstream)
-    training, test = (preprocess.read_part(preprocessed, part) for part in (preprocess.TRAIN, preprocess.TEST))
-    terms = preprocess.read_contract_of(preprocessed)
+    training, test, terms = preprocess.read_parts(preprocessed)
     estimator = train.read_model(upstream)
     typical = baseline(estimator, training, terms, parameters)
     test, others, leak = drop_seen_rows(estimator, training, test, terms)

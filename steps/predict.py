@@ -62,8 +62,7 @@ def predict(given: dict[str, Any]) -> None:
         tracking.active_run().info.run_id, models=[LoggedModelInput(tracking.model_id(trained))]
     )
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
-    preprocessed = lineage.upstream_of(trained)
-    training, terms = preprocess.read_part(preprocessed, preprocess.TRAIN), preprocess.read_contract_of(preprocessed)
+    training, terms = preprocess.read_training(lineage.upstream_of(trained))
     found = Predictions(terms)
     chunks = each_in_threads(predictor(trained, training, terms), tables.read_chunks(data))
     with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:

@@ -186,8 +186,19 @@ def warnings_of_copies(counts: dict[str, int], scores: dict[str, float]) -> list
     ]
 
 
+def read_training(run: Run) -> "tuple[DataFrame, Contract]":
+    """The training part and the contract that a preprocess run left."""
+    return read_part(run, TRAIN), read_contract_of(run)
+
+
+def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
+    """The training part, the test part and the contract that a preprocess run left."""
+    training, terms = read_training(run)
+    return training, read_part(run, TEST), terms
+
+
 def read_part(run: Run, part: str) -> "DataFrame":
-    """The training part or the test part, `TRAIN` or `TEST`, that a preprocess run left."""
+    """One part, `TRAIN` or `TEST`."""
     import pandas as pd
 
     with tracking.downloaded(run, part) as path:

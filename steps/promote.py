@@ -180,9 +180,7 @@ def evaluation_of(name: str, trained: Run) -> Run:
 def part_of(trained: Run) -> Part:
     """What a model is judged on. Raises UserError if it has seen all of its test rows."""
     parameters = lineage.parameters_of(trained)
-    preprocessed = lineage.upstream_of(trained)
-    training, test = (preprocess.read_part(preprocessed, part) for part in (preprocess.TRAIN, preprocess.TEST))
-    terms = preprocess.read_contract_of(preprocessed)
+    training, test, terms = preprocess.read_parts(lineage.upstream_of(trained))
     test = test[~split.seen(training, test)]
     if test.empty:
         raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
@@ -215,8 +213,7 @@ def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tupl
     other = registry.trained_by("champion", f"{registry.SCHEME}{former.name}/{former.version}")
     if other.info.run_id == trained.info.run_id:
         return Check(rule, "it is the same model", True), None
-    preprocessed = lineage.upstream_of(other)
-    training, terms = preprocess.read_part(preprocessed, preprocess.TRAIN), preprocess.read_contract_of(preprocessed)
+    training, terms = preprocess.read_training(lineage.upstream_of(other))
     kinds = {name: column.kind for name, column in part.terms.columns.items()}
     if other_columns := [name for name, column in terms.columns.items() if kinds.get(name) != column.kind]:
         reason = f"cannot be compared: {', '.join(other_columns)}, which it reads, are no such columns here"

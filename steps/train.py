@@ -74,7 +74,7 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.learning import estimators, model_files, scoring
 
     model = parameters["model"]
-    rows, terms = preprocess.read_part(upstream, preprocess.TRAIN), preprocess.read_contract_of(upstream)
+    rows, terms = preprocess.read_training(upstream)
     features, target = rows[terms.features], rows[terms.target]
     estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
     predicted = estimators.predict(estimator, features)

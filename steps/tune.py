@@ -78,7 +78,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
 
     if parameters["cv"] > trials.MOST_FOLDS:
         raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
-    rows, terms = preprocess.read_part(upstream, preprocess.TRAIN), preprocess.read_contract_of(upstream)
+    rows, terms = preprocess.read_training(upstream)
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
         studies[model] = search_model(model, space, parameters, upstream, rows, terms)
