@@ -16,15 +16,15 @@ from runs import receipt
 
 pytestmark = pytest.mark.slow
 SEARCH = {"model": "linear", "trials": "24", "cv": "5", "shap_samples": "3"}
-OTHER = {"model": "knn", "cv": "3", "shap_samples": "3"}
+MAIN = {"models": "knn,rf", "model_params": "{rf: {n_estimators: 20}}", "cv": "3", "shap_samples": "3"}
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, small_data) -> Workflow:
-    """A workflow without a cluster, in which a search has run, and another model."""
+    """A workflow without a cluster, in which a search and a main have run."""
     workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
     assert workflow.step("tune", **SEARCH).code == 0
-    assert workflow.step("evaluate", **OTHER).code == 0
+    assert workflow.step("main", **MAIN).code == 0
     return workflow
 
 
@@ -42,22 +42,18 @@ def test_what_workers_compute_is_what_comes_out_without_them(alone, server, tmp_
         result = workflow.run("tune", **SEARCH, cluster=there.address)
         assert result.code == 0, result.output
         assert f"computing on {there.address}, workers: 2" in result.output
-        assert workflow.step("evaluate", **OTHER, cluster=there.address).code == 0
-    for step in ("tune", "evaluate"):
+        assert workflow.step("main", **MAIN, cluster=there.address).code == 0
+    for step in ("tune", "main"):
         assert outcome(workflow, step) == outcome(alone, step)
 
 
 def test_a_cluster_of_this_computer(alone):
-    run_id = alone.runs("evaluate")[0].info.run_id
+    run_id = alone.runs("main")[0].info.run_id
     result = alone.step("reproduce", run=run_id, cluster="local")
     assert result.code == 0, result.output
     assert "bit for bit" in result.output
     for name, place in (("without", ""), ("with", "local")):
-        words = {
-            "model": alone.runs("train")[0].info.run_id,
-            "data": str(alone.data),
-            "output": str(alone.folder / f"{name}.csv"),
-        }
+        words = {"model": run_id, "data": str(alone.data), "output": str(alone.folder / f"{name}.csv")}
         result = alone.step("predict", **words, cluster=place)
         assert result.code == 0, result.output
         assert "900 rows predicted" in result.output

@@ -25,12 +25,12 @@ def git_url(tmp_path_factory):
 
 def test_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
-    result = workflow.run("evaluate", model="dummy", shap_samples="3")
+    result = workflow.run("main", models="dummy", shap_samples="3")
     assert result.code == 0, result.output
-    run = workflow.first("evaluate")
+    run = workflow.first("main")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
     assert run.data.tags["mlflow.source.git.commit"] == commit
-    report = workflow.artifacts(run, "report.html").read_text()
+    report = workflow.artifacts(workflow.first("evaluate"), "report.html").read_text()
     assert f"mlflow run {git_url} -v {commit} -e evaluate" in report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
     again = workflow.run("reproduce", run=workflow.first("preprocess").info.run_id)

@@ -159,6 +159,10 @@ def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_
     assert workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="3").code == 0
     explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate dummy")
     assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[train.BLENDS])["dummy"]
+    workflow.client.delete_tag(blend.info.run_id, train.BLENDS)
+    result = workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="2")
+    assert result.code == 2
+    assert "a blend of an older version; train it again" in result.error
 
 
 def test_train_alone_finds_the_preprocess_run(workflow):

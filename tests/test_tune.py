@@ -143,9 +143,17 @@ def test_the_winner_of_a_search_is_promoted(tuned):
 
 def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
     space = "{linear: {alpha: {low: 3.0, high: 4.0}}}"
-    result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", cv="3")
+    result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", batch="40", cv="3")
     assert result.code == 0, result.output
     assert 1 <= len(trials_of(tuned)) < 1000
+    assert len(trials_of(tuned)) % 40 == 0
+
+
+def test_a_search_begins_with_what_a_model_has_for_so_few_rows(tuned):
+    space = "{boosting: {max_iter: {low: 5, high: 300}}}"
+    result = tuned.step("tune", space=space, trials="1", cv="2", shap_samples="3")
+    assert result.code == 0, result.output
+    assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [{"max_iter": 300}]
 
 
 @pytest.mark.parametrize(
