@@ -19,6 +19,7 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
 from rich.markup import escape
@@ -187,12 +188,13 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
 
     A path that begins with `model/` leads into the model that the run logged, whatever that is called.
     """
-    place = path
     with tempfile.TemporaryDirectory() as folder:
         try:
+            place = run.info.artifact_uri
             if path.startswith(MODEL):
-                place = f"{mlflow.get_logged_model(model_id(run)).name}/{path.removeprefix(MODEL)}"
-            copy = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/{place}", dst_path=folder)
+                place = mlflow.get_logged_model(model_id(run)).artifact_location
+            # By its own address: `runs:/` would look up the run again, and search it for models.
+            copy = get_artifact_repository(place).download_artifacts(path.removeprefix(MODEL), folder)
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)

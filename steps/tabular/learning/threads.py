@@ -7,7 +7,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from joblib import cpu_count
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
@@ -35,12 +35,14 @@ def each_in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Ite
         yield from others[-1](function, items)
         return
 
+    libraries = ThreadpoolController()  # looked for once: ten milliseconds for each item add up
+
     def single(item: Any) -> Any:
-        with one_thread():  # OpenMP's limit belongs to a thread, and this is another one
+        with libraries.limit(limits=1):  # OpenMP's limit belongs to a thread, and this is another one
             return function(item)
 
     # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
-    with one_thread(), ThreadPool(cpu_count()) as pool:
+    with libraries.limit(limits=1), ThreadPool(cpu_count()) as pool:
         yield from in_order((pool.apply_async(single, (item,)).get for item in items), lambda: AHEAD * cpu_count())
 
 
