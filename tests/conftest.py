@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import environment
 
@@ -65,13 +66,17 @@ class Workflow:
         return MlflowClient(self.uri)
 
     def run(self, entry_point: str, *arguments: str, **parameters: str) -> Result:
-        """`mlflow run` of an entry point, from the workflow's own folder."""
+        """`mlflow run` of an entry point, from the workflow's own folder.
+
+        Its script is forked from a process that has its imports, unless the environment lacks `forked.ADDRESS`.
+        """
         if self.data and not OTHERS & parameters.keys():
             parameters["data"] = str(self.data)
         words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
         for name, value in parameters.items():
             words += ["-P", f"{name}={value}"]
-        return self.execute([*words, *arguments])
+        fork = {"PATH": f"{forked.folder_of_python()}{os.pathsep}{self.environment['PATH']}"}
+        return self.execute([*words, *arguments], fork if forked.ADDRESS in self.environment else {})
 
     def step(self, name: str, /, **parameters: str) -> Result:
         """The script of a step, as `mlflow run` would start it, but forked from a process that has its imports."""
@@ -83,9 +88,10 @@ class Workflow:
             code = forked.run(script, words, self.environment, self.folder, Path(output.name))
             return Result(code, output.read())
 
-    def execute(self, words: list[str]) -> Result:
+    def execute(self, words: list[str], more: Mapping[str, str] = MappingProxyType({})) -> Result:
+        variables = self.environment | more
         done = subprocess.run(
-            words, env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words, env=variables, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         return Result(done.returncode, done.stdout)
 
@@ -157,7 +163,9 @@ def workflow(tmp_path_factory, small_data) -> Workflow:
     """A workflow in which `main` ran once on the small file; for tests that only look, or add runs of their own."""
 
     def make(folder: Path) -> None:
-        result = Workflow(folder, data=small_data).run("main")
+        workflow = Workflow(folder, data=small_data)
+        del workflow.environment[forked.ADDRESS]  # all as users have it
+        result = workflow.run("main")
         assert result.code == 0, result.output
         (folder / "output.txt").write_text(result.output)
 

@@ -1,13 +1,14 @@
 """A Dask cluster on this computer: a scheduler and workers as processes of their own, in folders of their own."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
+import forked
 from distributed import Client
 from ports import free_port, wait_for
 
@@ -24,15 +25,13 @@ class Cluster:
         self.scheduler = self.start("scheduler", "--port", str(port), "--no-dashboard")
         wait_for(port)
 
-    def start(self, *words: str, **variables: str) -> subprocess.Popen:
+    def start(self, *words: str, **variables: str) -> Process:
         folder = self.folder / str(time.monotonic_ns())
         folder.mkdir(parents=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
-        return subprocess.Popen(
-            [DASK, *words], cwd=folder, env=environment | variables, stderr=open(folder / "log", "w")
-        )
+        return forked.start(DASK, list(words), environment | variables, folder, folder / "log")
 
-    def worker(self, threads: int = 1, **variables: str) -> subprocess.Popen:
+    def worker(self, threads: int = 1, **variables: str) -> Process:
         words = ["--nthreads", str(threads), "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
         self.workers.append(self.start("worker", self.address, *words, **variables))
         return self.workers[-1]
@@ -45,7 +44,7 @@ class Cluster:
     def stop(self) -> None:
         for process in (*self.workers, self.scheduler):
             process.kill()
-            process.wait()
+            process.join()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Scripts as processes of their own, without the seconds of their imports: forked from a process that has them.
 
-A script that starts Python itself, as `reproduce` does, gets `python_forked` for it, if the environment has `ADDRESS`.
+What starts Python itself, as `reproduce` and `mlflow run` do, gets `python_forked` for it, if the environment has
+`ADDRESS`.
 """
 
 import atexit
@@ -76,6 +77,14 @@ def serve(client: Connection) -> None:
             process.terminate()  # as the client was
         process.join()
         client.send(process.exitcode)
+
+
+@cache
+def folder_of_python() -> Path:
+    """A folder in which `python` is `python_forked`: first on the PATH, `mlflow run` finds that."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "python").symlink_to(PYTHON)
+    return folder
 
 
 def run(script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path) -> int:

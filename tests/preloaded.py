@@ -1,5 +1,6 @@
 """What the process imports from which `forked` forks: all that takes long in the scripts of `steps/`."""
 
+import distributed
 import duckdb
 import jinja2
 import joblib
@@ -8,6 +9,7 @@ import matplotlib.pyplot
 import mlflow.data.pandas_dataset
 import mlflow.sklearn
 import mlflow.store.tracking.sqlalchemy_store
+import optuna
 import pyarrow.csv
 import pyarrow.parquet
 import rich.progress

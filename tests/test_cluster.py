@@ -1,11 +1,12 @@
 """Work on a Dask cluster: a scheduler and workers as processes of their own, in folders of their own."""
 
-import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import Workflow
 from dask_cluster import Cluster, cluster
@@ -15,7 +16,8 @@ from errors import UserError
 from runs import receipt
 
 pytestmark = pytest.mark.slow
-SEARCH = {"model": "linear", "trials": "24", "cv": "5", "shap_samples": "3"}
+SEARCH = {"model": "linear", "trials": "12", "batch": "4", "cv": "3", "shap_samples": "3"}
+OUTPUT = "output.txt"
 MAIN = {"models": "knn,rf", "model_params": "{rf: {n_estimators: 20}}", "cv": "3", "shap_samples": "3"}
 
 
@@ -48,7 +50,7 @@ def test_what_workers_compute_is_what_comes_out_without_them(alone, server, tmp_
 
 
 def test_a_cluster_of_this_computer(alone):
-    run_id = alone.runs("main")[0].info.run_id
+    run_id = alone.runs("train")[0].info.run_id
     result = alone.step("reproduce", run=run_id, cluster="local")
     assert result.code == 0, result.output
     assert "bit for bit" in result.output
@@ -60,33 +62,27 @@ def test_a_cluster_of_this_computer(alone):
     assert (alone.folder / "with.csv").read_bytes() == (alone.folder / "without.csv").read_bytes()
 
 
-def search_on(there: Cluster, workflow: Workflow) -> subprocess.Popen:
-    """A search that is at work: it has made its first trial."""
+def search_on(there: Cluster, workflow: Workflow) -> Process:
+    """A search that is at work, and writes to `OUTPUT`: it has made its first trial."""
     words = [word for name, value in SEARCH.items() for word in (f"--{name}", value)]
-    script = [sys.executable, str(workflow.project / "steps/tune.py"), "--data", str(workflow.data), *words]
-    process = subprocess.Popen(
-        [*script, "--cluster", there.address],
-        env=workflow.environment,
-        cwd=workflow.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    script, output = workflow.project / "steps/tune.py", workflow.folder / OUTPUT
+    words += ["--data", str(workflow.data), "--cluster", there.address]
+    process = forked.start(script, words, workflow.environment, workflow.folder, output)
     for _ in range(600):
         if workflow.runs("trial"):
             return process
         time.sleep(0.05)
-    raise AssertionError(process.communicate())
+    raise AssertionError(output.read_text())
 
 
 def test_workers_come_and_go(alone, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with cluster(tmp_path / "cluster") as there:
         process = search_on(there, workflow)
-        there.workers[0].send_signal(signal.SIGKILL)
+        there.workers[0].kill()
         there.worker()
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+        process.join(timeout=120)
+    assert process.exitcode == 0, (workflow.folder / OUTPUT).read_text()
     assert outcome(workflow, "tune") == outcome(alone, "tune")
 
 
@@ -95,8 +91,9 @@ def test_a_scheduler_that_is_gone(alone, tmp_path, small_data):
     with cluster(tmp_path / "cluster") as there:
         process = search_on(there, workflow)
         there.scheduler.kill()
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 2, output
+        process.join(timeout=120)
+    output = (workflow.folder / OUTPUT).read_text()
+    assert process.exitcode == 2, output
     assert "the scheduler is gone" in output
     assert "Traceback" not in output
     assert workflow.last().info.status == "FAILED"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+import forked
 import pytest
 from conftest import PROJECT, Workflow
 from ports import free_port, wait_for
@@ -25,6 +26,7 @@ def git_url(tmp_path_factory):
 
 def test_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
+    del workflow.environment[forked.ADDRESS]  # all as users have it
     result = workflow.run("main", models="dummy", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.first("main")
