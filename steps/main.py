@@ -27,7 +27,7 @@ from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
 from runs.parameters import Parameter, mapping, nearest, resolved, several
 from tabular.learning.models import BLEND
-from tabular.telling.leaderboard import SCORES, leaderboard, readable
+from tabular.telling.leaderboard import SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table
 from workers import CLUSTER, on_cluster
 
@@ -97,7 +97,7 @@ def main(given: dict[str, Any]) -> None:
     describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
     publish(table, runs, parameters, terms.target_label)
     shown = readable(table, terms.unit)
-    title, winner = "Leaderboard, by cross-validated R²", shown.index == shown.index[0]
+    title, winner = TITLE, shown.index == shown.index[0]
     step.print_table(shown, winner, title, right=[name for name in shown if name != "model"])
     if parameters["register"]:
         pages |= register(parameters["register"])

@@ -32,7 +32,7 @@ from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
 from tabular.learning.models import BLEND, BLENDED, default_parameters, model_of, regressor
-from tabular.telling.leaderboard import SCORES, leaderboard, readable
+from tabular.telling.leaderboard import SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 from workers import CLUSTER, on_cluster
 
@@ -86,7 +86,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
         for label, own in ((model, {}), (f"{model} tuned", best[model])):
             runs[label] = result_of(model, own, parameters, upstream)
     table = leaderboard(
-        {label: run.data.metrics | lineage.upstream_of(run).data.metrics for label, run in runs.items()}, f"cv_{ERROR}"
+        {label: run.data.metrics | lineage.upstream_of(run).data.metrics for label, run in runs.items()}
     )
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
@@ -130,7 +130,7 @@ def publish(
 
     def tell() -> dict[str, str]:
         right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
-        step.print_table(shown, winner, "Leaderboard, by cross-validated error", right)
+        step.print_table(shown, winner, TITLE, right)
         tracking.console.print(f"{conclusion}\nCompare it with others: [bold]{escape(again)}[/bold]")
         return pages
 

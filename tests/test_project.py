@@ -49,11 +49,11 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
 def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
     parent = workflow.first("main")
     table = pd.read_csv(workflow.artifacts(parent, "leaderboard.csv"))
-    assert list(table["cv_r2_score"]) == sorted(table["cv_r2_score"], reverse=True)
+    assert list(table["cv_mean_absolute_error"]) == sorted(table["cv_mean_absolute_error"])
     assert parent.data.tags["workflow.winner"] == table["model"][0]
     winner = workflow.client.get_run(table["train_run_id"][0])
     assert winner.data.tags["workflow.winner_of"] == parent.info.run_id
-    assert winner.data.metrics["cv_r2_score"] == table["cv_r2_score"][0]
+    assert winner.data.metrics["cv_mean_absolute_error"] == table["cv_mean_absolute_error"][0]
 
 
 def test_every_run_logs_its_resolved_parameters(workflow):

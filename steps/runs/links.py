@@ -57,8 +57,8 @@ def scores_page(experiment_id: str) -> str:
     if tag not in mlflow.get_experiment(experiment_id).tags:
         state = {
             "searchFilter": "tags.workflow.step = 'evaluate'",
-            "orderByKey": "metrics.`r2_score`",
-            "orderByAsc": False,
+            "orderByKey": "metrics.`mean_absolute_error`",
+            "orderByAsc": True,
             "selectedColumns": ["params.`model`", *(f"metrics.`{name}`" for name in COLUMNS)],
         }
         now = int(time.time() * 1000)

@@ -194,7 +194,7 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
             if path.startswith(MODEL):
                 place = mlflow.get_logged_model(model_id(run)).artifact_location
             # By its own address: `runs:/` would look up the run again, and search it for models.
-            copy = get_artifact_repository(place).download_artifacts(path.removeprefix(MODEL), folder)
+            copy = get_artifact_repository(place).download_artifacts(path.removeprefix(MODEL), folder)  # type: ignore[no-untyped-call]
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)

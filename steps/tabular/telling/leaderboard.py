@@ -6,29 +6,27 @@ from collections.abc import Mapping
 import pandas as pd
 
 SCORES = (
-    "cv_r2_score",
-    "cv_r2_score_std",
     "cv_mean_absolute_error",
     "cv_mean_absolute_error_std",
-    "r2_score",
-    "r2_score_low",
-    "r2_score_high",
+    "cv_r2_score",
+    "cv_r2_score_std",
     "mean_absolute_error",
     "mean_absolute_error_low",
     "mean_absolute_error_high",
+    "r2_score",
+    "r2_score_low",
+    "r2_score_high",
 )
+RANKED_BY, TITLE = "cv_mean_absolute_error", "Leaderboard, by cross-validated error"
 
 
-R2 = "cv_r2_score"
-
-
-def leaderboard(metrics: Mapping[str, Mapping[str, float]], by: str = R2) -> pd.DataFrame:
+def leaderboard(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     """The `SCORES` among the metrics of each model: a row per model, with the columns `model` and `SCORES`.
 
-    The best comes first, `by` R² or an error.
+    That with the least cross-validated error comes first.
     """
     rows = [{"model": model} | {name: found[name] for name in SCORES} for model, found in metrics.items()]
-    return pd.DataFrame(rows).sort_values(by, ascending=by != R2, kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values(RANKED_BY, kind="stable", ignore_index=True)
 
 
 def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:
@@ -42,11 +40,11 @@ def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:
     lines = [
         {
             "model": row.model + (" ★" if row.Index == 0 else ""),
-            "CV R²": f"{row.cv_r2_score:.3f} ± {row.cv_r2_score_std:.3f}",
             f"CV {error}": f"{amount(row.cv_mean_absolute_error)} ± {amount(row.cv_mean_absolute_error_std)}",
-            "test R² (95 %)": f"{row.r2_score:.3f} ({row.r2_score_low:.2f}–{row.r2_score_high:.2f})",
+            "CV R²": f"{row.cv_r2_score:.3f} ± {row.cv_r2_score_std:.3f}",
             f"test {error} (95 %)": f"{amount(row.mean_absolute_error)}"
             f" ({amount(row.mean_absolute_error_low)}–{amount(row.mean_absolute_error_high)})",
+            "test R² (95 %)": f"{row.r2_score:.3f} ({row.r2_score_low:.2f}–{row.r2_score_high:.2f})",
         }
         for row in table.itertuples()
     ]

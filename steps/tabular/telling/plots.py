@@ -163,22 +163,22 @@ def vertical_offsets(positions: np.ndarray, bins: int = 60, height: float = 0.36
 
 
 def leaderboard(table: pd.DataFrame, target: str) -> Figure:
-    """Cross-validated and test R² of each model with their intervals.
+    """Cross-validated and test error of each model with their intervals.
 
-    `table` has the columns `model`, `cv_r2_score`, `cv_r2_score_std`, `r2_score`, `r2_score_low` and
-    `r2_score_high`, best model first.
+    `table` has the columns `model`, `cv_mean_absolute_error`, `cv_mean_absolute_error_std`, `mean_absolute_error`,
+    `mean_absolute_error_low` and `mean_absolute_error_high`, best model first.
     """
     figure, axes = empty_figure(7.5, 1.6 + 0.75 * len(table))
     places = np.arange(len(table))[::-1]
-    axes.barh(places + 0.19, table["cv_r2_score"], 0.34, xerr=table["cv_r2_score_std"], color=ACCENT, ecolor=INK,
+    error = "mean_absolute_error"
+    axes.barh(places + 0.19, table[f"cv_{error}"], 0.34, xerr=table[f"cv_{error}_std"], color=ACCENT, ecolor=INK,
               capsize=3, label="cross-validated on the training part, ± spread over folds")  # fmt: skip
-    reach = [table["r2_score"] - table["r2_score_low"], table["r2_score_high"] - table["r2_score"]]
-    axes.barh(places - 0.19, table["r2_score"], 0.34, xerr=reach, color=SOFT, ecolor=INK, capsize=3,
+    reach = [table[error] - table[f"{error}_low"], table[f"{error}_high"] - table[error]]
+    axes.barh(places - 0.19, table[error], 0.34, xerr=reach, color=SOFT, ecolor=INK, capsize=3,
               label="test part, 95 % interval")  # fmt: skip
     axes.set_yticks(places, table["model"])
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlim(max(-1, min(-0.05, *table["cv_r2_score"] - 0.05)), 1)
-    axes.set(xlabel=f"R² of {target} (1 is perfect, 0 is always guessing the mean)", title="Best model first")
+    axes.set_xlim(0, None)
+    axes.set(xlabel=f"mean absolute error of {target}", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
     return figure
 
