@@ -7,7 +7,7 @@ Takes the parameters of train and preprocess too: without a train_run_id, they s
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,11 +142,7 @@ def explain(
     parameters: dict[str, Any],
     upstream: Run,
 ) -> "tuple[DataFrame, dict[str, Figure]]":
-    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures.
-
-    Those of a blend are the weighted mean of what runs of this step have logged for its models, or are made to log:
-    Shapley values are linear in what they explain.
-    """
+    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
     from tabular.learning import blending, models, shapley
     from tabular.telling import plots
 
@@ -154,9 +150,7 @@ def explain(
     sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
     parts = blending.parts_of(estimator, model)
     if model == models.BLEND:
-        runs = runs_of_parts(parts, parameters, upstream)
-        logged = zip(parts.values(), map(read_shap_values, runs), strict=True)
-        values = sum(share * own for (share, _), own in logged)
+        values = shap_values_of_blend({name: share for name, (share, _) in parts.items()}, parameters, upstream)
     else:
         background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
         explainer, track = models.model_of(model).explainer, step.tracker(f"explaining {model}")
@@ -174,18 +168,20 @@ def explain(
     return values, figures
 
 
-def runs_of_parts(names: Iterable[str], parameters: Mapping[str, Any], upstream: Run) -> list[Run]:
-    """The runs of this step for the very models that the train run `upstream` has blended; found, or made.
+def shap_values_of_blend(shares: Mapping[str, float], parameters: Mapping[str, Any], upstream: Run) -> "DataFrame":
+    """The weighted mean of what runs of this step have logged, or are made to log, for the models of a blend.
 
-    Raises UserError if that run does not say which they are.
+    Shapley values are linear in what they explain. Takes the share of each model, and the train run of the blend;
+    raises UserError if that run does not say which runs have fitted its models.
     """
     if train.BLENDS not in upstream.data.tags:
         raise UserError(f"train_run_id={upstream.info.run_id}: a blend of an older version; train it again")
     trained = json.loads(upstream.data.tags[train.BLENDS])
-    return [
-        lineage.obtain(STEP, train.part_of_blend(parameters, name) | {train.STEP.run_id_parameter: trained[name]})
-        for name in names
-    ]
+    logged = {
+        name: lineage.obtain(STEP, train.part_of_blend(parameters, name) | {train.STEP.run_id_parameter: trained[name]})
+        for name in shares
+    }
+    return sum(share * read_shap_values(logged[name]) for name, share in shares.items())
 
 
 def read_shap_values(run: Run) -> "DataFrame":
