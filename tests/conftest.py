@@ -52,7 +52,7 @@ class Workflow:
     def __init__(self, folder: Path, project: Path | str = PROJECT, data: Path | None = None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.project, self.data = folder, project, data
-        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self.uri, self.experiment = f"sqlite:///{folder}/mlflow.db", "0"
         forked.make_store(folder / "mlflow.db", forked.empty_store(), folder / "mlruns")
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `mlflow run` finds Python
         self.environment = os.environ | {
@@ -98,7 +98,7 @@ class Workflow:
     def runs(self, step: str | None = None) -> list[Run]:
         """All runs, or those of a step, the newest first."""
         query = f"tags.`workflow.step` = '{step}'" if step else ""
-        return list(self.client.search_runs(["0"], query))
+        return list(self.client.search_runs([self.experiment], query))
 
     def first(self, step: str) -> Run:
         """The oldest complete run of a step: one that the first `main` made."""

@@ -3,10 +3,10 @@
 import gzip
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess as Process
 
+import forked
 import pytest
 from conftest import Workflow
 
@@ -141,33 +141,40 @@ def test_unwritable_store(workflow, monkeypatch, tmp_path):
     assert "tracking store" in result.error
 
 
-def start(workflow: Workflow) -> subprocess.Popen:
+OUTPUT = "output.txt"
+
+
+def start(workflow: Workflow, *words: str) -> Process:
+    """A train script, which writes to `OUTPUT`."""
+    script, output = workflow.project / "steps/train.py", workflow.folder / OUTPUT
+    return forked.start(script, ["--data", str(workflow.data), *words], workflow.environment, workflow.folder, output)
+
+
+def at_work(workflow: Workflow) -> Process:
     """A train script that is at work: it waits for enough trees to take a while."""
-    script = workflow.project / "steps/train.py"
-    words = [sys.executable, str(script), "--data", str(workflow.data), "--model_params", "{n_estimators: 3000}"]
-    process = subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder, stderr=subprocess.PIPE, text=True)
+    process = start(workflow, "--model_params", "{n_estimators: 3000}")
     for _ in range(300):
         if (run := workflow.last()).info.status == "RUNNING" and run.data.tags.get("workflow.step") == "train":
             return process
         time.sleep(0.1)
-    raise AssertionError(process.communicate())
+    raise AssertionError((workflow.folder / OUTPUT).read_text())
 
 
 def test_interrupting_leaves_a_killed_run(workflow):
-    process = start(workflow)
-    process.send_signal(signal.SIGINT)
-    _, output = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert output.splitlines()[-1] == "interrupted"
+    process = at_work(workflow)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    assert process.exitcode == 130
+    assert (workflow.folder / OUTPUT).read_text().splitlines()[-1] == "interrupted"
     run = workflow.last()
     assert (run.info.status, run.data.tags["workflow.error"]) == ("KILLED", "interrupted")
 
 
 def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):
-    process = start(workflow)
+    process = at_work(workflow)
     abandoned = workflow.last().info.run_id
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     assert workflow.client.get_run(abandoned).info.status == "RUNNING"
     workflow.step("preprocess", data="/nowhere.csv")
     run = workflow.client.get_run(abandoned)
@@ -191,6 +198,7 @@ def test_what_was_opened_for_a_process_that_never_began_is_closed_after_hours(wo
 
 
 def test_two_at_once(workflow):
-    words = [sys.executable, str(workflow.project / "steps/train.py"), "--data", str(workflow.data), "--model", "dummy"]
-    twins = [subprocess.Popen(words, env=workflow.environment, cwd=workflow.folder) for _ in range(2)]
-    assert [twin.wait() for twin in twins] == [0, 0]
+    twins = [start(workflow, "--model", "dummy") for _ in range(2)]
+    for twin in twins:
+        twin.join()
+    assert [twin.exitcode for twin in twins] == [0, 0]

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -292,14 +291,14 @@ def test_promotions_at_once_leave_one_champion_and_a_way_back(houses):
 
 def killed_when(houses, done, kind: signal.Signals, *words: str) -> None:
     """Start a script and send it a signal as soon as `done` says so."""
-    process = subprocess.Popen(
-        [sys.executable, *words], env=houses.environment, cwd=houses.folder, stderr=subprocess.DEVNULL
-    )
+    script, *arguments = words
+    process = forked.start(Path(script), arguments, houses.environment, houses.folder, Path(os.devnull))
     while not done():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.02)
-    process.send_signal(kind)
-    assert process.wait() != 0
+    os.kill(process.pid, kind)
+    process.join()
+    assert process.exitcode != 0
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
