@@ -52,7 +52,7 @@ class Trials:
 
     def search(self, trials: int) -> optuna.Study:
         """The study after so many."""
-        start = models.default_parameters(self.model, 0, self.rows)
+        start = models.default_parameters(self.model, 0, *self.features.shape)
         space = search.distributions(self.model, models.model_of(self.model).space)
 
         def test(tried, limits):

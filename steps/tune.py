@@ -211,7 +211,7 @@ def search_model(
             yield [scores[ERROR] for scores in done]
 
     seed, wanted = parameters["seed"], parameters["trials"]
-    start = default_parameters(model, seed, len(rows))
+    start = default_parameters(model, seed, *features.shape)
     studies = search.search(space, start, wanted, parameters["batch"], parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(

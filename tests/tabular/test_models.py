@@ -102,13 +102,13 @@ def test_boosting_has_bins_of_three_rows():
     assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}
 
 
-def test_the_trees_of_boosting_by_the_number_of_rows():
-    sizes = (0, 1_999, 2_000, 10_000, 10_001, 100_000, 1_000_000)
-    trees = {rows: models.regressor("boosting", 0, {}, rows).max_iter for rows in sizes}
-    assert list(trees.values()) == [600, 300, 600, 600, 2_000, 600, 300]
+def test_the_trees_of_boosting_by_the_numbers_of_rows_and_columns():
+    sizes = ((0, 9), (1_999, 9), (2_000, 9), (10_000, 999), (10_001, 9), (100_000, 10), (1_000_000, 10), (20_000, 999))
+    trees = {size: models.regressor("boosting", 0, {}, *size).max_iter for size in sizes}
+    assert list(trees.values()) == [600, 300, 600, 600, 2_000, 1_000, 300, 300]
 
 
 @pytest.mark.parametrize("rows", [500, 10_000])
 def test_default_parameters_are_those_that_a_model_gets(rows):
-    found = models.regressor("boosting", 3, {}, rows).get_params()
-    assert models.default_parameters("boosting", 3, rows) == found
+    found = models.regressor("boosting", 3, {}, rows, 5).get_params()
+    assert models.default_parameters("boosting", 3, rows, 5) == found

@@ -44,7 +44,7 @@ def build(
 
     kind = model_of(model)
     encode = column_encoders(contract, encoder_for(model, encoder), seed, kind.dense, kind.bounded, kind.on_grid)
-    steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows))]
+    steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows, len(contract.features)))]
     return TransformedTargetRegressor(
         Pipeline(steps), transformer=None if scale == "identity" else rounded_scale(scale)
     )

@@ -21,8 +21,8 @@ class Model:
 
     One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
     that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
-    `column_encoders`. `limits` are the parameters that hang on the number of rows, and keep its cost
-    from growing with them. Better parameters are looked for in its `space`: see `search.distributions`.
+    `column_encoders`. `limits` are the parameters that hang on the numbers of rows and columns, and keep
+    its cost from growing with them. Better parameters are looked for in its `space`: see `search.distributions`.
     """
 
     path: str
@@ -33,29 +33,29 @@ class Model:
     dense: bool = False
     bounded: bool = False
     on_grid: bool = False
-    limits: Callable[[int], dict[str, Any]] = lambda rows: {}
+    limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
     space: dict[str, Any] = field(default_factory=dict)
 
 
-def forest_limits(rows: int) -> dict[str, Any]:
+def forest_limits(rows: int, columns: int) -> dict[str, Any]:
     """Of a tree: leaves, so that a hundred make no more than 100 MB; and rows, of which more take their time only."""
     leaves = {"max_leaf_nodes": 2_500} if rows > 5_000 else {}
     return leaves | ({"bootstrap": True, "max_samples": 50_000 / rows} if rows > 50_000 else {})
 
 
-def sample_limits(rows: int) -> dict[str, Any]:
+def sample_limits(rows: int, columns: int) -> dict[str, Any]:
     """The share of the rows that a model remembers which compares each row with all that it remembers."""
     return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
 
 
-def boosting_limits(rows: int) -> dict[str, Any]:
+def boosting_limits(rows: int, columns: int) -> dict[str, Any]:
     """Of few rows, fewer and smaller trees, which err no more; of many, as many as help, if their time allows.
 
     Beyond 10,000 rows, scikit-learn keeps a tenth of them aside, and stops when further trees do not help there. Bins
     hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise.
     """
     if rows > 10_000:
-        return {"max_iter": min(2_000, max(300, 60_000_000 // rows))}
+        return {"max_iter": min(2_000, max(300, 10**9 // (rows * columns)))}
     trees = {"learning_rate": 0.1, "max_iter": 300, "max_leaf_nodes": 16} if 0 < rows < 2_000 else {}
     return trees | ({"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {})
 
@@ -188,10 +188,10 @@ def model_of(name: str) -> Model:
     return MODELS.get(name) or OPTIONAL.get(name) or Model(name, dense=True, bounded=True)
 
 
-def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0) -> "BaseEstimator":
+def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0, columns: int = 1) -> "BaseEstimator":
     """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both.
 
-    If it is to learn from more `rows` than it can bear, it is limited.
+    If it is to learn from more `rows` and `columns` than it can bear, it is limited.
     """
     kind = regressor_class(model)
     names = [name for name, taken in inspect.signature(kind).parameters.items() if taken.kind != taken.VAR_KEYWORD]
@@ -201,7 +201,7 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
             remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
             raise UserError(f"{kind.__name__} ({model}) has no parameter {name}; {remedy}")
     seeded = {"random_state": seed} if "random_state" in names else {}
-    limits = model_of(model).limits(rows)
+    limits = model_of(model).limits(rows, columns)
     try:
         made = kind(
             **seeded
@@ -214,9 +214,9 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
     return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
 
 
-def default_parameters(model: str, seed: int, rows: int) -> dict[str, Any]:
-    """What a model's parameters are, if it is to learn from so many rows and is given none."""
-    return regressor(model, seed, {}).get_params() | model_of(model).limits(rows)
+def default_parameters(model: str, seed: int, rows: int, columns: int) -> dict[str, Any]:
+    """What a model's parameters are, if it is to learn from so many rows and columns and is given none."""
+    return regressor(model, seed, {}).get_params() | model_of(model).limits(rows, columns)
 
 
 def regressor_class(model: str) -> Any:
