@@ -133,3 +133,8 @@ def test_whether_tuning_has_paid(larger, verdict):
     assert "20 trials of rf" in said
     assert "cross-validated error from 34.2 to 30.4 EUR" in said
     assert said.endswith(verdict)
+
+
+def test_a_search_that_found_nothing_says_so():
+    said = tuning_report.conclusion("rf", tried()[0], (30.4, 30.4), (0.0, 0.0, 0.0), "EUR")
+    assert said.endswith("found nothing better than its defaults: a cross-validated error of 30.4 EUR.")

@@ -29,11 +29,14 @@ def conclusion(
     """
     unit, (difference, low, high) = f" {unit}" if unit else "", larger
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
+    tried = f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have"
+    if errors[0] <= errors[1]:
+        return f"{tried} found nothing better than its defaults: a cross-validated error of {number(errors[0])}{unit}."
     verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
     return (
-        f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have brought its cross-validated"
-        f" error from {number(errors[0])} to {number(errors[1])}{unit}. On the test part, the tuned one's error"
-        f" differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}): {verdict}."
+        f"{tried} brought its cross-validated error from {number(errors[0])} to {number(errors[1])}{unit}. On the test"
+        f" part, the tuned one's error differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}):"
+        f" {verdict}."
     )
 
 
