@@ -31,7 +31,7 @@ import skops.io  # noqa: E402
 
 from tabular.learning import blending, estimators, scoring, split  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
-from tabular.telling.leaderboard import RANKED_BY  # noqa: E402
+from tabular.telling.leaderboard import ERROR  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     fitted, tested, results = {}, {}, []
 
     def add(model: str, estimator, started: float, predicted: pd.DataFrame) -> None:
-        seconds, rank = time.monotonic() - started, scoring.cross_validated_scores(predicted)[RANKED_BY]
+        seconds, rank = time.monotonic() - started, scoring.cross_validated_scores(predicted)[f"cv_{ERROR}"]
         results.append(result(model, estimator, test[terms.features], test[terms.target], seconds, rank))
 
     for model in models:

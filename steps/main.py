@@ -97,8 +97,8 @@ def main(given: dict[str, Any]) -> None:
     describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
     publish(table, runs, parameters, terms.target_label)
     shown = readable(table, terms.unit)
-    title, winner = TITLE, shown.index == shown.index[0]
-    step.print_table(shown, winner, title, right=[name for name in shown if name != "model"])
+    right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
+    step.print_table(shown, winner, TITLE, right)
     if parameters["register"]:
         pages |= register(parameters["register"])
     step.print_links(pages)

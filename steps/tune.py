@@ -32,7 +32,7 @@ from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
 from tabular.learning.models import BLEND, BLENDED, default_parameters, model_of, regressor
-from tabular.telling.leaderboard import SCORES, TITLE, leaderboard, readable
+from tabular.telling.leaderboard import ERROR, SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 from workers import CLUSTER, on_cluster
 
@@ -68,7 +68,6 @@ PARAMETERS = (
     *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "cv")),
     *evaluate.PARAMETERS,
 )
-ERROR = "mean_absolute_error"  # which the trials are to lower
 REPORT, TRIALS = "tuning.html", "trials.parquet"
 
 

@@ -6,10 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import environment
 
@@ -76,7 +75,7 @@ class Workflow:
         for name, value in parameters.items():
             words += ["-P", f"{name}={value}"]
         fork = {"PATH": f"{forked.folder_of_python()}{os.pathsep}{self.environment['PATH']}"}
-        return self.execute([*words, *arguments], fork if forked.ADDRESS in self.environment else {})
+        return self.execute([*words, *arguments], **(fork if forked.ADDRESS in self.environment else {}))
 
     def step(self, name: str, /, **parameters: str) -> Result:
         """The script of a step, as `mlflow run` would start it, but forked from a process that has its imports."""
@@ -88,8 +87,8 @@ class Workflow:
             code = forked.run(script, words, self.environment, self.folder, Path(output.name))
             return Result(code, output.read())
 
-    def execute(self, words: list[str], more: Mapping[str, str] = MappingProxyType({})) -> Result:
-        variables = self.environment | more
+    def execute(self, words: list[str], **variables: str) -> Result:
+        variables = self.environment | variables
         done = subprocess.run(
             words, env=variables, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -21,7 +21,7 @@ import rollback
 import train
 import tune
 from runs.parameters import Parameter, convert, resolved
-from tabular.telling.leaderboard import leaderboard, readable
+from tabular.telling.leaderboard import TITLE, leaderboard, readable
 from workers import CLUSTER
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
@@ -122,9 +122,9 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
         model: outcome[f"train {model}"]["metrics"] | outcome[f"evaluate {model}"]["metrics"] for model in models
     }
     shown = [line.split() for line in (PROJECT / "README.md").read_text().splitlines()]
-    places = [
-        shown.index(" ".join(map(str, row)).split())
-        for row in readable(leaderboard(metrics), "EUR").itertuples(index=False)
-    ]
+    table = readable(leaderboard(metrics), "EUR")
+    assert TITLE.split() in shown
+    assert " ".join(table.columns).split() in shown
+    places = [shown.index(" ".join(map(str, row)).split()) for row in table.itertuples(index=False)]
     assert places == list(range(places[0], places[0] + len(models)))
     assert models == resolved(main.PARAMETERS, {})["models"]
