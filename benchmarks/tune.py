@@ -22,11 +22,11 @@ import numpy as np
 import optuna
 import pandas as pd
 import workflow
-from models import FILES, PROJECT, geometric_mean, parts_of, result, rivals
+from models import FILES, PROJECT, geometric_mean, parts_of, prepared, result, rivals
 
 from tabular.learning import estimators, models, scoring, search, split
 from tabular.learning.threads import each_in_threads, one_thread
-from tabular.reading import contract, tables
+from tabular.reading import contract
 
 SHOWN = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}"
 
@@ -70,9 +70,7 @@ class Trials:
 def cost(trials: int) -> None:
     """Print the ratio for a quick model and for a slow one."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    rows, lost = tables.read_table(PROJECT / "data/wines.csv")
-    typed, _ = contract.enforce(rows, terms := contract.read_contract(PROJECT / "data/wines.yaml"), lost)
-    train, _ = split.split(split.distinct(typed)[0], 0.2, 0)
+    train, _, terms = prepared(PROJECT / "data/wines.csv", "price")
     for model in ("linear", "boosting"):
         with tempfile.TemporaryDirectory() as folder:
             ours, place = workflow.search(Path(folder), model, trials)

@@ -21,14 +21,14 @@ PARAMETERS = (preprocess.DATA, *preprocess.COLUMNS)
 
 def contract(given: dict[str, Any]) -> None:
     """Infer the contract of the data, log it and print it."""
+    from tabular.reading import tables
     from tabular.reading.contract import contract_text
-    from tabular.reading.tables import read_table
 
     parameters = resolved(PARAMETERS, given)
     tracking.describe("contract", parameters)
     mlflow.set_tag("workflow.step", "contract")
-    rows, _ = read_table(sources.local_copy("data", parameters["data"], preprocess.PROJECT))
-    found = preprocess.infer_contract(rows, parameters)
+    with tables.opened(sources.local_copy("data", parameters["data"], preprocess.PROJECT)) as data:
+        found = preprocess.infer_contract(data, parameters)
     text = contract_text(found.contract, found.notes)
     with tracking.artifacts() as folder:
         (folder / preprocess.CONTRACT).write_text(text, encoding="utf-8")

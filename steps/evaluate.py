@@ -87,7 +87,8 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         addresses = {name: links.absolute(page) for name, page in pages.items()}
         html = model_report(shown, terms, metrics | others, tables, pictures, leak, lead, again, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
-    dataset = tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
+    digest = digests.short_digest(split.row_ids(test))
+    dataset = tracking.log_dataset(test, terms.target, parameters["data"], "testing", digest)
     mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained)])
     mlflow.log_metrics(metrics, model_id=trained, dataset=dataset)
     mlflow.log_metrics(others)

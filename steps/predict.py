@@ -64,9 +64,12 @@ def predict(given: dict[str, Any]) -> None:
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
     training, terms = preprocess.read_training(lineage.upstream_of(trained))
     found = Predictions(terms)
-    chunks = each_in_threads(predictor(trained, training, terms), tables.read_chunks(data))
-    with outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path:
-        write(path, found.rows_of(chunks))
+    with (
+        tables.opened(data) as table,
+        outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path,
+    ):
+        found.lose(table.lost)
+        write(path, found.rows_of(each_in_threads(predictor(trained, training, terms), table.chunks())))
         found.check_rejected()
     rejected = pd.concat(found.rejected, ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
@@ -93,6 +96,11 @@ class Predictions:
         self.rejected: list[pd.DataFrame] = []
         self.samples: list[pd.DataFrame] = []
         self.tested: list[pd.DataFrame] = []
+
+    def lose(self, lost: pd.DataFrame) -> None:
+        """Count the lines of the file that are no rows."""
+        self.rows += lost["row"].nunique()
+        self.rejected.append(lost)
 
     def rows_of(self, chunks: Iterable[Chunk]) -> Iterator[pd.DataFrame]:
         """The rows of each chunk with their predictions, while the rest is kept; says how far it is."""

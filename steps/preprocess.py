@@ -8,6 +8,7 @@ Without a contract, one is inferred and logged: save it, edit it, and pass it ba
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,14 @@ from tabular.learning import digests
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from tabular.reading.contract import Contract
+    from tabular.reading.contract import Contract, Report
     from tabular.reading.inference import Inferred
+    from tabular.reading.stored import Stored
+    from tabular.reading.tables import Table
 
 PROJECT = Path(__file__).resolve().parent.parent
 TRAIN, TEST = "train.parquet", "test.parquet"
 CONTRACT, REPORT, EXAMPLES = "contract.yaml", "data_report.html", "examples.json"
-FEW = 5  # rows, to show
 BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
 DATA = Parameter("data", "data/wines.csv", "a table: a path, or a URI (see the README)", without_secrets, decides=False)
 COLUMNS = (
@@ -78,36 +80,37 @@ def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
 
 def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
+    import numpy as np
+
     from tabular.learning import leak, split
-    from tabular.reading import contract
+    from tabular.reading import contract, stored
     from tabular.telling.data_report import data_lead, data_report
 
-    found, lost, terms, notes = read_data(parameters)
-    typed, kept = contract.enforce(found, terms, lost)
-    examples = found.loc[typed.index[:FEW], list(terms.columns)].to_json(orient="records", date_format="iso", indent=2)
-    del found  # a million rows of text are a few hundred megabytes
-    rows, copies = split.distinct(typed)
-    if parameters["duplicates"] == "keep":
-        rows = rows.loc[rows.index.repeat(copies)].reset_index(drop=True)
-    way, by = parameters["split"], split_column(parameters["split"], terms)
-    train, test = split.split(rows, parameters["test_size"], parameters["seed"], way, by)
-    contract.check_texts(train, terms)
-    counts = {
-        "rows_in": kept.rows_in,
-        "rows_rejected": kept.rejected["row"].nunique(),
-        "rows_duplicate": len(typed) - len(copies),
-        "rows_train": len(train),
-        "rows_test": len(test),
-        "rows_overlap": int(split.seen(train, test).sum()),
-    }
-    scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
-    warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
-    for part in (train, test):
-        contract.mark_typed(part, terms)
-    with tracking.artifacts() as folder:
-        train.to_parquet(folder / TRAIN)
-        test.to_parquet(folder / TEST)
+    with tracking.artifacts() as folder, tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        typed, kept, terms, notes = typed_rows(parameters, scratch)
+        rows, copies = stored.distinct(typed, scratch / "distinct.parquet")
+        ids = split.ids_of(rows)
+        way, by = parameters["split"], split_column(parameters["split"], terms)
+        counted = copies if parameters["duplicates"] == "keep" else np.ones_like(copies)
+        train, test = split.split(counted, parameters["test_size"], parameters["seed"], way, rows[by] if by else None)
+        contract.check_texts(rows, train, terms)
+        counts = {
+            "rows_in": kept.rows_in,
+            "rows_rejected": kept.rejected["row"].nunique(),
+            "rows_duplicate": len(typed) - len(rows),
+            "rows_train": len(train),
+            "rows_test": len(test),
+            "rows_overlap": int(ids[test].isin(ids[train]).sum()),
+        }
+        scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
+        warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
+        for part, context, places in ((TRAIN, "training", train), (TEST, "testing", test)):
+            rows.write(places, folder / part, contract.typing(terms))
+            beginning, digest = rows.at(places[: tracking.DATASET_ROWS]), digests.short_digest(ids[places])
+            tracking.log_dataset(beginning, terms.target, parameters["data"], context, digest)
         (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
+        examples = kept.examples.to_json(orient="records", date_format="iso", indent=2)
         (folder / EXAMPLES).write_text(examples, encoding="utf-8")
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
@@ -119,33 +122,37 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     mlflow.log_metrics(counts | scores)
     careful = "".join(f"\n\n**Careful.** {warning}" for warning in warnings)
     tracking.write_note(f"{lead}{careful}\n\n[The data report]({links.run_page(run, REPORT)})")
-    tracking.log_dataset(train, terms.target, parameters["data"], "training", digests.short_digest(train))
-    tracking.log_dataset(test, terms.target, parameters["data"], "testing", digests.short_digest(test))
 
 
-def read_data(parameters: dict[str, Any]) -> "tuple[DataFrame, DataFrame, Contract, dict[str, str]]":
-    """The rows of the data, its lines that are no rows, and its contract, given or inferred, with notes on columns."""
-    from tabular.reading import contract, tables
+def typed_rows(parameters: dict[str, Any], scratch: Path) -> "tuple[Stored, Report, Contract, dict[str, str]]":
+    """The rows of the data that keep to its contract, in a file of `scratch`; what became of the others; the contract,
+    given or inferred, with notes on columns.
+    """
+    from tabular.reading import contract, stored, tables
 
     files = {name: given.file for name, given in inputs(parameters).items()}
-    rows, lost = tables.read_table(files["data"])
-    if "contract" not in files:
-        found = infer_contract(rows, parameters)
-        return rows, lost, found.contract, found.notes
-    chosen: dict[str, Any] = chosen_columns(parameters)
-    terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen)
-    return rows, lost, contract.checked(terms, f"contract {files['contract']}"), {}
+    with tables.opened(files["data"]) as data:
+        if "contract" in files:
+            chosen: dict[str, Any] = chosen_columns(parameters)
+            terms = dataclasses.replace(contract.read_contract(files["contract"]), **chosen)
+            terms, notes = contract.checked(terms, f"contract {files['contract']}"), {}
+        else:
+            found = infer_contract(data, parameters)
+            terms, notes = found.contract, found.notes
+        rows = stored.Stored(scratch / "typed.parquet", list(terms.columns))
+        with stored.storing(rows.path, rows.names) as keep:
+            return rows, contract.enforce(data.chunks(), terms, data.lost, keep), terms, notes
 
 
-def infer_contract(rows: "DataFrame", parameters: dict[str, Any]) -> "Inferred":
-    """The contract of rows that have none; UserError if they cannot have one, or if no target is named."""
-    from tabular.reading.inference import infer
+def infer_contract(data: "Table", parameters: dict[str, Any]) -> "Inferred":
+    """The contract of a table that has none; UserError if it cannot have one, or if no target is named."""
+    from tabular.reading import inference
 
     chosen = chosen_columns(parameters)
     if "target" not in chosen:
-        columns = ", ".join(map(str, rows.columns[:20]))
+        columns = ", ".join(data.columns[:20])
         raise UserError(f"target: which column is to be predicted? -P target=<column>; the data has {columns}")
-    return infer(rows, **chosen)
+    return inference.infer(data.sample(inference.SAMPLE), **chosen)
 
 
 def chosen_columns(parameters: dict[str, Any]) -> dict[str, str]:
@@ -161,7 +168,7 @@ def split_column(way: str, terms: "Contract") -> str | None:
     return column
 
 
-def warn_of_leaky_columns(rows: "DataFrame", terms: "Contract") -> list[str]:
+def warn_of_leaky_columns(rows: "Stored", terms: "Contract") -> list[str]:
     """Warnings about columns that give the target away; they are shown, too."""
     from tabular.learning.leak import leaky_columns
 

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 import preprocess
 from errors import UserError
 from runs import fingerprint, lineage, step, tracking
-from runs.parameters import Parameter, as_text, mapping, nearest, one_of, whole
+from runs.parameters import AUTO, Parameter, as_text, mapping, nearest, one_of, or_auto, whole
 from tabular.learning import digests
 from tabular.learning.estimators import ENCODERS, LOG_TARGET
 from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of
@@ -60,7 +60,7 @@ PARAMETERS = (
         "learn the logarithm of the target: true, false, or auto: if none is below 0 and it is far skewed to the right",
         one_of(LOG_TARGET),
     ),
-    Parameter("cv", "5", "folds of the cross-validation", whole(2)),
+    Parameter("cv", AUTO, "folds of the cross-validation; auto: 5, or 2 of very many rows", or_auto(whole(2))),
 )
 MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 BLENDS = "workflow.blends"  # tag of a blend: the runs that have fitted its models
@@ -71,7 +71,7 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     from mlflow.models import Model
 
     import serving
-    from tabular.learning import estimators, model_files, scoring
+    from tabular.learning import estimators, model_files, scoring, split
 
     model = parameters["model"]
     rows, terms = preprocess.read_training(upstream)
@@ -79,13 +79,15 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
     predicted = estimators.predict(estimator, features)
     learns = estimators.learned_target(estimator, terms.target)
-    described = {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
+    described = {"learns": learns, "folds": str(tested["fold"].nunique())}
+    described |= estimators.parameters_of(estimator, taken=parameters)
     if model != BLEND:
         described["encodes"] = estimators.encoder_for(model, parameters["encoder"])
     mlflow.log_params(described)
     with tracking.artifacts() as folder:
         tested.to_parquet(folder / CROSS_VALIDATION)
-    dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digests.short_digest(rows))
+    digest = digests.short_digest(split.row_ids(rows))
+    dataset = tracking.log_dataset(rows, terms.target, parameters["data"], "training", digest)
     sources, _ = fingerprint.imports(Path(serving.__file__))
     logged = Model.log(
         None,
@@ -135,8 +137,9 @@ def folds_of(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract"
     """The folds of the training rows to test a model on."""
     from tabular.learning import split
 
-    way = parameters["split"]
-    return split.folds(rows, parameters["cv"], parameters["seed"], way, preprocess.split_column(way, terms))
+    way, count = parameters["split"], parameters["cv"]
+    count = split.enough_folds(len(rows)) if count == AUTO else count
+    return split.folds(rows, count, parameters["seed"], way, preprocess.split_column(way, terms))
 
 
 def fit_blend(

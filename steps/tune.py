@@ -29,7 +29,7 @@ import preprocess
 import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking, trials
-from runs.parameters import Parameter, mapping, nearest, several, whole
+from runs.parameters import AUTO, Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
 from tabular.learning.models import BLEND, BLENDED, default_parameters, model_of, regressor
 from tabular.telling.leaderboard import ERROR, SCORES, TITLE, leaderboard, readable
@@ -75,7 +75,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
     from tabular.learning import search
 
-    if parameters["cv"] > trials.MOST_FOLDS:
+    if parameters["cv"] != AUTO and parameters["cv"] > trials.MOST_FOLDS:
         raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
     rows, terms = preprocess.read_training(upstream)
     studies, best, runs = {}, {}, {}
@@ -181,7 +181,7 @@ def search_model(
     features, target = rows[terms.features], rows[terms.target]
     folds = train.folds_of(parameters, rows, terms)
     mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
-    recorded, count = trials.recorded(mark), parameters["cv"]
+    recorded, count = trials.recorded(mark), len(folds)
 
     def test(tried: list[dict[str, Any]], limits: list[float]) -> Iterator[list[float]]:
         """See `search.search`."""

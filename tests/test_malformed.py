@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Workflow
+from frames import distinct, enforced, parts, read_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.learning import split
-from tabular.reading import contract, inference, tables
+from tabular.reading import inference
 
 
 def rows(count: int = 40) -> list[list[str]]:
@@ -131,10 +131,10 @@ FILES = {
 
 def understood(path: Path) -> None:
     """What preprocess does to a file, in this process."""
-    frame, lost = tables.read_table(path)
+    frame, lost = read_table(path)
     terms = inference.infer(frame, "price").contract
-    kept, _ = contract.enforce(frame, terms, lost)
-    split.split(split.distinct(kept)[0], 0.3, 0)
+    kept, _ = enforced(frame, terms, lost)
+    parts(distinct(kept)[0], 0.3, 0)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -16,10 +16,11 @@ import pytest
 import servers
 import yaml
 from conftest import PROJECT, Workflow
+from frames import read_table
 from mlflow.entities import Run
 
 from runs import fingerprint
-from tabular.reading import contract, tables
+from tabular.reading import contract
 
 pytestmark = pytest.mark.slow
 ROWS = 400
@@ -74,7 +75,7 @@ def ask(address: str, rows: list[dict]) -> tuple[int, dict]:
 
 
 def raw_rows(houses) -> pd.DataFrame:
-    return tables.read_table(houses.data)[0].reset_index(drop=True)
+    return read_table(houses.data)[0].reset_index(drop=True)
 
 
 def evaluation(houses) -> Run:

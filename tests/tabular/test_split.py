@@ -3,11 +3,12 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from frames import distinct, parts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.learning.split import distinct, folds, question, seen, split
+from tabular.learning.split import folds, question, seen
 
 FOLDS = 5
 frames = st.lists(
@@ -18,7 +19,8 @@ sizes = st.sampled_from([0.2, 0.3, 0.5])
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(["a", "B", "é", "", None]), st.sampled_from([-2.5, 0, 3, None]))), st.randoms()
+    st.lists(st.tuples(st.sampled_from(["a", "B", "é", "", None]), st.sampled_from([-2.5, 0, 3, None])), min_size=1),
+    st.randoms(),
 )
 def test_distinct_rows_in_an_order_of_their_own(rows, random):
     names = ["Kind", "kind"]  # which DuckDB takes for one
@@ -37,7 +39,7 @@ def test_distinct_rows_in_an_order_of_their_own(rows, random):
 @settings(max_examples=50, deadline=None)
 @given(frames, sizes, st.integers(0, 2**32 - 1))
 def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
-    train, test = split(frame, test_size, seed)
+    train, test = parts(frame, test_size, seed)
     assert not seen(train, test).any()
     assert sorted([*train.itertuples(index=False), *test.itertuples(index=False)]) == sorted(
         frame.itertuples(index=False)
@@ -49,7 +51,7 @@ def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
 @given(frames, st.integers(0, 2**32 - 1))
 def test_groups_stay_together(frame, seed):
     assume(frame["group"].value_counts().max() < 15)  # else a part may hold too few rows
-    train, test = split(frame, 0.5, seed, "group", "group")
+    train, test = parts(frame, 0.5, seed, "group", "group")
     assert not set(train["group"]) & set(test["group"])
 
 
@@ -57,11 +59,11 @@ def test_groups_stay_together(frame, seed):
 @given(frames, st.integers(0, 2**32 - 1))
 def test_copies_of_a_row_share_a_fold(frame, seed):
     doubled = pd.concat([frame, frame.head(30)], ignore_index=True)
-    parts = folds(doubled, FOLDS, seed)
-    assert len(parts) == FOLDS
-    for train, test in parts:
+    found = folds(doubled, FOLDS, seed)
+    assert len(found) == FOLDS
+    for train, test in found:
         assert not seen(doubled.iloc[train], doubled.iloc[test]).any()
-    assert sorted(np.concatenate([test for _, test in parts])) == list(range(len(doubled)))
+    assert sorted(np.concatenate([test for _, test in found])) == list(range(len(doubled)))
 
 
 def test_seen_marks_the_very_same_rows():
@@ -80,7 +82,7 @@ def test_too_few_groups_for_the_folds():
 def test_the_test_part_is_later_than_all_training(frame, test_size):
     assume(frame["value"].nunique() > 40)
     frame.loc[3, "value"] = np.nan
-    train, test = split(frame, test_size, 0, "time", "value")
+    train, test = parts(frame, test_size, 0, "time", "value")
     assert train["value"].max() < test["value"].min()
     assert len(train) + len(test) == len(frame)
     assert train["value"].isna().sum() == 1
@@ -93,7 +95,7 @@ def test_too_few_times():
     with pytest.raises(UserError, match="too few distinct values of year"):
         folds(frame, FOLDS, 0, "time", "year")
     with pytest.raises(UserError, match="too few rows: 60 to train and 0 to test"):
-        split(frame.assign(year=2001.0), 0.2, 0, "time", "year")
+        parts(frame.assign(year=2001.0), 0.2, 0, "time", "year")
 
 
 def rows(count: int) -> pd.DataFrame:
@@ -103,7 +105,7 @@ def rows(count: int) -> pd.DataFrame:
 @pytest.mark.parametrize("way", [("random", None), ("group", "group")])
 def test_a_seed_decides(way):
     for part, again, other in zip(
-        split(rows(100), 0.2, 1, *way), split(rows(100), 0.2, 1, *way), split(rows(100), 0.2, 2, *way), strict=True
+        parts(rows(100), 0.2, 1, *way), parts(rows(100), 0.2, 1, *way), parts(rows(100), 0.2, 2, *way), strict=True
     ):
         pd.testing.assert_frame_equal(part, again)
         assert not part.equals(other)
@@ -112,17 +114,17 @@ def test_a_seed_decides(way):
 
 
 def test_a_group_is_tested_whole():
-    train, test = split(rows(100), 0.2, 0, "group", "group")
+    train, test = parts(rows(100), 0.2, 0, "group", "group")
     assert (test["group"].nunique(), train["group"].nunique()) == (4, 16)
     assert len(test) == 20
 
 
 def test_the_latest_share_is_tested():
-    train, test = split(rows(100), 0.2, 0, "time", "value")
+    train, test = parts(rows(100), 0.2, 0, "time", "value")
     assert train["value"].tolist() == list(range(80))
     assert test["value"].tolist() == list(range(80, 100))
     uneven = pd.DataFrame({"value": [1.0] * 50 + [2.0] * 25 + [9.0] * 25})
-    assert split(uneven, 0.4, 0, "time", "value")[1]["value"].tolist() == [9] * 25
+    assert parts(uneven, 0.4, 0, "time", "value")[1]["value"].tolist() == [9] * 25
 
 
 def test_each_fold_in_time_tests_what_follows():
@@ -136,10 +138,10 @@ def test_each_fold_in_time_tests_what_follows():
 @pytest.mark.parametrize("count", [19, 20])
 def test_a_part_has_ten_rows(count):
     if count == 20:
-        assert [len(part) for part in split(rows(20), 0.5, 0)] == [10, 10]
+        assert [len(part) for part in parts(rows(20), 0.5, 0)] == [10, 10]
         return
     with pytest.raises(UserError) as refusal:
-        split(rows(19), 0.5, 0)
+        parts(rows(19), 0.5, 0)
     assert str(refusal.value) == (
         "too few rows: 9 to train and 10 to test, at least 10 each; bring more data or another test_size"
     )
@@ -147,7 +149,7 @@ def test_a_part_has_ten_rows(count):
 
 def test_a_part_that_cannot_be():
     with pytest.raises(UserError, match=r"^1 rows cannot be split with test_size=0.5: .+ n_samples=1"):
-        split(rows(1), 0.5, 0)
+        parts(rows(1), 0.5, 0)
 
 
 def test_as_many_distinct_rows_as_folds():

@@ -8,10 +8,11 @@ from urllib.parse import quote
 import pandas as pd
 import pyarrow
 import pytest
+from frames import read_table
 
 from errors import UserError
 from tabular.reading import tables
-from tabular.reading.tables import read_table, unique_names
+from tabular.reading.tables import unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
 
@@ -214,11 +215,13 @@ def test_what_is_no_table(tmp_path, content, words):
 def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
     monkeypatch.setattr(tables, "CHUNK", size)
     (tmp_path / "data.csv").write_text("\n".join(lines))
-    whole, lost = tables.read_table(tmp_path / "data.csv")
-    chunks = list(tables.read_chunks(tmp_path / "data.csv"))
-    assert max(len(rows) for rows, _ in chunks) <= size
-    pd.testing.assert_frame_equal(pd.concat([rows for rows, _ in chunks]), whole)
-    assert pd.concat([each for _, each in chunks]).to_dict("list") == lost.to_dict("list")
+    with tables.opened(tmp_path / "data.csv") as table:
+        for _ in range(2):  # they can be read again
+            chunks = list(table.chunks())
+            assert max(map(len, chunks)) == min(size, table.rows)
+            rows = [(place, *line.split(";")) for place, line in enumerate(lines, 1) if ";" in line][1:]
+            found = pd.concat(chunks).fillna("").itertuples(name=None)
+            assert list(found) == [(place, a.strip(), b) for place, a, b in rows]
 
 
 def test_chunks_of_other_files(tmp_path, monkeypatch):
@@ -227,17 +230,12 @@ def test_chunks_of_other_files(tmp_path, monkeypatch):
     for year in ("2023", "2024"):
         (tmp_path / f"year={year}").mkdir()
         frame.to_parquet(tmp_path / f"year={year}/part.parquet")
-    whole, _ = tables.read_table(tmp_path)
-    chunks = [rows for rows, _ in tables.read_chunks(tmp_path)]
+    with tables.opened(tmp_path) as table:
+        chunks, lost = list(table.chunks()), table.lost
+        some = table.sample(3)
     assert [len(rows) for rows in chunks] == [2, 1, 2, 1]
-    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), whole)
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n", "1,2\n3,4\n", "a,b\nx\n"])
-def test_chunks_of_what_is_no_table(tmp_path, text):
-    (tmp_path / "data.csv").write_text(text)
-    with pytest.raises(UserError) as whole:
-        tables.read_table(tmp_path / "data.csv")
-    with pytest.raises(UserError) as chunks:
-        list(tables.read_chunks(tmp_path / "data.csv"))
-    assert str(chunks.value) == str(whole.value)
+    found = pd.concat(chunks)
+    assert (found.index.tolist(), list(found), lost.empty) == ([*range(6)], ["a", "b", "year"], True)
+    assert found["a"].tolist() == [1, 2, 3] * 2
+    assert found["year"].tolist() == ["2023"] * 3 + ["2024"] * 3
+    pd.testing.assert_frame_equal(some, found.iloc[[0, 2, 5]])

@@ -13,8 +13,8 @@ from tabular.reading.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from numpy import ndarray
-    from pandas import DataFrame
-    from pyarrow import Table
+    from pandas import Series
+    from pyarrow.parquet import ParquetFile
 
 SAMPLE = 50
 # skops tells the address in memory of every object, even of a number: which of them are one is chance. It names the
@@ -25,16 +25,13 @@ SKOPS_FILE = re.compile(r'(?<="file": ")\d+|(?<="content": ")\d{12,}(?=")|^\d+')
 
 def table(path: Path) -> dict[str, Any]:
     """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
-    return {"sha256": digest(read_table(path))}
-
-
-def digest(rows: "Table") -> str:
-    """SHA-256 of rows as CSV text."""
-    import pyarrow.csv
+    from pyarrow.csv import CSVWriter
 
     content = hashlib.sha256()
-    pyarrow.csv.write_csv(rows, ByteStream(content.update))
-    return content.hexdigest()
+    with parquet_file(path) as file, CSVWriter(ByteStream(content.update), file.schema_arrow) as text:
+        for batch in file.iter_batches():
+            text.write(batch)
+    return {"sha256": content.hexdigest()}
 
 
 class ByteStream(io.RawIOBase):
@@ -54,25 +51,23 @@ class ByteStream(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-def short_digest(rows: "DataFrame") -> str:
-    """Eight characters that tell the rows of one frame from another's, as MLflow shows for a dataset."""
-    from tabular.learning.split import row_ids
-
-    return hashlib.sha256(row_ids(rows).to_numpy().tobytes()).hexdigest()[:8]
+def short_digest(row_ids: "Series") -> str:
+    """Eight characters that tell rows from others, as MLflow shows for a dataset; takes what `split.row_ids` says."""
+    return hashlib.sha256(row_ids.to_numpy().tobytes()).hexdigest()[:8]
 
 
 def numbers(path: Path) -> dict[str, Any]:
     """As `table`, with a sample of the floating-point numbers, row by row, to compare within a tolerance."""
-    rows = read_table(path)
-    return {"sha256": digest(rows)} | sample_of([rows.to_pandas().select_dtypes("float")])
+    with parquet_file(path) as file:
+        return table(path) | sample_of([file.read().to_pandas().select_dtypes("float")])
 
 
-def read_table(path: Path) -> "Table":
-    """The table in a parquet file; UserError if it is none."""
+def parquet_file(path: Path) -> "ParquetFile":
+    """A parquet file that is open; UserError if it is none."""
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(path)
+        return pyarrow.parquet.ParquetFile(path)
     except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
         raise UserError(f"{path.name}: not a parquet file ({error})") from error
 

@@ -6,19 +6,19 @@ import pandas as pd
 from tabular.reading.columns import WORDS
 from tabular.reading.contract import Contract
 from tabular.reading.sampling import evenly_spaced
+from tabular.reading.stored import Stored
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
 LOOKED_AT = 20_000
 SAMPLE = 2000  # distinct rows to try copies on
 
 
-def leaky_columns(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
+def leaky_columns(rows: Stored, contract: Contract) -> dict[str, str]:
     """Columns that give the target away, and how: a copy of it, or a number that moves one to one with it.
 
-    `frame` holds the typed columns of the contract; up to `LOOKED_AT` of its rows, evenly spaced, are looked at. Ranks
-    are compared too, so that a logarithm is found.
+    Up to `LOOKED_AT` of the rows, evenly spaced, are looked at. Ranks are compared too, so that a logarithm is found.
     """
-    frame = frame.iloc[evenly_spaced(len(frame), LOOKED_AT)]
+    frame = rows.at(evenly_spaced(len(rows), LOOKED_AT))
     target = frame[contract.target]
     found = {}
     for name in contract.features:
@@ -35,14 +35,12 @@ def leaky_columns(frame: pd.DataFrame, contract: Contract) -> dict[str, str]:
     return found
 
 
-def scores_with_and_without_copies(
-    rows: pd.DataFrame, copies: np.ndarray, contract: Contract, seed: int
-) -> dict[str, float]:
+def scores_with_and_without_copies(rows: Stored, copies: np.ndarray, contract: Contract, seed: int) -> dict[str, float]:
     """R² of a quick model on a random fifth of the rows, once with their copies and once without; {} without copies.
 
     Args:
-        rows: (rows, columns) that are typed, with or without copies, which then follow each other.
-        copies: how often each distinct row occurs: (distinct rows,).
+        rows: distinct ones, typed.
+        copies: how often each occurs: (rows,).
         contract: of the rows.
         seed: of the sample and of the split.
     """
@@ -52,9 +50,8 @@ def scores_with_and_without_copies(
     from sklearn.model_selection import train_test_split
     from sklearn.neighbors import KNeighborsRegressor
 
-    places = np.arange(len(copies)) if len(rows) == len(copies) else np.cumsum(copies) - copies
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(places))[:SAMPLE])
-    sample = rows.iloc[places[chosen]]
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(copies))[:SAMPLE])
+    sample = rows.at(chosen)
     features, target = scaled_codes(sample[contract.features]), sample[contract.target].to_numpy()
 
     def score(places: np.ndarray) -> float:

@@ -28,12 +28,11 @@ class Predictor:
     columns: list[str]  # of the training part
     learned: pd.Series  # what `split.row_ids` says of it
 
-    def __call__(self, chunk: tuple[pd.DataFrame, pd.DataFrame]) -> "Chunk":
-        """What becomes of a chunk: its rows, and its lines that are none.
+    def __call__(self, rows: pd.DataFrame) -> "Chunk":
+        """What becomes of a chunk of rows.
 
         Raises UserError for a column that is not there, and for one with the name of a prediction.
         """
-        rows, lost = chunk
         features, target = self.terms.of(self.terms.features), self.terms.of([self.terms.target])
         contract.check_columns(rows, features, "is it the file for this model?")
         if taken := [name for name in PREDICTION if name in rows]:
@@ -47,8 +46,8 @@ class Predictor:
         )
         made = Chunk(
             pd.concat([rows.loc[typed.index], found], axis=1),
-            len(rows) + lost["row"].nunique(),
-            pd.concat([faults, lost]),
+            len(rows),
+            faults,
             typed.iloc[evenly_spaced(len(typed), SAMPLE)],
         )
         if self.terms.target in rows:
@@ -65,7 +64,7 @@ class Chunk:
     """What has become of a chunk of rows."""
 
     predicted: pd.DataFrame  # its rows that can be read, with their predictions
-    rows: int  # and lines that are none
+    rows: int
     rejected: pd.DataFrame
     sample: pd.DataFrame
     seen: int = 0  # rows that were in training

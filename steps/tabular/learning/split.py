@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow
 
 from errors import UserError
+from tabular.reading.stored import Stored
 
 MINIMUM = 10  # rows in each part: below that a score says nothing
 RANDOM, GROUP, TIME = "random", "group", "time"
-DISTINCT = "SELECT *, count(*) AS copies FROM rows GROUP BY ALL ORDER BY ALL NULLS LAST"
 
 
 def question(way: str, by: str | None) -> str:
@@ -24,56 +23,41 @@ def question(way: str, by: str | None) -> str:
 
 
 def split(
-    frame: pd.DataFrame, test_size: float, seed: int, way: str = RANDOM, by: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The training part and the test part of `frame`.
+    copies: np.ndarray, test_size: float, seed: int, way: str = RANDOM, values: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the rows of the training part and of the test part, among rows whose order is not the file's.
 
     Args:
-        frame: (rows, columns) in an order that does not depend on the file's.
+        copies: how often each row counts: (rows,) of int.
         test_size: share of the rows (or of the groups) in the test part, between 0 and 1.
         seed: which of the possible splits.
-        way: `random`; `group`, which keeps the values of a column together; `time`, which tests the latest rows.
-        by: the column of the groups or the times.
+        way: `random`; `group`, which keeps the same values together; `time`, which tests the rows of the latest values.
+        values: (rows,) of groups or times.
 
     Rows of one time stay together, and rows without a time are trained on. Raises UserError if a part would be too
     small.
     """
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
+    places = np.repeat(np.arange(len(copies)), copies)
+    if values is not None:
+        values = values.iloc[places]
     if way == TIME:
-        later = frame[by] > frame[by].quantile(1 - test_size, interpolation="lower")
+        later = values > values.quantile(1 - test_size, interpolation="lower")
         train, test = np.flatnonzero(~later), np.flatnonzero(later)
     else:
         splitter = (GroupShuffleSplit if way == GROUP else ShuffleSplit)(1, test_size=test_size, random_state=seed)
-        groups = row_ids(frame[[by]]) if way == GROUP else None
+        groups = row_ids(values.to_frame()) if way == GROUP else None
         try:
-            train, test = next(splitter.split(frame, groups=groups))
+            train, test = next(splitter.split(places, groups=groups))
         except ValueError as error:
-            raise UserError(f"{len(frame):,} rows cannot be split with test_size={test_size}: {error}") from error
+            raise UserError(f"{len(places):,} rows cannot be split with test_size={test_size}: {error}") from error
     if min(len(train), len(test)) < MINIMUM:
         raise UserError(
             f"too few rows: {len(train):,} to train and {len(test):,} to test, at least {MINIMUM} each;"
             " bring more data or another test_size"
         )
-    return frame.iloc[train].reset_index(drop=True), frame.iloc[test].reset_index(drop=True)
-
-
-def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The distinct rows in the order of their values, missing ones last; and how often each occurs: (rows,) of int.
-
-    DuckDB does it with all processors.
-    """
-    import duckdb
-
-    pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
-    places = [str(place) for place in range(frame.shape[1])]  # DuckDB would take `Price` and `price` for one name
-    rows = pyarrow.Table.from_pandas(frame, preserve_index=False).rename_columns(places)
-    with duckdb.connect() as database:
-        database.register("rows", rows)
-        found = database.sql(DISTINCT).to_arrow_table()
-    copies = found.column("copies").to_numpy()
-    found = found.select(places).rename_columns(list(frame.columns))
-    return found.to_pandas(self_destruct=True, split_blocks=True), copies
+    return places[train], places[test]
 
 
 def seen(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
@@ -84,6 +68,16 @@ def seen(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 def row_ids(frame: pd.DataFrame) -> pd.Series:
     """A number per row that is the same for the same values: (rows,) of uint64."""
     return pd.util.hash_pandas_object(frame, index=False)
+
+
+def ids_of(rows: Stored) -> pd.Series:
+    """As `row_ids`, of rows that may be more than fit into memory."""
+    return pd.concat(map(row_ids, rows.chunks()), ignore_index=True)
+
+
+def enough_folds(rows: int) -> int:
+    """How many folds tell what a model is worth: of very many rows, a half teaches it what all of them would."""
+    return 5 if rows <= 500_000 else 2
 
 
 def folds(

@@ -78,7 +78,9 @@ def days(values: pd.Series, form: str) -> pd.Series:
 
 
 def as_texts(values: pd.Series) -> pd.Series:
-    """Values as texts: (rows,) of str. Among numbers that are whole, none has a fraction because one is missing."""
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
-    return values.astype("str")
+    """Values as texts: (rows,) of str. A number that is whole has no fraction, whichever others are beside it."""
+    texts = values.astype("str")
+    if not pd.api.types.is_float_dtype(values):
+        return texts
+    whole = (values % 1 == 0) & (values.abs() < 2**63)
+    return texts.mask(whole, values.where(whole).astype("Int64").astype("str"))

@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,11 @@ import yaml
 
 from errors import UserError
 from tabular.reading.columns import BOOLEAN, DATE, KINDS, NUMERIC, TEXT, WORDS, Column, as_texts, values_of
+from tabular.reading.stored import Stored
 from tabular.reading.tables import BREACH
 
 TYPED = "typed by contract"  # the attribute of a frame that says which; a Parquet file keeps it
+FEW = 5  # rows, to show
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 
@@ -66,6 +69,7 @@ class Report:
     rejected: pd.DataFrame  # a row per breach of the contract: line of the file, column, value, reason
     missing: dict[str, int]  # per column, among the rows that keep to the contract
     ignored: list[str]  # columns of the file that the contract does not name
+    examples: pd.DataFrame  # the first rows that keep to the contract, as the file has them
 
 
 def read_contract(path: Path) -> Contract:
@@ -130,33 +134,47 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
     return "\n".join([dumped(parts).strip(), "columns:", *lines, dumped(ends)])
 
 
-def enforce(frame: pd.DataFrame, contract: Contract, lost: pd.DataFrame | None = None) -> tuple[pd.DataFrame, Report]:
-    """The rows that keep to the contract, words as text and all else as float64; and what became of the others.
+def enforce(
+    chunks: Iterable[pd.DataFrame], contract: Contract, lost: pd.DataFrame, keep: Callable[[pd.DataFrame], None]
+) -> Report:
+    """Hand on the rows that keep to the contract, words as text and all else as float64; and what became of the others.
 
     Args:
-        frame: (rows, columns) as `read_table` gives it, its index being the rows' places in the file.
+        chunks: (rows, columns) as a `Table` has them, its index being the rows' places in the file.
         contract: what the columns mean.
         lost: the lines of the file that are no rows, with the columns of `BREACH`.
+        keep: takes the typed rows of a chunk.
 
     Raises UserError if a column is not there, or if more than half of the rows break the contract.
     """
-    check_columns(frame, contract, "is the contract the one for this file (-P contract=…)?")
-    kept, rejected = check(frame, contract)
-    if lost is not None and len(lost):
-        rejected = pd.concat([rejected, lost]).sort_values(["row", "column"], ignore_index=True)
-    rows_in = len(frame) + (0 if lost is None else lost["row"].nunique())
-    rejected_rows = rejected["row"].nunique()
-    if rejected_rows > rows_in / 2:
-        worst = rejected.groupby(["column", "reason"], sort=False).size().idxmax()
-        example = rejected[(rejected["column"] == worst[0]) & (rejected["reason"] == worst[1])].iloc[0]
-        named = f"column {worst[0]} {worst[1]}" if worst[0] else f"a line {worst[1]}"
-        raise UserError(
-            f"{rejected_rows:,} of {rows_in:,} rows break the contract: {named}"
-            f" (first: {example['value']!r} in line {example['row']}); mend the file or the contract"
-        )
-    missing = {name: int(count) for name, count in kept.isna().sum().items()}
-    ignored = [name for name in frame if name not in {*contract.columns, *contract.drop}]
-    return kept, Report(rows_in, rejected, missing, ignored)
+    rows_in, breaches, examples = lost["row"].nunique(), [lost], []
+    missing: Counter[str] = Counter()
+    for rows in chunks:
+        check_columns(rows, contract, "is the contract the one for this file (-P contract=…)?")
+        typed, faults = check(rows, contract)
+        keep(typed)
+        rows_in += len(rows)
+        missing.update({name: int(count) for name, count in typed.isna().sum().items()})
+        breaches.append(faults)
+        examples.append(rows.loc[typed.index[:FEW], list(contract.columns)])
+    rejected = pd.concat(breaches).sort_values(["row", "column"], ignore_index=True)
+    check_rejected(rejected, rows_in)
+    ignored = [name for name in rows if name not in {*contract.columns, *contract.drop}]
+    return Report(rows_in, rejected, dict(missing), ignored, pd.concat(examples).head(FEW))
+
+
+def check_rejected(rejected: pd.DataFrame, rows_in: int) -> None:
+    """Raise UserError if more than half of the rows break the contract: then it is that of another file."""
+    count = rejected["row"].nunique()
+    if count <= rows_in / 2:
+        return
+    column, reason = rejected.groupby(["column", "reason"], sort=False).size().idxmax()
+    example = rejected[(rejected["column"] == column) & (rejected["reason"] == reason)].iloc[0]
+    named = f"column {column} {reason}" if column else f"a line {reason}"
+    raise UserError(
+        f"{count:,} of {rows_in:,} rows break the contract: {named}"
+        f" (first: {example['value']!r} in line {example['row']}); mend the file or the contract"
+    )
 
 
 def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
@@ -166,19 +184,19 @@ def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
         raise UserError(f"no column {', '.join(absent)}; the data has {there}; {remedy}")
 
 
-def check_texts(train: pd.DataFrame, contract: Contract) -> None:
-    """Raise UserError if a column of prose is empty in the training part."""
+def check_texts(rows: Mapping[str, pd.Series] | Stored, train: np.ndarray, contract: Contract) -> None:
+    """Raise UserError if a column of prose is empty in the training part, which is at the places `train`."""
     for name, terms in contract.columns.items():
-        if terms.kind == TEXT and not train[name].notna().any():
+        if terms.kind == TEXT and not rows[name].iloc[train].notna().any():
             raise UserError(
                 f"column {name}: no row of the training part has a text; move it to `drop` in the contract, or split"
                 " another way"
             )
 
 
-def mark_typed(frame: pd.DataFrame, contract: Contract) -> None:
-    """Note in the frame that its rows are typed, and by which contract."""
-    frame.attrs[TYPED] = contract_text(contract, {})
+def typing(contract: Contract) -> dict[str, str]:
+    """The attributes of a frame whose rows are typed by the contract."""
+    return {TYPED: contract_text(contract, {})}
 
 
 def is_typed(frame: pd.DataFrame, contract: Contract) -> bool:
@@ -231,7 +249,7 @@ def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) 
 
 
 def as_in_a_file(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Rows that somebody sends, in the form in which `read_table` gives those of a file.
+    """Rows that somebody sends, in the form in which a `Table` has those of a file.
 
     Blanks around a text go, an empty one is missing, and what stands beside texts in a column is one. A column that is
     absent is missing.

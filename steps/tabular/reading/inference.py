@@ -53,7 +53,7 @@ class Inferred:
 
 
 def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str | None = None) -> Inferred:
-    """The contract of `frame`, as `read_table` gives it, for predicting `target`.
+    """The contract of a table for predicting `target`; `frame` are up to `SAMPLE` of its rows, evenly spaced.
 
     `group` and `time` are columns to split by; they are kept even if they look like identifiers. Raises UserError if
     one of the three is not there or cannot serve.
@@ -61,9 +61,8 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     for name in filter(None, (target, group, time)):
         if name not in frame:
             raise UserError(f"no column {name}; the file has {', '.join(map(str, frame.columns[:20]))}")
-    sample = frame.iloc[evenly_spaced(len(frame), SAMPLE)]
-    drop = {name: "holds lists or other nested values" for name in frame if is_nested(sample[name])}
-    sample = sample.drop(columns=list(drop)).drop_duplicates()
+    drop = {name: "holds lists or other nested values" for name in frame if is_nested(frame[name])}
+    sample = frame.drop(columns=list(drop)).drop_duplicates()
     columns: dict[str, Column] = {}
     missing: set[str] = set()
     notes: dict[str, str] = {}

@@ -5,21 +5,27 @@ import mmap
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree.ElementTree import ParseError
 
+import numpy as np
 import pandas as pd
 import pyarrow
+from pyarrow import parquet
 
 from errors import UserError
+from tabular.reading.sampling import evenly_spaced
+from tabular.reading.stored import ATTRIBUTES, CHUNK, database
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
+NONE_LOST = pd.DataFrame(columns=BREACH)
+NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()}  # of one type, whatever is missing
 MOST_COLUMNS = 10_000
-CHUNK = 100_000  # rows that are held at once, where not all are
-MEMORY = "600MB"  # for DuckDB then
 PARQUET = b"PAR1"  # begins such a file
 WORKBOOK = "[Content_Types].xml"  # in the zip that it is
 HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
@@ -34,33 +40,57 @@ NO_ROW = {
 }
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a file, or of all files in a folder in the order of their names; and its lines that are no rows.
+@dataclass(frozen=True)
+class Table:
+    """A table in a file that is open: its rows in `chunks`, and its `lost` lines that are no rows.
 
-    Columns are text where the file is CSV, with empty fields missing; typed where it is Parquet or a workbook. Folders
-    called `name=value` are a column. Files that begin with `.` or `_` are passed over. Lines that are no rows have the
-    columns of `BREACH`, `row` being the number of the line. Raises UserError for what is no table.
+    Columns are text where the file is CSV, with empty fields missing; typed where it is Parquet or a workbook. The
+    index of a chunk is its rows' places in the file, or in all files of a folder as if they were one. Lost lines have
+    the columns of `BREACH`, `row` being the number of the line.
     """
-    if not path.is_dir():
-        return read_file(path)
-    files = files_in(path)
-    read, lost = zip(*(read_file(path / file) for file in files), strict=True)
-    tables = [table.assign(**partition(file)) for file, table in zip(files, read, strict=True)]
-    for file, table in zip(files, tables, strict=True):
-        if list(table.columns) != list(tables[0].columns):
-            raise UserError(f"data {path / file}: its columns are not those of {files[0]} in the same folder")
-    return pd.concat(tables, ignore_index=True), pd.concat(lost, ignore_index=True)
+
+    columns: list[str]
+    rows: int
+    lost: pd.DataFrame
+    chunks: Callable[[], Iterator[pd.DataFrame]]
+
+    def sample(self, most: int) -> pd.DataFrame:
+        """Up to `most` of the rows, evenly spaced."""
+        places, first, found = evenly_spaced(self.rows, most), 0, []
+        for rows in self.chunks():
+            found.append(rows.iloc[places[(places >= first) & (places < first + len(rows))] - first])
+            first += len(rows)
+        return pd.concat(found)
 
 
-def read_chunks(path: Path) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """As `read_table`, in pieces of up to `CHUNK` rows, with the lines that are no rows beside a file's first piece.
+@contextmanager
+def opened(path: Path) -> Iterator[Table]:
+    """The table in a file, or in all files of a folder in the order of their names.
 
-    A row's place in a folder is that in its file.
+    Folders called `name=value` are a column. Files that begin with `.` or `_` are passed over. Raises UserError for
+    what is no table.
     """
-    for file in files_in(path) if path.is_dir() else [Path()]:
-        columns = partition(file)
-        for rows, lost in read_file_in_chunks(path / file):
-            yield rows.assign(**columns), lost
+    files = files_in(path) if path.is_dir() else [Path()]
+    with ExitStack() as stack:
+        parts = [stack.enter_context(opened_file(path / file)) for file in files]
+        folders = [partition(file) for file in files]
+        names = [[*part.columns, *folder] for part, folder in zip(parts, folders, strict=True)]
+        for file, there in zip(files, names, strict=True):
+            if there != names[0]:
+                raise UserError(f"data {path / file}: its columns are not those of {files[0]} in the same folder")
+        lines = [part.rows + part.lost["row"].nunique() for part in parts]
+        before = np.cumsum([0, *lines[:-1]])
+        if not sum(part.rows for part in parts):
+            raise UserError(f"data {path}: no rows")
+
+        def chunks() -> Iterator[pd.DataFrame]:
+            for part, folder, first in zip(parts, folders, before, strict=True):
+                for rows in part.chunks():
+                    rows.index += first
+                    yield rows.assign(**{name: pd.Series(value, rows.index, "str") for name, value in folder.items()})
+
+        lost = [part.lost.assign(row=part.lost["row"] + first) for part, first in zip(parts, before, strict=True)]
+        yield Table(names[0], sum(part.rows for part in parts), pd.concat(lost, ignore_index=True), chunks)
 
 
 def files_in(path: Path) -> list[Path]:
@@ -78,28 +108,19 @@ def partition(file: Path) -> dict[str, str | None]:
     return {unquote(name): None if value == HIVE_MISSING else unquote(value) for name, value in pairs}
 
 
-def read_file(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """As `read_table`, of one file."""
+@contextmanager
+def opened_file(path: Path) -> Iterator[Table]:
+    """As `opened`, of one file."""
     start = start_of(path)
     if start.startswith(PARQUET):
-        return read_parquet(path), pd.DataFrame(columns=BREACH)
-    if is_workbook(path, start):
-        return read_workbook(path), pd.DataFrame(columns=BREACH)
-    with as_utf8(path, start) as file:
-        return read_csv(file, path)
-
-
-def read_file_in_chunks(path: Path) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """As `read_chunks`, of one file."""
-    start = start_of(path)
-    if start.startswith(PARQUET):
-        for rows in parquet_chunks(path):
-            yield rows, pd.DataFrame(columns=BREACH)
+        yield parquet_table(path)
     elif is_workbook(path, start):
-        yield read_workbook(path), pd.DataFrame(columns=BREACH)
+        yield workbook_table(path)
     else:
-        with as_utf8(path, start) as file:
-            yield from read_csv_in_chunks(file, path)
+        with tempfile.TemporaryDirectory() as folder:
+            with as_utf8(path, start) as file:
+                table = csv_table(file, path, Path(folder))
+            yield table
 
 
 def start_of(path: Path) -> bytes:
@@ -116,33 +137,37 @@ def is_workbook(path: Path, start: bytes) -> bool:
     return start.startswith(b"PK") and zipfile.is_zipfile(path) and WORKBOOK in zipfile.ZipFile(path).namelist()
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """The rows of a Parquet file."""
+def parquet_table(path: Path) -> Table:
+    """The table in a Parquet file."""
     try:
-        return pd.read_parquet(path).reset_index(drop=True)
+        file = parquet.ParquetFile(path)
+        names = list(file.schema_arrow.empty_table().to_pandas().columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-        raise UserError(f"data {path}: not a whole Parquet file ({first_line(error)})") from error
+        raise no_parquet(path, error) from error
+    attributes = json.loads((file.schema_arrow.metadata or {}).get(ATTRIBUTES.encode(), "{}"))
 
-
-def parquet_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    """The rows of a Parquet file, a piece at a time."""
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        attributes = json.loads((file.schema_arrow.metadata or {}).get(b"PANDAS_ATTRS", "{}"))
+    def chunks() -> Iterator[pd.DataFrame]:
         first = 0
-        for batch in file.iter_batches(CHUNK):
-            rows = batch.to_pandas().set_index(pd.RangeIndex(first, first + batch.num_rows))
-            first += len(rows)
-            rows.attrs |= attributes
-            yield rows
-    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-        raise UserError(f"data {path}: not a whole Parquet file ({first_line(error)})") from error
+        try:
+            for batch in file.iter_batches(CHUNK):
+                rows = batch.to_pandas(types_mapper=NULLABLE.get)
+                rows.index = pd.RangeIndex(first, first + batch.num_rows)
+                rows.attrs |= attributes
+                first += batch.num_rows
+                yield rows
+        except (OSError, ValueError) as error:
+            raise no_parquet(path, error) from error
+
+    return Table(names, file.metadata.num_rows, NONE_LOST, chunks)
 
 
-def read_workbook(path: Path) -> pd.DataFrame:
-    """The rows of the one sheet of an Excel workbook in which there are any."""
+def no_parquet(path: Path, error: Exception) -> UserError:
+    """The error of a Parquet file that cannot be read."""
+    return UserError(f"data {path}: not a whole Parquet file ({first_line(error)})")
+
+
+def workbook_table(path: Path) -> Table:
+    """The table on the one sheet of an Excel workbook in which there are rows."""
     try:
         sheets = pd.read_excel(path, sheet_name=None, engine="openpyxl")
     except ImportError as error:
@@ -155,57 +180,42 @@ def read_workbook(path: Path) -> pd.DataFrame:
     if len(filled) != 1:
         raise UserError(f"data {path}: a workbook with {len(filled)} sheets that hold rows, not one; save one as CSV")
     (frame,) = filled.values()
-    return frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
+    return Table(list(frame.columns), len(frame), NONE_LOST, lambda: iter([frame.copy()]))
 
 
-def read_csv(path: Path, name: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a UTF-8 text file and its lines that are no rows; delimiter and quotes are found by DuckDB.
+def csv_table(path: Path, name: Path, folder: Path) -> Table:
+    """The table in a UTF-8 text file, of which `folder` keeps a copy; delimiter and quotes are found by DuckDB.
 
-    The index is a row's place in the file, if no field spans several lines.
+    From a copy, because DuckDB finds out at the end which lines are no rows. A row's place is right if no field spans
+    several lines.
     """
     import duckdb
 
     check_header(path, name)
-    with duckdb.connect() as database:
+    copy = folder / "rows.parquet"
+    with database(folder) as connection:
         try:
-            table = database.sql(READ, params=[str(path)]).to_arrow_table()
-            lost = database.sql(LOST).df()
+            connection.execute(f"COPY ({READ}) TO '{copy}' (FORMAT parquet)", [str(path)])
+            lost = connection.sql(LOST).df()
         except duckdb.Error as error:
             raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
-    frame = frame_of(table)
-    del table  # its memory went to the frame, column by column
-    check_names(list(frame.columns), name)
-    frame.index = places(len(frame), lost)
-    if frame.empty:
-        raise no_rows(list(frame.columns), lost, name)
-    return frame, breaches_of(lost)
+    file = parquet.ParquetFile(copy)
+    names, rows = file.schema_arrow.names, file.metadata.num_rows
+    check_names(names, name)
+    if not rows:
+        raise no_rows(names, lost, name)
+    index = places(rows, lost)
 
-
-def read_csv_in_chunks(path: Path, name: Path) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """As `read_csv`, a piece at a time, from a copy: DuckDB finds out at the end which lines are no rows."""
-    import duckdb
-    import pyarrow.parquet
-
-    check_header(path, name)
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as database:
-        copy = Path(folder) / "rows.parquet"
-        try:
-            database.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
-            database.execute(f"COPY ({READ}) TO '{copy}' (FORMAT parquet)", [str(path)])
-            lost = database.sql(LOST).df()
-        except duckdb.Error as error:
-            raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
-        file = pyarrow.parquet.ParquetFile(copy)
-        check_names(file.schema_arrow.names, name)
-        if file.metadata.num_rows == 0:
-            raise no_rows(file.schema_arrow.names, lost, name)
-        index, breaches, first = places(file.metadata.num_rows, lost), breaches_of(lost), 0
+    def chunks() -> Iterator[pd.DataFrame]:
+        first = 0
         for batch in file.iter_batches(CHUNK):
             frame = frame_of(pyarrow.Table.from_batches([batch]))
             frame.index = index[first : first + len(frame)]
             first += len(frame)
-            yield frame, breaches
-            breaches = breaches.head(0)
+            yield frame
+
+    return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), chunks)
 
 
 def check_header(path: Path, name: Path) -> None:
@@ -229,11 +239,9 @@ def no_rows(names: list[str], lost: pd.DataFrame, name: Path) -> UserError:
 
 
 def frame_of(table: pyarrow.Table) -> pd.DataFrame:
-    """What DuckDB has read, with its texts trimmed and its names made unique; the table gives its memory away."""
+    """What DuckDB has read, with its texts trimmed and its names made unique."""
     names = unique_names([name.strip() for name in table.column_names])
-    return pyarrow.table([trim(column) for column in table.columns], names).to_pandas(
-        self_destruct=True, split_blocks=True
-    )
+    return pyarrow.table([trim(column) for column in table.columns], names).to_pandas()
 
 
 def places(rows: int, lost: pd.DataFrame) -> pd.Index:

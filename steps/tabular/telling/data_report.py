@@ -1,11 +1,14 @@
 """The page about what preprocess did to a file: each column with a picture, rejected rows, duplicates, warnings."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
 from tabular.reading.columns import CATEGORICAL, DATE, NUMERIC, TEXT, Column
 from tabular.reading.contract import Contract, Report
+from tabular.reading.stored import Stored
 from tabular.telling.report import Section, number, page
 
 READABLE = {
@@ -22,7 +25,7 @@ SHOWN = 200  # columns that get a line of their own
 
 
 def data_report(
-    rows: pd.DataFrame,
+    rows: Mapping[str, pd.Series] | Stored,
     terms: Contract,
     notes: dict[str, str],
     kept: Report,
@@ -34,7 +37,7 @@ def data_report(
     """The page about a file.
 
     Args:
-        rows: (rows, columns) that keep to the contract, typed.
+        rows: distinct ones that keep to the contract, typed.
         terms: their contract.
         notes: on columns, where the contract was inferred.
         kept: what became of the rows of the file.
@@ -48,7 +51,7 @@ def data_report(
     shown = list(terms.columns.items())[:SHOWN]
     lines = [column_summary(rows[name], column, notes.get(name, "")) for name, column in shown]
     sections = [
-        Section("Columns", f"Of the rows that keep to the contract; {terms.target} is to be predicted.",
+        Section("Columns", f"Of the distinct rows that keep to the contract; {terms.target} is to be predicted.",
                 pd.DataFrame(lines, dtype=object)),
         Section("Rows", table=pd.DataFrame(named, columns=["", "rows"])),
         Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),

@@ -1,0 +1,116 @@
+"""Typed rows in a Parquet file: as many as the disk holds, of which few are in memory at a time."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from pyarrow import parquet
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+CHUNK = 100_000  # rows that are held at once
+MEMORY = "1GB"  # for DuckDB, which puts the rest on the disk
+ATTRIBUTES = "PANDAS_ATTRS"  # where pandas keeps those of a frame in a Parquet file
+DISTINCT = "SELECT *, count(*) AS copies FROM read_parquet(?) GROUP BY ALL ORDER BY ALL NULLS LAST"
+CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number = place ORDER BY rank"
+
+
+@contextmanager
+def database(folder: Path) -> "Iterator[DuckDBPyConnection]":
+    """A DuckDB that computes in little memory, and beyond that in files of `folder`."""
+    import duckdb
+
+    pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
+        yield connection
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows of the columns `names`, which are numbered in the file: DuckDB would take `Price` and `price` for one."""
+
+    path: Path
+    names: list[str]
+
+    @cached_property
+    def file(self) -> parquet.ParquetFile:
+        """The file, open: to open one of thousands of columns takes a twentieth of a second."""
+        return parquet.ParquetFile(self.path)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return self.file.metadata.num_rows
+
+    def __getitem__(self, name: str) -> pd.Series:
+        """A column: (rows,)."""
+        table = self.file.read(columns=[str(self.names.index(name))])
+        return table.rename_columns([name]).to_pandas(self_destruct=True)[name]
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """All rows, in pieces of up to `CHUNK`."""
+        for batch in self.file.iter_batches(CHUNK, columns=numbered(self.names)):
+            yield batch.rename_columns(self.names).to_pandas()
+
+    def at(self, places: np.ndarray) -> pd.DataFrame:
+        """The rows at some places, in the order of these: (places, columns)."""
+        with self.chosen(places) as batches:
+            return batches.read_all().rename_columns(self.names).to_pandas()
+
+    def write(self, places: np.ndarray, path: Path, attributes: dict[str, Any]) -> None:
+        """Write the rows at some places to a Parquet file, in which pandas finds their names, and `attributes`."""
+        with self.chosen(places) as batches:
+            empty = batches.schema.empty_table().rename_columns(self.names).to_pandas()
+            schema = pyarrow.Schema.from_pandas(empty, preserve_index=False)
+            schema = schema.with_metadata({**(schema.metadata or {}), ATTRIBUTES: json.dumps(attributes)})
+            with parquet.ParquetWriter(path, schema) as file:
+                for batch in batches:
+                    file.write_table(pyarrow.Table.from_batches([batch]).rename_columns(self.names).cast(schema))
+
+    @contextmanager
+    def chosen(self, places: np.ndarray) -> Iterator[pyarrow.RecordBatchReader]:
+        """The rows at some places, in the order of these, a piece at a time."""
+        columns = ", ".join(f'"{place}"' for place in numbered(self.names))
+        ranked = pyarrow.table({"place": places, "rank": np.arange(len(places))})
+        with database(self.path.parent) as connection:
+            connection.register("places", ranked)
+            yield connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)]).to_arrow_reader(CHUNK)
+
+
+@contextmanager
+def storing(path: Path, names: list[str]) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """What appends rows of the columns `names` to a new Parquet file, which is then that of a `Stored`."""
+    file = None
+
+    def keep(rows: pd.DataFrame) -> None:
+        nonlocal file
+        table = pyarrow.Table.from_pandas(rows[names], preserve_index=False).rename_columns(numbered(names))
+        file = file or parquet.ParquetWriter(path, table.schema.remove_metadata())
+        file.write_table(table.cast(file.schema))
+
+    try:
+        yield keep
+    finally:
+        if file:
+            file.close()
+
+
+def distinct(rows: Stored, path: Path) -> tuple[Stored, np.ndarray]:
+    """The distinct rows in the order of their values, missing ones last; and how often each occurs: (rows,) of int."""
+    with database(path.parent) as connection:
+        connection.execute(f"COPY ({DISTINCT}) TO '{path}' (FORMAT parquet)", [str(rows.path)])
+    copies = parquet.read_table(path, columns=["copies"])["copies"].to_numpy()
+    return Stored(path, rows.names), copies
+
+
+def numbered(names: list[str]) -> list[str]:
+    """What so many columns are called in a file."""
+    return [str(place) for place in range(len(names))]

@@ -1,0 +1,71 @@
+import numpy as np
+import pandas as pd
+import pytest
+from frames import stored_rows
+
+from tabular.learning.split import ids_of, row_ids
+from tabular.reading import stored
+
+ROWS = pd.DataFrame(
+    {"Kind": pd.Series(["a", None, "b", "a", "c"], dtype="str"), "kind": [1.5, np.nan, -2, 1.5, 0], "copies": 3.0}
+)
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "CHUNK", 2)
+    return stored_rows(ROWS, tmp_path)
+
+
+def test_rows_come_back_as_they_were(rows):
+    assert len(rows) == 5
+    chunks = list(rows.chunks())
+    assert [len(chunk) for chunk in chunks] == [2, 2, 1]
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), ROWS)
+    for name in ROWS:
+        pd.testing.assert_series_equal(rows[name], ROWS[name])
+
+
+def test_rows_at_places_in_their_order(rows, tmp_path):
+    places = np.array([4, 0, 2, 0, 1])
+    expected = ROWS.iloc[places].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows.at(places), expected)
+    rows.write(places, tmp_path / "some.parquet", {"typed by": "it"})
+    found = pd.read_parquet(tmp_path / "some.parquet")
+    pd.testing.assert_frame_equal(found, expected)
+    assert found.attrs == {"typed by": "it"}
+    assert stored.parquet.ParquetFile(tmp_path / "some.parquet").num_row_groups == 3
+
+
+def test_distinct_rows_and_their_copies(rows, tmp_path):
+    found, copies = stored.distinct(rows, tmp_path / "distinct.parquet")
+    pd.testing.assert_frame_equal(found.at(np.arange(4)), ROWS.iloc[[0, 2, 4, 1]].reset_index(drop=True))
+    assert copies.tolist() == [2, 1, 1, 1]
+
+
+def test_pieces_have_the_types_of_the_first(tmp_path):
+    path = tmp_path / "rows.parquet"
+    with stored.storing(path, ["a", "b"]) as keep:
+        keep(pd.DataFrame({"b": [np.nan], "a": pd.Series([None], dtype="str")}))
+        keep(pd.DataFrame({"b": [2.0], "a": pd.Series(["x"], dtype="str")}))
+    found = stored.Stored(path, ["a", "b"])
+    assert found["a"].fillna("none").tolist() == ["none", "x"]
+    assert found["b"].fillna(0).tolist() == [0, 2]
+
+
+def test_a_number_per_row_hangs_on_no_piece(rows):
+    pd.testing.assert_series_equal(ids_of(rows), row_ids(ROWS))
+
+
+@pytest.mark.parametrize("memory", ["100MB", "1GB"])
+def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
+    monkeypatch.setattr(stored, "MEMORY", memory)
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"text": [f"some longer text {n}" for n in random.integers(0, 10**6, 600_000)]})
+    frame["number"] = random.random(len(frame))
+    found, copies = stored.distinct(stored_rows(frame, tmp_path), tmp_path / "distinct.parquet")
+    assert len(found) == copies.sum() == len(frame)
+    places = random.permutation(len(frame))
+    pd.testing.assert_frame_equal(
+        found.at(places), frame.sort_values(["text", "number"]).iloc[places].reset_index(drop=True)
+    )
