@@ -71,7 +71,7 @@ def predict(given: dict[str, Any]) -> None:
         found.lose(table.lost)
         write(path, found.rows_of(each_in_threads(predictor(trained, training, terms), table.chunks())))
         found.check_rejected()
-    rejected = pd.concat(found.rejected, ignore_index=True)
+    rejected = pd.concat(found.rejected).sort_values(["row", "column"], ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
     scores = found.scores()
     lead = lead_of(found, rejected, scores, parameters)
