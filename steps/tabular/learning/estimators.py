@@ -112,8 +112,9 @@ def fit(
     """
     from tabular.learning.threads import one_thread
 
-    with one_thread():
-        return estimator.fit(features, target)
+    words = {name: "category" for name in features if features[name].dtype == "str"}
+    with one_thread():  # of words that repeat, scikit-learn would make an object for each row
+        return estimator.fit(features.astype(words), target)
 
 
 @contextmanager
@@ -130,8 +131,12 @@ def refusals(model: str, model_params: dict[str, Any]) -> Iterator[None]:
 
 
 def predict(estimator: "Estimator", features: "DataFrame") -> "ndarray":
-    """Predicted target of each row, in one BLAS thread: (rows,)."""
+    """Predicted target of each row, in one BLAS thread, and in pieces, which take little memory: (rows,)."""
+    import numpy as np
+
     from tabular.learning.threads import one_thread
+    from tabular.reading.stored import CHUNK
 
     with one_thread():
-        return estimator.predict(features)
+        pieces = [features.iloc[first : first + CHUNK] for first in range(0, len(features), CHUNK)]
+        return np.concatenate([estimator.predict(piece) for piece in pieces])
