@@ -26,6 +26,7 @@ from runs.secrets import without_secrets
 from tabular.learning import digests
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from pandas import DataFrame
 
     from tabular.reading.contract import Contract, Report
@@ -80,21 +81,16 @@ def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
 
 def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
-    import numpy as np
-
     from tabular.learning import leak, split
     from tabular.reading import contract, stored
     from tabular.telling.data_report import data_lead, data_report
 
-    with tracking.artifacts() as folder, tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        typed, kept, terms, notes = typed_rows(parameters, scratch)
-        rows, copies = stored.distinct(typed, scratch / "distinct.parquet")
-        ids = split.ids_of(rows)
-        way, by = parameters["split"], split_column(parameters["split"], terms)
-        counted = copies if parameters["duplicates"] == "keep" else np.ones_like(copies)
-        train, test = split.split(counted, parameters["test_size"], parameters["seed"], way, rows[by] if by else None)
+    with tracking.artifacts() as folder, tempfile.TemporaryDirectory() as scratch:
+        typed, kept, terms, notes = typed_rows(parameters, Path(scratch))
+        rows, copies = stored.distinct(typed, Path(scratch) / "distinct.parquet")
+        train, test = split_rows(rows, copies, terms, parameters)
         contract.check_texts(rows, train, terms)
+        ids = split.ids_of(rows)
         counts = {
             "rows_in": kept.rows_in,
             "rows_rejected": kept.rejected["row"].nunique(),
@@ -116,7 +112,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
         (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
         run = tracking.active_run()
-        lead = data_lead(counts, split.question(way, by))
+        lead = data_lead(counts, split.question(parameters["split"], split_column(parameters["split"], terms)))
         page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
         (folder / REPORT).write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts | scores)
@@ -142,6 +138,17 @@ def typed_rows(parameters: dict[str, Any], scratch: Path) -> "tuple[Stored, Repo
         rows = stored.Stored(scratch / "typed.parquet", list(terms.columns))
         with stored.storing(rows.path, rows.names) as keep:
             return rows, contract.enforce(data.chunks(), terms, data.lost, keep), terms, notes
+
+
+def split_rows(
+    rows: "Stored", copies: "ndarray", terms: "Contract", parameters: dict[str, Any]
+) -> "tuple[ndarray, ndarray]":
+    """The places of the training part and of the test part."""
+    from tabular.learning import split
+
+    counted = copies if parameters["duplicates"] == "keep" else copies.clip(max=1)
+    way, by = parameters["split"], split_column(parameters["split"], terms)
+    return split.split(counted, parameters["test_size"], parameters["seed"], way, rows[by] if by else None)
 
 
 def infer_contract(data: "Table", parameters: dict[str, Any]) -> "Inferred":
