@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from errors import UserError
-from tabular.learning.split import folds, question, seen
+from tabular.learning.split import enough_folds, folds, question, seen, split
 
 FOLDS = 5
 frames = st.lists(
@@ -145,6 +145,15 @@ def test_a_part_has_ten_rows(count):
     assert str(refusal.value) == (
         "too few rows: 9 to train and 10 to test, at least 10 each; bring more data or another test_size"
     )
+
+
+def test_very_many_rows_have_two_folds():
+    assert [enough_folds(rows) for rows in (10, 500_000, 500_001)] == [5, 5, 2]
+
+
+def test_a_row_counts_as_often_as_it_occurs():
+    places = np.concatenate(split(np.array([1, 30, 0, 2]), 0.5, 0))
+    assert np.bincount(places).tolist() == [1, 30, 0, 2]
 
 
 def test_a_part_that_cannot_be():
