@@ -81,6 +81,7 @@ def test_too_few_groups_for_the_folds():
 @given(frames, sizes)
 def test_the_test_part_is_later_than_all_training(frame, test_size):
     assume(frame["value"].nunique() > 40)
+    assume(frame["value"].value_counts().max() < 4)  # else two folds may end at one time
     frame.loc[3, "value"] = np.nan
     train, test = parts(frame, test_size, 0, "time", "value")
     assert train["value"].max() < test["value"].min()
