@@ -12,6 +12,8 @@ from frames import read_table
 
 from errors import UserError
 from tabular.reading import tables
+from tabular.reading.columns import Column, as_texts
+from tabular.reading.contract import Contract, check
 from tabular.reading.tables import unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
@@ -239,3 +241,17 @@ def test_chunks_of_other_files(tmp_path, monkeypatch):
     assert found["a"].tolist() == [1, 2, 3] * 2
     assert found["year"].tolist() == ["2023"] * 3 + ["2024"] * 3
     pd.testing.assert_frame_equal(some, found.iloc[[0, 2, 5]])
+
+
+def test_a_column_has_one_type_whatever_is_missing_in_a_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "CHUNK", 2)
+    frame = pd.DataFrame({"new": [True, None, False, True], "rooms": pd.array([2**53 + 1, None, 3, 4], dtype="Int64")})
+    frame.to_parquet(tmp_path / "it.parquet")
+    with tables.opened(tmp_path / "it.parquet") as table:
+        first, second = table.chunks()
+    assert first.dtypes.equals(second.dtypes)
+    assert as_texts(pd.concat([first, second])["rooms"]).dropna().tolist() == ["9007199254740993", "3", "4"]
+    terms = Contract("rooms", {"new": Column("boolean"), "rooms": Column("categorical")})
+    kept, rejected = check(pd.concat([first, second]).assign(rooms="1"), terms)
+    assert rejected.empty
+    assert kept["new"].fillna(-1).tolist() == [1, -1, 0, 1]
