@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow
 import pytest
 from frames import read_table
+from pyarrow import parquet
 
 from errors import UserError
 from tabular.reading import tables
@@ -151,7 +152,7 @@ def test_lines_that_are_no_rows_are_told(tmp_path):
 def test_parquet_keeps_its_types(tmp_path):
     frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-01", None]), "ok": [True, False], "price": [1.5, 2.5]})
     frame.to_parquet(tmp_path / "it.parquet")
-    pd.testing.assert_frame_equal(read_table(tmp_path / "it.parquet")[0], frame)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "it.parquet")[0], frame.astype({"ok": "boolean"}))
 
 
 def test_a_folder_in_the_order_of_names(tmp_path):
@@ -168,7 +169,7 @@ def test_names_that_come_again():
     assert unique_names(["a", "b", "a", "a"]) == ["a", "b", "a_2", "a_3"]
 
 
-def parquet(folder) -> bytes:
+def whole_parquet(folder) -> bytes:
     pd.DataFrame({"price": range(9)}).to_parquet(folder / "whole.parquet")
     return (folder / "whole.parquet").read_bytes()
 
@@ -199,7 +200,7 @@ def parquet(folder) -> bytes:
 def test_what_is_no_table(tmp_path, content, words):
     path = tmp_path / "it.csv"
     if content == "truncated parquet":
-        content = parquet(tmp_path)[:-20]
+        content = whole_parquet(tmp_path)[:-20]
     elif content in ("a zip of two", "a workbook"):
         names = ["[Content_Types].xml", "sheet.xml"] if content == "a workbook" else ["a.csv", "b.csv"]
         with zipfile.ZipFile(path, "w") as archive:
@@ -245,8 +246,8 @@ def test_chunks_of_other_files(tmp_path, monkeypatch):
 
 def test_a_column_has_one_type_whatever_is_missing_in_a_piece(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "CHUNK", 2)
-    frame = pd.DataFrame({"new": [True, None, False, True], "rooms": pd.array([2**53 + 1, None, 3, 4], dtype="Int64")})
-    frame.to_parquet(tmp_path / "it.parquet")
+    table = pyarrow.table({"new": [True, None, False, True], "rooms": [2**53 + 1, None, 3, 4]})
+    parquet.write_table(table, tmp_path / "it.parquet")
     with tables.opened(tmp_path / "it.parquet") as table:
         first, second = table.chunks()
     assert first.dtypes.equals(second.dtypes)
