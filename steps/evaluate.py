@@ -47,7 +47,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     preprocessed = lineage.upstream_of(upstream)
     training, test, terms = preprocess.read_parts(preprocessed)
     estimator = train.read_model(upstream)
-    typical = baseline(estimator, training, terms, parameters)
+    typical = estimators.baseline(estimator, training[terms.target])
     test, others, leak = drop_seen_rows(estimator, training, test, terms)
     features, true = test[terms.features], test[terms.target].to_numpy()
     predicted = estimators.predict(estimator, features)
@@ -97,17 +97,6 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         f"{lead}{careful}\n\n[The report]({links.run_page(run, REPORT)}), [the model]({pages['model']}),"
         f" [the data report]({pages['data report']})"
     )
-
-
-def baseline(
-    estimator: "Estimator", training: "DataFrame", terms: "Contract", parameters: dict[str, Any]
-) -> "Estimator":
-    """What always answers the same, learned on the scale on which `estimator` is."""
-    from tabular.learning import estimators
-
-    scale, seed = estimators.scale_of(estimator), parameters["seed"]
-    dummy = estimators.build("dummy", terms, parameters["encoder"], scale, seed, {})
-    return estimators.fit(dummy, training[terms.features], training[terms.target])
 
 
 def drop_seen_rows(

@@ -185,8 +185,8 @@ def part_of(trained: Run) -> Part:
     if test.empty:
         raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
     estimator = train.read_model(trained)
-    dummy = evaluate.baseline(estimator, training, terms, parameters)
-    predicted, typical = (estimators.predict(each, test[terms.features]) for each in (estimator, dummy))
+    baseline = estimators.baseline(estimator, training[terms.target])
+    predicted, typical = (estimators.predict(each, test[terms.features]) for each in (estimator, baseline))
     return Part(test, terms, predicted, typical, parameters["seed"])
 
 

@@ -151,6 +151,7 @@ def test_a_contract_is_read_as_it_was_written(tmp_path):
         ),
         ("target: price\ngroup: winery\ncolumns: {price: {kind: numeric}}", "group winery is not among"),
         ("target: price\ncolumns: {price: {kind: numeric, range: [1]}}", "must be two numbers"),
+        ("target: price\ncolumns: {price: {kind: numeric}}", "no column but the target; name the columns to predict"),
         ("just text", "see data/wines.yaml for the form"),
         ("", "see data/wines.yaml for the form"),
         ("columns: {price: {kind: numeric}}", "see data/wines.yaml for the form"),
@@ -258,7 +259,7 @@ def test_a_bad_contract_is_named(tmp_path, text, words):
 
 def test_columns_to_drop_may_be_a_list(tmp_path):
     path = tmp_path / "contract.yaml"
-    path.write_text("target: price\ncolumns: {price: {kind: numeric}}\ndrop: [id, name]\n")
+    path.write_text("target: price\ncolumns: {price: {kind: numeric}, size: {kind: numeric}}\ndrop: [id, name]\n")
     assert read_contract(path).drop == {"id": "", "name": ""}
 
 

@@ -36,18 +36,30 @@ def build(
     its cost is limited if it is to learn from many `rows`. Raises UserError for a parameter that the model does not
     have, and for an import path that leads to no regressor.
     """
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
 
     from tabular.learning.encoders import column_encoders
-    from tabular.learning.rounding import rounded_scale
 
     kind = model_of(model)
     encode = column_encoders(contract, encoder_for(model, encoder), seed, kind.dense, kind.bounded, kind.on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows, len(contract.features)))]
-    return TransformedTargetRegressor(
-        Pipeline(steps), transformer=None if scale == "identity" else rounded_scale(scale)
-    )
+    return on_scale(Pipeline(steps), scale)
+
+
+def baseline(estimator: "Estimator", target: "Series") -> "TransformedTargetRegressor":
+    """What answers the same whatever it is asked: the mean of the target, on the scale on which `estimator` learns."""
+    from sklearn.dummy import DummyRegressor
+
+    return fit(on_scale(DummyRegressor(), scale_of(estimator)), target.to_frame(), target)
+
+
+def on_scale(regressor: Any, scale: str) -> "TransformedTargetRegressor":
+    """What learns the target on a scale with a regressor, and answers in units of the target."""
+    from sklearn.compose import TransformedTargetRegressor
+
+    from tabular.learning.rounding import rounded_scale
+
+    return TransformedTargetRegressor(regressor, transformer=None if scale == "identity" else rounded_scale(scale))
 
 
 def encoder_for(model: str, encoder: str) -> str:

@@ -98,6 +98,8 @@ def checked(contract: Contract, place: str) -> Contract:
         raise UserError(f"{place}: group {contract.group} is not among the columns")
     if contract.time and (contract.time not in columns or columns[contract.time].kind not in (DATE, NUMERIC)):
         raise UserError(f"{place}: time {contract.time} must be one of the columns, and a date or a number")
+    if len(columns) == 1:
+        raise UserError(f"{place}: no column but the target; name the columns to predict it from")
     return contract
 
 
