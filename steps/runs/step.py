@@ -1,11 +1,13 @@
 """The command line of an entry point: parse, open the run, call, and turn a user's mistake into one line."""
 
 import atexit
+import errno
 import gc
 import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -66,7 +68,11 @@ def command(description: str, parameters: Sequence[Parameter], work: Work) -> No
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """One line about a store that wants a login, another one, or has lost its database; None for any other error."""
+    """One line about a full disk, or a store that wants a login, another one, or has lost its database; else None."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return UserError(
+            f"the disk is full: make room, or let TMPDIR name a folder that has more than {tempfile.gettempdir()}"
+        )
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
     if status not in REFUSED:
         return None

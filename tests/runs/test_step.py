@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
+import pytest
 from conftest import PROJECT
+
+from runs import step
 
 SCRIPT = """
 import signal, sys, time, weakref
@@ -26,3 +29,11 @@ def test_an_interrupt_where_errors_are_ignored_is_not_lost():
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=PROJECT / "steps", capture_output=True, text=True, timeout=50)
     assert done.stdout == "stopped\n", done.stderr
+
+
+def test_a_full_disk_is_one_line():
+    with pytest.raises(OSError, match="No space left") as full, open("/dev/full", "w") as file:
+        file.write("it")
+        file.flush()
+    assert str(step.refusal(full.value)).startswith("the disk is full: make room, or let TMPDIR name a folder")
+    assert step.refusal(OSError("another")) is None

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,3 +71,9 @@ def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
     pd.testing.assert_frame_equal(
         found.at(places), frame.sort_values(["text", "number"]).iloc[places].reset_index(drop=True)
     )
+
+
+def test_a_full_disk_is_told_as_one(tmp_path):
+    with pytest.raises(OSError, match="No space left on device") as full, stored.database(tmp_path) as connection:
+        connection.execute("COPY (SELECT 1) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)")
+    assert full.value.errno == errno.ENOSPC

@@ -1,6 +1,8 @@
 """Typed rows in a Parquet file: as many as the disk holds, of which few are in memory at a time."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,13 +27,18 @@ CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number
 
 @contextmanager
 def database(folder: Path) -> "Iterator[DuckDBPyConnection]":
-    """A DuckDB that computes in little memory, and beyond that in files of `folder`."""
+    """A DuckDB that computes in little memory, and in files of `folder` beyond; OSError if the disk is full."""
     import duckdb
 
     pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
-        yield connection
+        try:
+            yield connection
+        except duckdb.IOException as error:
+            if (full := os.strerror(errno.ENOSPC)) in str(error):
+                raise OSError(errno.ENOSPC, full) from error
+            raise
 
 
 @dataclass(frozen=True)

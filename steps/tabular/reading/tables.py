@@ -194,12 +194,12 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
 
     check_header(path, name)
     copy = folder / "rows.parquet"
-    with database(folder) as connection:
-        try:
+    try:
+        with database(folder) as connection:
             connection.execute(f"COPY ({READ}) TO '{copy}' (FORMAT parquet)", [str(path)])
             lost = connection.sql(LOST).df()
-        except duckdb.Error as error:
-            raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
+    except duckdb.Error as error:
+        raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
     file = parquet.ParquetFile(copy)
     names, rows = file.schema_arrow.names, file.metadata.num_rows
     check_names(names, name)
