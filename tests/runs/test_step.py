@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import PROJECT
@@ -32,8 +33,7 @@ def test_an_interrupt_where_errors_are_ignored_is_not_lost():
 
 
 def test_a_full_disk_is_one_line():
-    with pytest.raises(OSError, match="No space left") as full, open("/dev/full", "w") as file:
-        file.write("it")
-        file.flush()
+    with pytest.raises(OSError, match="No space left") as full:
+        Path("/dev/full").write_text("it")
     assert str(step.refusal(full.value)).startswith("the disk is full: make room, or let TMPDIR name a folder")
     assert step.refusal(OSError("another")) is None
