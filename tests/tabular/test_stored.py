@@ -16,7 +16,8 @@ ROWS = pd.DataFrame(
 @pytest.fixture
 def rows(tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "CHUNK", 2)
-    return stored_rows(ROWS, tmp_path)
+    (folder := tmp_path / "o'clock").mkdir()
+    return stored_rows(ROWS, folder)
 
 
 def test_rows_come_back_as_they_were(rows):
@@ -40,7 +41,7 @@ def test_rows_at_places_in_their_order(rows, tmp_path):
 
 
 def test_distinct_rows_and_their_copies(rows, tmp_path):
-    found, copies = stored.distinct(rows, tmp_path / "distinct.parquet")
+    found, copies = stored.distinct(rows, rows.path.with_name("distinct.parquet"))
     pd.testing.assert_frame_equal(found.at(np.arange(4)), ROWS.iloc[[0, 2, 4, 1]].reset_index(drop=True))
     assert copies.tolist() == [2, 1, 1, 1]
 
@@ -59,7 +60,7 @@ def test_a_number_per_row_hangs_on_no_piece(rows):
     pd.testing.assert_series_equal(ids_of(rows), row_ids(ROWS))
 
 
-@pytest.mark.parametrize("memory", ["100MB", "1GB"])
+@pytest.mark.parametrize("memory", [100, 1000])
 def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
     monkeypatch.setattr(stored, "MEMORY", memory)
     random = np.random.default_rng(0)
@@ -74,6 +75,6 @@ def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
 
 
 def test_a_full_disk_is_told_as_one(tmp_path):
-    with pytest.raises(OSError, match="No space left on device") as full, stored.database(tmp_path) as connection:
+    with pytest.raises(OSError, match="No space left on device") as full, stored.database(tmp_path, 1) as connection:
         connection.execute("COPY (SELECT 1) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)")
     assert full.value.errno == errno.ENOSPC

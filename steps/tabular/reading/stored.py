@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CHUNK = 100_000  # rows that are held at once
-MEMORY = "1GB"  # for DuckDB, which puts the rest on the disk
+MEMORY = 1000  # megabytes for DuckDB, which puts the rest on the disk
+PER_COLUMN = 0.4  # megabytes more: it holds some thousand rows of all columns
 ATTRIBUTES = "PANDAS_ATTRS"  # where pandas keeps those of a frame in a Parquet file
 DISTINCT = "SELECT *, count(*) AS copies FROM read_parquet(?) GROUP BY ALL ORDER BY ALL NULLS LAST"
 CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number = place ORDER BY rank"
 
 
 @contextmanager
-def database(folder: Path) -> "Iterator[DuckDBPyConnection]":
-    """A DuckDB that computes in little memory, and in files of `folder` beyond; OSError if the disk is full."""
+def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
+    """A DuckDB for tables of so many columns, in little memory and in files of `folder` beyond.
+
+    Raises OSError if the disk is full.
+    """
     import duckdb
 
     pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
     with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}'")
+        limit = f"{MEMORY + PER_COLUMN * columns:.0f}MB"
+        connection.execute(f"SET memory_limit = '{limit}'; SET temp_directory = {quoted(folder)}")
         try:
             yield connection
         except duckdb.IOException as error:
@@ -87,7 +92,7 @@ class Stored:
         """The rows at some places, in the order of these, a piece at a time."""
         columns = ", ".join(f'"{place}"' for place in numbered(self.names))
         ranked = pyarrow.table({"place": places, "rank": np.arange(len(places))})
-        with database(self.path.parent) as connection:
+        with database(self.path.parent, len(self.names)) as connection:
             connection.register("places", ranked)
             yield connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)]).to_arrow_reader(CHUNK)
 
@@ -112,10 +117,15 @@ def storing(path: Path, names: list[str]) -> Iterator[Callable[[pd.DataFrame], N
 
 def distinct(rows: Stored, path: Path) -> tuple[Stored, np.ndarray]:
     """The distinct rows in the order of their values, missing ones last; and how often each occurs: (rows,) of int."""
-    with database(path.parent) as connection:
-        connection.execute(f"COPY ({DISTINCT}) TO '{path}' (FORMAT parquet)", [str(rows.path)])
+    with database(path.parent, len(rows.names)) as connection:
+        connection.execute(f"COPY ({DISTINCT}) TO {quoted(path)} (FORMAT parquet)", [str(rows.path)])
     copies = parquet.read_table(path, columns=["copies"])["copies"].to_numpy()
     return Stored(path, rows.names), copies
+
+
+def quoted(path: Path) -> str:
+    """A path as SQL has it, where no parameter can stand."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def numbered(names: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from errors import UserError
 from tabular.reading.sampling import evenly_spaced
-from tabular.reading.stored import ATTRIBUTES, CHUNK, database
+from tabular.reading.stored import ATTRIBUTES, CHUNK, database, quoted
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
@@ -192,11 +192,11 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
     """
     import duckdb
 
-    check_header(path, name)
+    fields = check_header(path, name)
     copy = folder / "rows.parquet"
     try:
-        with database(folder) as connection:
-            connection.execute(f"COPY ({READ}) TO '{copy}' (FORMAT parquet)", [str(path)])
+        with database(folder, fields) as connection:
+            connection.execute(f"COPY ({READ}) TO {quoted(copy)} (FORMAT parquet)", [str(path)])
             lost = connection.sql(LOST).df()
     except duckdb.Error as error:
         raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
@@ -218,12 +218,13 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
     return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), chunks)
 
 
-def check_header(path: Path, name: Path) -> None:
-    """Raise UserError if the first line of a text file has too many fields to be that of a table."""
+def check_header(path: Path, name: Path) -> int:
+    """How many fields the first line of a text file has at most; UserError if it is too many for a table."""
     with open(path, "rb") as file:
         header = file.readline(2**24)
     if (count := max(header.count(mark) for mark in (b",", b";", b"\t", b"|")) + 1) > MOST_COLUMNS:
         raise UserError(f"data {name}: its first line has {count:,} fields; a table has up to {MOST_COLUMNS:,} columns")
+    return count
 
 
 def check_names(names: list[str], name: Path) -> None:
