@@ -94,9 +94,9 @@ def main(given: dict[str, Any]) -> None:
         "data": links.run_page(preprocessed, preprocess.REPORT),
         **{model: links.run_page(run, evaluate.REPORT) for model, run in runs.items()},
     }
-    describe(readable(table, terms.unit), runs, pages, preprocessed, terms)
-    publish(table, runs, parameters, terms.target_label)
     shown = readable(table, terms.unit)
+    describe(shown, runs, pages, preprocessed, terms)
+    publish(table, runs, parameters, terms.target_label)
     right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
     step.print_table(shown, winner, TITLE, right)
     if parameters["register"]:
