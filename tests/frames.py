@@ -37,7 +37,7 @@ def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The distinct rows in their own order, and how often each occurs."""
     with tempfile.TemporaryDirectory() as name:
         rows, copies = stored.distinct(stored_rows(frame, Path(name)), Path(name) / "distinct.parquet")
-        return pd.concat(rows.chunks(), ignore_index=True), copies
+        return rows.at(np.arange(len(rows))), copies
 
 
 def parts(

@@ -13,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from errors import UserError
 from tabular.learning import encoders, estimators, model_files, models, shapley
+from tabular.reading import stored
 from tabular.reading.columns import Column
 from tabular.reading.contract import Contract
 from tabular.telling import plots
@@ -218,6 +219,20 @@ def test_the_number_of_threads_changes_nothing(rows, model):
         with threadpool_limits(threads):
             results.append(estimators.predict(fitted(rows, model), rows[TERMS.features]))
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("model", ["linear", "boosting"])
+def test_predictions_in_pieces_are_those_of_all_rows(rows, monkeypatch, model):
+    estimator = fitted(rows, model)
+    whole = estimators.predict(estimator, rows[TERMS.features])
+    monkeypatch.setattr(stored, "CHUNK", 7)
+    np.testing.assert_allclose(estimators.predict(estimator, rows[TERMS.features]), whole, rtol=1e-12)
+
+
+def test_the_baseline_is_the_mean_on_the_scale_of_the_model(rows):
+    baseline = estimators.baseline(fitted(rows), rows["price"])
+    expected = np.full(len(rows), np.exp(np.log(rows["price"]).mean()))
+    np.testing.assert_allclose(estimators.predict(baseline, rows[TERMS.features]), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)

@@ -74,6 +74,14 @@ def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
     )
 
 
+def test_more_columns_have_more_memory(tmp_path):
+    limits = []
+    for columns in (10, 9000):
+        with stored.database(tmp_path, columns) as connection:
+            limits.append(connection.execute("SELECT current_setting('memory_limit')").fetchone()[0])
+    assert limits == ["957.4 MiB", "4.2 GiB"]
+
+
 def test_a_full_disk_is_told_as_one(tmp_path):
     with pytest.raises(OSError, match="No space left on device") as full, stored.database(tmp_path, 1) as connection:
         connection.execute("COPY (SELECT 1) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)")

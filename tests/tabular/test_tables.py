@@ -179,6 +179,7 @@ def whole_parquet(folder) -> bytes:
     [
         (b"", "an empty file"),
         (b"a,b\n", "a header, a, b, and no rows"),
+        (b"a,b\nx\n", "a header, a, b, and line 2 has too few fields"),
         (b"a,b\n1,2,3\n4,5,6,7\n", "too many fields"),
         (b"1,2,3\n4,5,6\n", "no names of columns, but 1, 2, 3 in its first line"),
         (b"a,b\n" + b"x,1\n" * 30 + b"one \r\r two,1\nx,2\n", "line 32 has a carriage return in it; remove it"),
@@ -225,6 +226,15 @@ def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
             rows = [(place, *line.split(";")) for place, line in enumerate(lines, 1) if ";" in line][1:]
             found = pd.concat(chunks).fillna("").itertuples(name=None)
             assert list(found) == [(place, a.strip(), b) for place, a, b in rows]
+        assert table.lost["row"].tolist() == [place for place, line in enumerate(lines, 1) if ";" not in line]
+
+
+def test_no_two_lines_of_a_folder_have_one_number(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("a,b,c\n1,2,3\n1,2\n" + "4,5,6\n" * 4)
+    rows, lost = read_table(tmp_path)
+    assert rows.index.tolist() == [2, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    assert lost["row"].tolist() == [3, 9]
 
 
 def test_chunks_of_other_files(tmp_path, monkeypatch):
