@@ -1,10 +1,11 @@
-"""The environment that a script needs: installed packages, and one level of arithmetic. Import it before all else.
+"""The environment that a script needs: packages, one level of arithmetic, a calm garbage collector. Import it first.
 
 Left alone, numpy and OpenBLAS choose their loops by the processor, and the last bits of logarithms and matrix products
 with them. Both look at the environment when they are loaded. So this sets them, on every x86-64 processor with AVX2, to
 the level that all of those have: numpy's X86_V3 and OpenBLAS's Haswell.
 """
 
+import gc
 import os
 import re
 import sys
@@ -35,3 +36,4 @@ if find_spec("mlflow") is None:
 if processor_flags() >= NEEDED:
     os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # numpy takes one or the other
     os.environ |= PINS
+gc.set_threshold(100_000)  # what the imports make is no garbage, and to look through it takes half a second

@@ -6,10 +6,6 @@
 Takes the parameters of all steps. Steps whose result exists already are reused.
 """
 
-import gc
-
-gc.set_threshold(100_000)  # the imports make no garbage, but looking for it takes them half a second
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

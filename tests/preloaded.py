@@ -1,5 +1,7 @@
 """What the process imports from which `forked` forks: all that takes long in the scripts of `steps/`."""
 
+import gc
+
 import distributed
 import duckdb
 import jinja2
@@ -23,3 +25,4 @@ import skops.io
 from mlflow.utils import requirements_utils
 
 requirements_utils._init_packages_to_modules_map()  # which MLflow keeps, once it has looked through all packages
+gc.freeze()  # nor need those who are forked look through all this for garbage
