@@ -30,7 +30,8 @@ import environment  # noqa: E402
 import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
-from tabular.learning import blending, estimators, scoring, split  # noqa: E402
+from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
+from tabular.learning.models import to_count  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 from tabular.telling.leaderboard import ERROR  # noqa: E402
 
@@ -126,8 +127,9 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
     for model in models:
         started = time.monotonic()
         estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
-        fitted[model], tested[model] = scoring.fit_and_test(
-            estimator, features, target, folds, lambda items, total: items
+        counted = to_count(model, {}, len(train))
+        fitted[model], tested[model] = counting.fit_and_test(
+            estimator, counted, features, target, folds, lambda items, total: items
         )
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()

@@ -22,7 +22,7 @@ from runs import fingerprint, lineage, step, tracking
 from runs.parameters import AUTO, Parameter, as_text, mapping, nearest, one_of, or_auto, whole
 from tabular.learning import digests
 from tabular.learning.estimators import ENCODERS, LOG_TARGET
-from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of
+from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of, to_count
 from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
@@ -115,13 +115,14 @@ def fit(
     parameters: dict[str, Any], upstream: Run, rows: "DataFrame", terms: "Contract"
 ) -> "tuple[Estimator, DataFrame]":
     """A model, fitted on all `rows`; and what it predicted of each fold after it was fitted on the others."""
-    from tabular.learning import estimators, scoring
+    from tabular.learning import counting, estimators
 
     model, model_params = parameters["model"], parameters["model_params"]
     features, target = rows[terms.features], rows[terms.target]
     estimator, folds = unfitted(parameters, rows, terms), folds_of(parameters, rows, terms)
+    counted, track = to_count(model, model_params, len(rows)), step.tracker(f"cross-validating {model}")
     with estimators.refusals(model, model_params):
-        return scoring.fit_and_test(estimator, features, target, folds, step.tracker(f"cross-validating {model}"))
+        return counting.fit_and_test(estimator, counted, features, target, folds, track)
 
 
 def unfitted(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract") -> "Estimator":

@@ -80,10 +80,12 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     rows, terms = preprocess.read_training(upstream)
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
-        studies[model] = search_model(model, space, parameters, upstream, rows, terms)
+        runs[model] = result_of(model, {}, parameters, upstream)
+        start = default_parameters(model, parameters["seed"], *rows[terms.features].shape)
+        start |= train.read_model(lineage.upstream_of(runs[model])).regressor[-1].get_params()
+        studies[model] = search_model(model, space, start, parameters, upstream, rows, terms)
         best[model] = search.rounded(studies[model].best_params)
-        for label, own in ((model, {}), (f"{model} tuned", best[model])):
-            runs[label] = result_of(model, own, parameters, upstream)
+        runs[f"{model} tuned"] = result_of(model, best[model], parameters, upstream)
     table = leaderboard(
         {label: run.data.metrics | lineage.upstream_of(run).data.metrics for label, run in runs.items()}
     )
@@ -169,12 +171,13 @@ def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":
 def search_model(
     model: str,
     space: dict[str, Any],
+    start: dict[str, Any],
     parameters: dict[str, Any],
     upstream: Run,
     rows: "DataFrame",
     terms: "Contract",
 ) -> "Study":
-    """The trials of one model on the training rows: each a run, unless there is one already."""
+    """The trials of one model on the training rows, which `start` with parameters: each a run, unless there is one."""
     from tabular.learning import estimators, scoring, search
     from tabular.learning.threads import each_in_threads
 
@@ -210,7 +213,6 @@ def search_model(
             yield [scores[ERROR] for scores in done]
 
     seed, wanted = parameters["seed"], parameters["trials"]
-    start = default_parameters(model, seed, *features.shape)
     studies = search.search(space, start, wanted, parameters["batch"], parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(

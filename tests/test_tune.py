@@ -151,11 +151,16 @@ def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
     assert len(trials_of(tuned)) % 8 == 0
 
 
-def test_a_search_begins_with_what_a_model_has_for_so_few_rows(tuned):
-    space = "{boosting: {max_iter: {low: 5, high: 300}}}"
+def test_a_search_begins_with_what_the_untuned_model_has(tuned):
+    space = "{boosting: {max_iter: {low: 5, high: 600}}}"
     result = tuned.step("tune", space=space, trials="1", cv="2", shap_samples="3")
     assert result.code == 0, result.output
-    assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [{"max_iter": 300}]
+    untuned = next(run for run in tuned.runs("train") if run.data.params["model_params"] == "{}")
+    assert untuned.data.params["model"] == "boosting"
+    assert int(untuned.data.params["max_iter"]) < 600
+    assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [
+        {"max_iter": int(untuned.data.params["max_iter"])}
+    ]
 
 
 @pytest.mark.parametrize(

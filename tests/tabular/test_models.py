@@ -105,7 +105,12 @@ def test_boosting_has_bins_of_three_rows():
 def test_the_trees_of_boosting_by_the_numbers_of_rows_and_columns():
     sizes = ((0, 9), (1_999, 9), (2_000, 9), (10_000, 999), (10_001, 9), (100_000, 10), (1_000_000, 10), (20_000, 999))
     trees = {size: models.regressor("boosting", 0, {}, *size).max_iter for size in sizes}
-    assert list(trees.values()) == [600, 300, 600, 600, 2_000, 1_000, 300, 300]
+    assert list(trees.values()) == [600, 600, 600, 300, 2_000, 1_000, 300, 300]
+
+
+def test_boosting_that_stops_early_does_in_each_fold():
+    """Of 11,000 rows, a fold leaves fewer than those from which scikit-learn begins to stop by itself."""
+    assert [models.regressor("boosting", 0, {}, rows).early_stopping for rows in (10_000, 10_001)] == ["auto", True]
 
 
 @pytest.mark.parametrize("rows", [500, 10_000])

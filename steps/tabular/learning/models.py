@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 
+FEW = 10_000  # rows: of more, some can be spared to show when further trees of boosting do not help
+
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
@@ -22,7 +24,8 @@ class Model:
     One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
     that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
     `column_encoders`. `limits` are the parameters that hang on the numbers of rows and columns, and keep
-    its cost from growing with them. Better parameters are looked for in its `space`: see `search.distributions`.
+    its cost from growing with them. Of few rows, cross-validation finds the value of `counted`: see `counting`. Better
+    parameters are looked for in its `space`: see `search.distributions`.
     """
 
     path: str
@@ -34,6 +37,7 @@ class Model:
     bounded: bool = False
     on_grid: bool = False
     limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
+    counted: str = ""
     space: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,15 +53,16 @@ def sample_limits(rows: int, columns: int) -> dict[str, Any]:
 
 
 def boosting_limits(rows: int, columns: int) -> dict[str, Any]:
-    """Of few rows, fewer and smaller trees, which err no more; of many, as many as help, if their time allows.
+    """Of few rows, smaller trees; of many, as many as help some of them, which scikit-learn keeps aside for that.
 
-    Beyond 10,000 rows, scikit-learn keeps a tenth of them aside, and stops when further trees do not help there. Bins
-    hold three rows, as LightGBM's do: on few rows and many columns, more cost time and learn noise.
+    There are fewer of many columns: that is a matter of time. Bins hold three rows, as LightGBM's do: on few rows and
+    many columns, more cost time and learn noise.
     """
-    if rows > 10_000:
-        return {"max_iter": min(2_000, max(300, 10**9 // (rows * columns)))}
-    trees = {"learning_rate": 0.1, "max_iter": 300, "max_leaf_nodes": 16} if 0 < rows < 2_000 else {}
-    return trees | ({"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {})
+    most, steps = (2_000, 10**9) if rows > FEW else (600, 3 * 10**8)
+    trees = {"max_iter": min(most, max(300, steps // max(1, rows * columns)))}
+    small = {"learning_rate": 0.1, "max_leaf_nodes": 16} if 0 < rows < 2_000 else {}
+    bins = {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
+    return trees | small | bins | ({"early_stopping": True} if rows > FEW else {})
 
 
 # What `tune` tries of parameters that several models have, by whatever name.
@@ -126,6 +131,7 @@ MODELS = {
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
         limits=boosting_limits,
+        counted="max_iter",
         space={
             "learning_rate": RATE,
             "max_iter": {"low": 100, "high": 2000, "log": True},
@@ -212,6 +218,15 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
     except TypeError as error:
         raise UserError(f"model={model}: {error}; give it in model_params") from error
     return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
+
+
+def to_count(model: str, model_params: dict[str, Any], rows: int) -> str:
+    """The parameter that says how many trees a model has, if cross-validation is to find it; else nothing.
+
+    It is, of few rows, unless the user says how many trees or what stops them.
+    """
+    counted = model_of(model).counted
+    return counted if rows <= FEW and not {counted, "early_stopping"} & model_params.keys() else ""
 
 
 def default_parameters(model: str, seed: int, rows: int, columns: int) -> dict[str, Any]:

@@ -134,7 +134,12 @@ def fit_and_test(
         return test_fold(estimator, features, target, folds[fold]).assign(fold=fold)
 
     fitted, *parts = in_threads(fit_or_test, [None, *range(len(folds))], track)  # what takes longest begins first
-    return fitted, pd.concat(parts, ignore_index=True)[["fold", "row", "true", "predicted"]]
+    return fitted, as_one(parts)
+
+
+def as_one(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The frame that `fit_and_test` returns, of one for each fold."""
+    return pd.concat(parts, ignore_index=True)[["fold", "row", "true", "predicted"]]
 
 
 def test_fold(
@@ -143,8 +148,12 @@ def test_fold(
     """What `fit_and_test` says of one fold, without its number."""
     train, test = fold
     fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
-    predicted = estimators.predict(fitted, features.iloc[test])
-    return pd.DataFrame({"row": test, "true": target.iloc[test].to_numpy(), "predicted": predicted})
+    return tested_rows(target, test, estimators.predict(fitted, features.iloc[test]))
+
+
+def tested_rows(target: pd.Series, rows: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """What is predicted of rows, by their numbers: (rows that are tested, 3)."""
+    return pd.DataFrame({"row": rows, "true": target.iloc[rows].to_numpy(), "predicted": predicted})
 
 
 def cross_validated_scores(tested: pd.DataFrame) -> dict[str, float]:
