@@ -24,7 +24,7 @@ import pandas as pd
 import workflow
 from models import FILES, PROJECT, geometric_mean, parts_of, prepared, result, rivals
 
-from tabular.learning import estimators, models, scoring, search, split
+from tabular.learning import counting, estimators, models, scoring, search, split
 from tabular.learning.threads import each_in_threads, one_thread
 from tabular.reading import contract
 
@@ -50,9 +50,16 @@ class Trials:
         tested = scoring.test_fold(self.build(own), self.features, self.target, self.folds[fold])
         return scoring.fold_scores(tested)["mean_absolute_error"]
 
-    def search(self, trials: int) -> optuna.Study:
-        """The study after so many."""
-        start = models.default_parameters(self.model, 0, *self.features.shape)
+    def untuned(self):
+        """The model as it is without a search, and its cross-validated error."""
+        counted = models.to_count(self.model, {}, self.rows)
+        fitted, tested = counting.fit_and_test(
+            self.build({}), counted, self.features, self.target, self.folds, lambda items, total: items
+        )
+        return fitted, scoring.cross_validated_scores(tested)["cv_mean_absolute_error"]
+
+    def search(self, trials: int, start: dict[str, Any]) -> optuna.Study:
+        """The study after so many, of which the first has the parameters `start`."""
         space = search.distributions(self.model, models.model_of(self.model).space)
 
         def test(tried, limits):
@@ -106,19 +113,14 @@ def gain(names: list[str], trials: int) -> None:
     for name in names or FILES:
         train, test, terms = parts_of(name)
         given = Trials("boosting", train, terms)
-        study = given.search(trials)
+        untuned, error = given.untuned()
+        study = given.search(trials, untuned.regressor[-1].get_params())
+        tuned = estimators.fit(given.build(search.rounded(study.best_params)), given.features, given.target)
         before, after = (
-            result(
-                name,
-                estimators.fit(given.build(own), given.features, given.target),
-                test[terms.features],
-                test[terms.target],
-                0,
-            ).mae
-            for own in ({}, search.rounded(study.best_params))
+            result(name, each, test[terms.features], test[terms.target], 0).mae for each in (untuned, tuned)
         )
         catboost = rivals(train, test, terms)[-1].mae
-        lines.append((study.best_value / study.trials[0].value, after / before, after / catboost))
+        lines.append((study.best_value / error, after / before, after / catboost))
         print(f"{name:<16}", SHOWN.format(*lines[-1]), flush=True)
     lower = sum(line[0] < 1 for line in lines)
     print("geometric mean  ", SHOWN.format(*(geometric_mean(ratios) for ratios in zip(*lines, strict=True))))

@@ -36,14 +36,22 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
             parent.chmod(parent.stat().st_mode | 0o011)
     as_owner = {"user": owner} if os.geteuid() == 0 else {}
 
-    def control(*words: str | Path) -> None:
-        subprocess.run([POSTGRES[-1] / words[0], "-D", database, *words[1:]], check=True, stdout=subprocess.DEVNULL,
+    def control(*words: str | Path, check: bool = True) -> None:
+        subprocess.run([POSTGRES[-1] / words[0], "-D", database, *words[1:]], check=check, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, **as_owner)  # fmt: skip
+
+    def wait_until_ready() -> None:
+        for _ in range(300):
+            if subprocess.run([POSTGRES[-1] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise TimeoutError((database / "log").read_text())
 
     control("initdb", "-U", "mlflow", "-A", "trust")
     options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
     waiting = ("-w", "-l", database / "log")
-    control("pg_ctl", *waiting, "-o", options, "start")
+    control("pg_ctl", *waiting, "-o", options, "start", check=False)  # it may say that it failed where it has not
+    wait_until_ready()
     try:
         yield (
             f"postgresql://mlflow@127.0.0.1:{port}/postgres",
