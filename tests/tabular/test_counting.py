@@ -55,7 +55,7 @@ def test_as_many_trees_as_err_least_and_a_fold_does_not_count_for_itself(rows):
     for fold, (train, test) in enumerate(folds):
         alone = estimators.fit(built(), features.iloc[train], prices.iloc[train])
         for count, stage in enumerate(counting.staged_predict(alone, features.iloc[test]), start=1):
-            predicted[count, fold], errors[count, fold] = stage, np.abs(stage - prices.iloc[test]).sum()
+            predicted[count, fold], errors[count, fold] = stage, np.abs(np.log(stage / prices.iloc[test])).sum()
 
     def best(known: list[int]) -> int:
         sums = {count: sum(errors[count, fold] for fold in known) for count in range(1, 31)}

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 
 from tabular.learning import estimators, scoring
+from tabular.learning.rounding import LOGARITHMS
 from tabular.learning.threads import Track, each_in_threads, one_thread
 
 DECIMALS = 3  # of an error beside the least: fewer trees that err as little are as good
@@ -25,10 +26,12 @@ def fit_and_test(
     """As `scoring.fit_and_test`, with as many trees as err least, up to those of the parameter `counted`, if any.
 
     What is fitted on all rows gets the number that errs least over all folds. A fold is tested with the number that is
-    best for the others, as a blend is with their weights: its rows do not decide on what they are tested with.
+    best for the others, as a blend is with their weights: its rows do not decide on what they are tested with. Errors
+    are absolute ones on the scale that is learned, where no dear row outweighs many cheap ones.
     """
     if not counted:
         return scoring.fit_and_test(estimator, features, target, folds, track)
+    learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
     staged: list[np.ndarray] = []
     errors: list[np.ndarray] = []
 
@@ -44,7 +47,7 @@ def fit_and_test(
     def results() -> Iterator[Any]:
         for (_, tested), predicted in zip(folds, each_in_threads(test, folds), strict=True):
             staged.append(predicted)
-            errors.append(np.abs(predicted - target.iloc[tested].to_numpy()).sum(axis=1))
+            errors.append(np.abs(learned(predicted) - learned(target.iloc[tested].to_numpy())).sum(axis=1))
             yield predicted
         yield from each_in_threads(fit, [best_count(np.sum(errors, axis=0))])
 
