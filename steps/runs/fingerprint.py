@@ -1,5 +1,6 @@
 """The digest of all that decides a step's result: sources, packages, parameters and inputs."""
 
+import ast
 import hashlib
 import json
 import platform
@@ -8,7 +9,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,45 @@ def imports(script: Path) -> tuple[dict[str, Path], frozenset[str]]:
     shares a module's name (`report.html` beside `report.py`) belongs to the module.
     """
     root = script.resolve().parent
-    finder = ModuleFinder(path=[str(root)])
-    finder.run_script(str(script.resolve()))
-    places = [vars(module)["__file__"] for module in finder.modules.values()]
-    modules = [Path(place) for place in places if place]
+    modules: set[Path] = {script.resolve()}
+    outside: set[str] = set()
+    waiting = [*modules]
+    while waiting:
+        inside, others = imported(waiting.pop(), root)
+        waiting += inside - modules
+        modules |= inside
+        outside |= others
     files = {
-        file.relative_to(root).as_posix(): file
-        for module in modules
-        for file in module.parent.glob(f"{module.stem}.*")
-        if root in file.parents
+        file.relative_to(root).as_posix(): file for module in modules for file in module.parent.glob(f"{module.stem}.*")
     }
-    outside = {name.partition(".")[0] for name in finder.badmodules} - set(sys.stdlib_module_names)
-    return files, frozenset(outside)
+    return files, frozenset(outside - set(sys.stdlib_module_names))
+
+
+@cache
+def imported(file: Path, root: Path) -> tuple[frozenset[Path], frozenset[str]]:
+    """The modules and packages under `root` that a file itself imports, and the names of those that are elsewhere."""
+    inside: set[Path] = set()
+    outside: set[str] = set()
+    for name in imported_names(file):
+        parts = name.split(".")  # whose last may be a function
+        places = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+        found = {
+            path for place in places for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()
+        }
+        inside |= found
+        outside |= set() if found else {parts[0]}
+    return frozenset(inside), frozenset(outside)
+
+
+def imported_names(file: Path) -> set[str]:
+    """`package.module` of `import package.module`, and `package.module.name` of `from package.module import name`."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def sources(script: Path) -> dict[str, str]:
