@@ -81,6 +81,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
         runs[model] = result_of(model, {}, parameters, upstream)
+        # What is counted, the fitted model knows; one that learns from a sample does not show its own parameters.
         start = default_parameters(model, parameters["seed"], *rows[terms.features].shape)
         start |= train.read_model(lineage.upstream_of(runs[model])).regressor[-1].get_params()
         studies[model] = search_model(model, space, start, parameters, upstream, rows, terms)
