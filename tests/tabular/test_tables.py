@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import lzma
+import resource
 import sys
 import zipfile
 from urllib.parse import quote
@@ -212,6 +213,17 @@ def test_what_is_no_table(tmp_path, content, words):
     with pytest.raises(UserError, match=words) as refusal:
         read_table(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_file(tmp_path):
+    path, before = tmp_path / "it.csv.gz", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10**6))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            read_table(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("lines", [("a;b", "1;x", "bad", "2;", " 3 ;y", "worse", "4;z"), ("a;b", "1;x")])

@@ -43,6 +43,8 @@ def as_utf8(path: Path, start: bytes) -> Iterator[Path]:
         try:
             path = decompress(path, start, folder)
         except (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno:  # the system's, as of a full disk, not the file's
+                raise
             raise UserError(f"data {path}: cannot be unpacked: {first_line(error)}") from error
         encoding = encoding_of(path)
         if encoding:
