@@ -60,7 +60,7 @@ PARAMETERS = (
         "learn the logarithm of the target: true, false, or auto: if none is below 0 and it is far skewed to the right",
         one_of(LOG_TARGET),
     ),
-    Parameter("cv", AUTO, "folds of the cross-validation; auto: 5, or 2 of very many rows", or_auto(whole(2))),
+    Parameter("cv", AUTO, "folds of the cross-validation; auto: 5, or 2 of very many values", or_auto(whole(2))),
 )
 MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 BLENDS = "workflow.blends"  # tag of a blend: the runs that have fitted its models
@@ -139,7 +139,7 @@ def folds_of(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract"
     from tabular.learning import split
 
     way, count = parameters["split"], parameters["cv"]
-    count = split.enough_folds(len(rows)) if count == AUTO else count
+    count = split.enough_folds(*rows[terms.features].shape) if count == AUTO else count
     return split.folds(rows, count, parameters["seed"], way, preprocess.split_column(way, terms))
 
 

@@ -148,7 +148,8 @@ def test_a_part_has_ten_rows(count):
 
 
 def test_very_many_rows_have_two_folds():
-    assert [enough_folds(rows) for rows in (10, 500_000, 500_001)] == [5, 5, 2]
+    sizes = [(500_000, 10), (500_001, 10), (16_000, 1000), (10_000, 1000)]
+    assert [enough_folds(*size) for size in sizes] == [5, 2, 2, 5]
 
 
 def test_a_row_counts_as_often_as_it_occurs():

@@ -20,6 +20,7 @@ def leaky_columns(rows: Stored, contract: Contract) -> dict[str, str]:
     """
     frame = rows.at(evenly_spaced(len(rows), LOOKED_AT))
     target = frame[contract.target]
+    target_ranks = target.rank()
     found = {}
     for name in contract.features:
         values = frame[name]
@@ -27,11 +28,16 @@ def leaky_columns(rows: Stored, contract: Contract) -> dict[str, str]:
             if values.notna().all() and (values.astype(str) == target.astype(str)).all():
                 found[name] = "is a copy of the target"
             continue
-        pair = pd.DataFrame({"a": values, "b": target}).dropna()
-        if len(pair) > 10 and pair["a"].nunique() > 2:
-            strength = max(abs(np.corrcoef(one["a"], one["b"])[0, 1]) for one in (pair, pair.rank()))
-            if strength > ONE_TO_ONE:
-                found[name] = f"moves one to one with the target (correlation {strength:.4f})"
+        known = values.notna()
+        if known.sum() <= 10:
+            continue
+        others, ranks = (target, target_ranks) if known.all() else (target[known], target[known].rank())
+        values = values[known]
+        with np.errstate(invalid="ignore"):  # a constant moves with nothing
+            pairs = ((values, others), (values.rank(), ranks))
+            strength = max(abs(np.corrcoef(*pair)[0, 1]) for pair in pairs)
+        if strength > ONE_TO_ONE and values.nunique() > 2:
+            found[name] = f"moves one to one with the target (correlation {strength:.4f})"
     return found
 
 
