@@ -43,7 +43,7 @@ class Model:
 
 def forest_limits(rows: int, columns: int) -> dict[str, Any]:
     """Of a tree: leaves, so that a hundred make no more than 100 MB; and rows, of which more take their time only."""
-    leaves = {"max_leaf_nodes": 2_500} if rows > 5_000 else {}
+    leaves = {"max_leaf_nodes": 2_400} if rows > 5_000 else {}
     return leaves | ({"bootstrap": True, "max_samples": 50_000 / rows} if rows > 50_000 else {})
 
 
