@@ -106,7 +106,8 @@ def main() -> None:
             # The lineage is made anew for each model, as it is when it is reproduced.
             original, _ = run(clone(folder / "original"), folder, "evaluate", f"model={model}", PATH=path(pythons[0]))
             client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-            (recorded,) = client.search_runs(["0"], "tags.`workflow.step` = 'evaluate'")
+            query = "tags.`workflow.step` = 'evaluate'"  # of a blend: itself, and then the models that it combines
+            recorded = client.search_runs(["0"], query, order_by=["attributes.start_time"])[0]
             for number, (described, variables) in enumerate(surroundings(pythons)):
                 project = clone(folder / str(number))
                 took, said = run(project, folder, "reproduce", f"run={recorded.info.run_id}", **variables)

@@ -68,10 +68,17 @@ def command(description: str, parameters: Sequence[Parameter], work: Work) -> No
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """One line about a full disk, or a store that wants a login, another one, or has lost its database; else None."""
+    """One line about a full disk or memory, or a store that wants a login, another one, or has lost its database.
+
+    None for any other error.
+    """
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return UserError(
             f"the disk is full: make room, or let TMPDIR name a folder that has more than {tempfile.gettempdir()}"
+        )
+    if isinstance(error, MemoryError):
+        return UserError(
+            f"the memory is full: {error or 'no more is left'}; take fewer rows or columns, or a larger computer"
         )
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
     if status not in REFUSED:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import PROJECT
 
@@ -37,3 +38,9 @@ def test_a_full_disk_is_one_line():
         Path("/dev/full").write_text("it")
     assert str(step.refusal(full.value)).startswith("the disk is full: make room, or let TMPDIR name a folder")
     assert step.refusal(OSError("another")) is None
+
+
+def test_a_full_memory_is_one_line():
+    with pytest.raises(MemoryError) as full:
+        np.empty(2**55)
+    assert str(step.refusal(full.value)).startswith("the memory is full: Unable to allocate 256. PiB")

@@ -86,3 +86,8 @@ def test_a_full_disk_is_told_as_one(tmp_path):
     with pytest.raises(OSError, match="No space left on device") as full, stored.database(tmp_path, 1) as connection:
         connection.execute("COPY (SELECT 1) TO '/dev/full' (FORMAT csv, USE_TMP_FILE false)")
     assert full.value.errno == errno.ENOSPC
+
+
+def test_a_full_memory_is_told_as_one(tmp_path):
+    with pytest.raises(MemoryError, match="Out of Memory"), stored.database(tmp_path, 1) as connection:
+        connection.execute("SET memory_limit = '9MB'; SELECT list(range) FROM range(10_000_000)")

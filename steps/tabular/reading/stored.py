@@ -30,7 +30,7 @@ CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number
 def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
     """A DuckDB for tables of so many columns, in little memory and in files of `folder` beyond.
 
-    Raises OSError if the disk is full.
+    Raises OSError if the disk is full, MemoryError if the memory is.
     """
     import duckdb
 
@@ -44,6 +44,8 @@ def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
             if (full := os.strerror(errno.ENOSPC)) in str(error):
                 raise OSError(errno.ENOSPC, full) from error
             raise
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError(str(error).splitlines()[0]) from error
 
 
 @dataclass(frozen=True)
