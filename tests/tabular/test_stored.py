@@ -91,3 +91,13 @@ def test_a_full_disk_is_told_as_one(tmp_path):
 def test_a_full_memory_is_told_as_one(tmp_path):
     with pytest.raises(MemoryError, match="Out of Memory"), stored.database(tmp_path, 1) as connection:
         connection.execute("SET memory_limit = '9MB'; SELECT list(range) FROM range(10_000_000)")
+
+
+def test_fewer_rows_of_more_columns_are_held_at_once():
+    assert [stored.held_at_once(columns) for columns in (0, 10, 40, 200, 9000)] == [
+        100_000,
+        100_000,
+        25_000,
+        5_000,
+        5_000,
+    ]

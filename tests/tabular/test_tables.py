@@ -13,7 +13,7 @@ from frames import read_table
 from pyarrow import parquet
 
 from errors import UserError
-from tabular.reading import tables
+from tabular.reading import stored, tables
 from tabular.reading.columns import Column, as_texts
 from tabular.reading.contract import Contract, check
 from tabular.reading.tables import unique_names
@@ -229,7 +229,7 @@ def test_a_disk_that_takes_no_more_is_no_fault_of_the_file(tmp_path):
 @pytest.mark.parametrize("lines", [("a;b", "1;x", "bad", "2;", " 3 ;y", "worse", "4;z"), ("a;b", "1;x")])
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
-    monkeypatch.setattr(tables, "CHUNK", size)
+    monkeypatch.setattr(stored, "CHUNK", size)
     (tmp_path / "data.csv").write_text("\n".join(lines))
     with tables.opened(tmp_path / "data.csv") as table:
         for _ in range(2):  # they can be read again
@@ -250,7 +250,7 @@ def test_no_two_lines_of_a_folder_have_one_number(tmp_path):
 
 
 def test_chunks_of_other_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "CHUNK", 2)
+    monkeypatch.setattr(stored, "CHUNK", 2)
     frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]})
     for year in ("2023", "2024"):
         (tmp_path / f"year={year}").mkdir()
@@ -267,7 +267,7 @@ def test_chunks_of_other_files(tmp_path, monkeypatch):
 
 
 def test_a_column_has_one_type_whatever_is_missing_in_a_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "CHUNK", 2)
+    monkeypatch.setattr(stored, "CHUNK", 2)
     table = pyarrow.table({"new": [True, None, False, True], "rooms": [2**53 + 1, None, 3, 4]})
     parquet.write_table(table, tmp_path / "it.parquet")
     with tables.opened(tmp_path / "it.parquet") as table:

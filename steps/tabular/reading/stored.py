@@ -18,12 +18,17 @@ from pyarrow import parquet
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-CHUNK = 100_000  # rows that are held at once
+CHUNK = 100_000  # rows that are held at once, of up to ten columns
 MEMORY = 1000  # megabytes for DuckDB, which puts the rest on the disk
 PER_COLUMN = 0.4  # megabytes more: it holds some thousand rows of all columns
 ATTRIBUTES = "PANDAS_ATTRS"  # where pandas keeps those of a frame in a Parquet file
 DISTINCT = "SELECT *, count(*) AS copies FROM read_parquet(?) GROUP BY ALL ORDER BY ALL NULLS LAST"
 CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number = place ORDER BY rank"
+
+
+def held_at_once(columns: int) -> int:
+    """How many rows of so many columns: the values of `CHUNK` rows of ten, but not too few: a file lists its pieces."""
+    return min(CHUNK, max(5_000, 10 * CHUNK // max(1, columns)))
 
 
 @contextmanager
@@ -70,8 +75,8 @@ class Stored:
         return table.rename_columns([name]).to_pandas(self_destruct=True)[name]
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """All rows, in pieces of up to `CHUNK`."""
-        for batch in self.file.iter_batches(CHUNK, columns=numbered(self.names)):
+        """All rows, a piece at a time."""
+        for batch in self.file.iter_batches(held_at_once(len(self.names)), columns=numbered(self.names)):
             yield batch.rename_columns(self.names).to_pandas()
 
     def at(self, places: np.ndarray) -> pd.DataFrame:
@@ -96,7 +101,8 @@ class Stored:
         ranked = pyarrow.table({"place": places, "rank": np.arange(len(places))})
         with database(self.path.parent, len(self.names)) as connection:
             connection.register("places", ranked)
-            yield connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)]).to_arrow_reader(CHUNK)
+            found = connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)])
+            yield found.to_arrow_reader(held_at_once(len(self.names)))
 
 
 @contextmanager
@@ -120,9 +126,14 @@ def storing(path: Path, names: list[str]) -> Iterator[Callable[[pd.DataFrame], N
 def distinct(rows: Stored, path: Path) -> tuple[Stored, np.ndarray]:
     """The distinct rows in the order of their values, missing ones last; and how often each occurs: (rows,) of int."""
     with database(path.parent, len(rows.names)) as connection:
-        connection.execute(f"COPY ({DISTINCT}) TO {quoted(path)} (FORMAT parquet)", [str(rows.path)])
+        connection.execute(f"COPY ({DISTINCT}) TO {parquet_at(path, len(rows.names))}", [str(rows.path)])
     copies = parquet.read_table(path, columns=["copies"])["copies"].to_numpy()
     return Stored(path, rows.names), copies
+
+
+def parquet_at(path: Path, columns: int) -> str:
+    """A Parquet file for DuckDB to write, in pieces that are as large as those that are read."""
+    return f"{quoted(path)} (FORMAT parquet, ROW_GROUP_SIZE {held_at_once(columns)})"
 
 
 def quoted(path: Path) -> str:

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from errors import UserError
 from tabular.reading.sampling import evenly_spaced
-from tabular.reading.stored import ATTRIBUTES, CHUNK, database, quoted
+from tabular.reading.stored import ATTRIBUTES, database, held_at_once, parquet_at
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
@@ -149,7 +149,7 @@ def parquet_table(path: Path) -> Table:
     def chunks() -> Iterator[pd.DataFrame]:
         first = 0
         try:
-            for batch in file.iter_batches(CHUNK):
+            for batch in file.iter_batches(held_at_once(len(names))):
                 rows = batch.to_pandas(types_mapper=NULLABLE.get)
                 rows.index = pd.RangeIndex(first, first + batch.num_rows)
                 rows.attrs |= attributes
@@ -196,7 +196,7 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
     copy = folder / "rows.parquet"
     try:
         with database(folder, fields) as connection:
-            connection.execute(f"COPY ({READ}) TO {quoted(copy)} (FORMAT parquet)", [str(path)])
+            connection.execute(f"COPY ({READ}) TO {parquet_at(copy, fields)}", [str(path)])
             lost = connection.sql(LOST).df()
     except duckdb.Error as error:
         raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
@@ -209,7 +209,7 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
 
     def chunks() -> Iterator[pd.DataFrame]:
         first = 0
-        for batch in file.iter_batches(CHUNK):
+        for batch in file.iter_batches(held_at_once(len(names))):
             frame = frame_of(pyarrow.Table.from_batches([batch]))
             frame.index = index[first : first + len(frame)]
             first += len(frame)
