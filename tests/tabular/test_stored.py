@@ -2,8 +2,10 @@ import errno
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from frames import stored_rows
+from pyarrow import parquet
 
 from tabular.learning.split import ids_of, row_ids
 from tabular.reading import stored
@@ -101,3 +103,11 @@ def test_fewer_rows_of_more_columns_are_held_at_once():
         5_000,
         5_000,
     ]
+
+
+def test_what_has_been_read_is_not_held(tmp_path):
+    path, table = tmp_path / "it.parquet", pyarrow.table({"number": np.random.default_rng(0).random(400_000)})
+    parquet.write_table(table, path, row_group_size=10_000)
+    before = pyarrow.total_allocated_bytes()
+    held = [pyarrow.total_allocated_bytes() - before for _ in stored.parquet_file(path).iter_batches(10_000)]
+    assert max(held) < path.stat().st_size / 4

@@ -64,10 +64,10 @@ def numbers(path: Path) -> dict[str, Any]:
 
 def parquet_file(path: Path) -> "ParquetFile":
     """A parquet file that is open; UserError if it is none."""
-    import pyarrow.parquet
+    from tabular.reading import stored
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return stored.parquet_file(path)
     except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
         raise UserError(f"{path.name}: not a parquet file ({error})") from error
 

@@ -31,6 +31,11 @@ def held_at_once(columns: int) -> int:
     return min(CHUNK, max(5_000, 10 * CHUNK // max(1, columns)))
 
 
+def parquet_file(path: Path) -> parquet.ParquetFile:
+    """A Parquet file that is open. What is read ahead would stay in memory, in the end the whole file."""
+    return parquet.ParquetFile(path, pre_buffer=False)
+
+
 @contextmanager
 def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
     """A DuckDB for tables of so many columns, in little memory and in files of `folder` beyond.
@@ -63,7 +68,7 @@ class Stored:
     @cached_property
     def file(self) -> parquet.ParquetFile:
         """The file, open: to open one of thousands of columns takes a twentieth of a second."""
-        return parquet.ParquetFile(self.path)
+        return parquet_file(self.path)
 
     def __len__(self) -> int:
         """How many rows there are."""

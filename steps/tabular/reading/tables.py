@@ -15,11 +15,10 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 import pandas as pd
 import pyarrow
-from pyarrow import parquet
 
 from errors import UserError
 from tabular.reading.sampling import evenly_spaced
-from tabular.reading.stored import ATTRIBUTES, database, held_at_once, parquet_at
+from tabular.reading.stored import ATTRIBUTES, database, held_at_once, parquet_at, parquet_file
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
@@ -140,7 +139,7 @@ def is_workbook(path: Path, start: bytes) -> bool:
 def parquet_table(path: Path) -> Table:
     """The table in a Parquet file."""
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet_file(path)
         names = list(file.schema_arrow.empty_table().to_pandas().columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
         raise no_parquet(path, error) from error
@@ -200,7 +199,7 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
             lost = connection.sql(LOST).df()
     except duckdb.Error as error:
         raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
-    file = parquet.ParquetFile(copy)
+    file = parquet_file(copy)
     names, rows = file.schema_arrow.names, file.metadata.num_rows
     check_names(names, name)
     if not rows:
