@@ -27,7 +27,7 @@ from runs.parameters import Parameter, resolved, truth
 from runs.secrets import without_secrets
 from tabular.learning import estimators, intervals, scoring, split
 from tabular.learning.drift import drift
-from tabular.learning.predicting import Chunk, Predictor
+from tabular.learning.predicting import SAMPLE, Chunk, Predictor
 from tabular.learning.threads import each_in_threads
 from tabular.reading import contract, tables
 from tabular.telling.drift_report import drift_report
@@ -69,7 +69,7 @@ def predict(given: dict[str, Any]) -> None:
         outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path,
     ):
         found.lose(table.lost)
-        write(path, found.rows_of(each_in_threads(predictor(trained, training, terms), table.chunks())))
+        write(path, found.rows_of(each_in_threads(predictor(trained, training, terms, table.rows), table.chunks())))
         found.check_rejected()
     rejected = pd.concat(found.rejected).sort_values(["row", "column"], ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
@@ -135,11 +135,12 @@ class Predictions:
         return scoring.scores(scoring.metrics_of(true), true, predicted) | covered
 
 
-def predictor(trained: Run, training: pd.DataFrame, terms: contract.Contract) -> Predictor:
-    """What predicts with the model that the run `trained` has fitted on the rows `training`, read by `terms`."""
+def predictor(trained: Run, training: pd.DataFrame, terms: contract.Contract, rows: int) -> Predictor:
+    """What predicts so many rows with the model that the run `trained` has fitted on `training`, read by `terms`."""
     estimator = train.read_model(trained)
     half = intervals.half_width(train.read_tested(trained), estimators.scale_of(estimator))
-    return Predictor(estimator, terms, half, list(training.columns), split.row_ids(training))
+    share = min(1, SAMPLE / rows)
+    return Predictor(estimator, terms, half, list(training.columns), split.row_ids(training), share)
 
 
 def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:

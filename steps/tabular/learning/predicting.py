@@ -1,5 +1,6 @@
 """Predictions of the rows of a file as the file has them, a chunk at a time."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tabular.learning.estimators import Estimator
 
 PREDICTION = ["prediction", "prediction_low", "prediction_high"]
-SAMPLE = 2000  # rows of each chunk that drift is measured on
+SAMPLE = 20_000  # rows of a file that drift is measured on
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Predictor:
     half: float  # of an interval, on the scale that the estimator has learned
     columns: list[str]  # of the training part
     learned: pd.Series  # what `split.row_ids` says of it
+    share: float  # of the rows of a chunk that drift is measured on
 
     def __call__(self, rows: pd.DataFrame) -> "Chunk":
         """What becomes of a chunk of rows.
@@ -48,7 +50,7 @@ class Predictor:
             pd.concat([rows.loc[typed.index], found], axis=1),
             len(rows),
             faults,
-            typed.iloc[evenly_spaced(len(typed), SAMPLE)],
+            typed.iloc[evenly_spaced(len(typed), math.ceil(self.share * len(typed)))],
         )
         if self.terms.target in rows:
             true, _ = contract.check(rows, target, as_it_is)
