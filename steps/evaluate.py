@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from tabular.learning.estimators import Estimator
+    from tabular.learning.testing import Tested
     from tabular.reading.contract import Contract
+    from tabular.reading.stored import Stored
 
 REPORT, PREDICTIONS, SHAP_VALUES = "report.html", "predictions.parquet", "shap_values.parquet"
 PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
@@ -39,33 +41,29 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
     import pandas as pd
 
-    from tabular.learning import estimators, intervals, scoring, split
+    from tabular.learning import estimators, intervals, scoring, split, testing
     from tabular.telling import plots
     from tabular.telling.model_report import model_lead, model_report
 
-    model, seed = parameters["model"], parameters["seed"]
-    preprocessed = lineage.upstream_of(upstream)
-    training, test, terms = preprocess.read_parts(preprocessed)
-    estimator = train.read_model(upstream)
-    typical = estimators.baseline(estimator, training[terms.target])
-    test, others, leak = drop_seen_rows(estimator, training, test, terms)
-    features, true = test[terms.features], test[terms.target].to_numpy()
-    predicted = estimators.predict(estimator, features)
+    seed, preprocessed = parameters["seed"], lineage.upstream_of(upstream)
+    terms, estimator = preprocess.read_contract_of(preprocessed), train.read_model(upstream)
+    with preprocess.both_parts(preprocessed) as (training, test):
+        tested = testing.test(estimator, training, test, terms)
+        true, predicted = tested.true, tested.predicted
+        values, figures = explain(estimator, training, test, tested, terms, parameters, upstream)
+        worst = scoring.worst(true, predicted)
+        worst_rows = scoring.with_errors(test.at(tested.places[worst]), terms.target, predicted[worst])
+        beginning = test.at(tested.places[: tracking.DATASET_ROWS])
+    leak = warn_of_leak(tested)
     metrics = scoring.scores_with_intervals(true, predicted, seed)
-    others |= scoring.scores_with_intervals(true, estimators.predict(typical, features), seed, "baseline_")
+    others = tested.leaked | scoring.scores_with_intervals(true, tested.typical, seed, "baseline_")
     scale = estimators.scale_of(estimator)
     low, high = intervals.interval(predicted, intervals.half_width(train.read_tested(upstream), scale), scale)
     others |= {
         "interval_coverage": intervals.coverage(true, low, high),
         "interval_width": float((high - low).mean()),
     }
-    tables = {
-        "segments.csv": scoring.segments(test[terms.target], predicted),
-        "worst_predictions.csv": scoring.worst(test, terms.target, predicted),
-    }
-    values, figures = explain(estimator, training[terms.features], features, terms, parameters, upstream)
-    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
-    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
+    tables = {"segments.csv": scoring.segments(true, predicted), "worst_predictions.csv": worst_rows}
     run, trained = tracking.active_run(), tracking.model_id(upstream)
     pages = {
         "run": links.run_page(run),
@@ -73,7 +71,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         "data report": links.run_page(preprocessed, preprocess.REPORT),
     }
     question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
-    lead = model_lead(model, terms, metrics | others, question)
+    lead = model_lead(parameters["model"], terms, metrics | others, question)
     with tracking.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
@@ -82,13 +80,13 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
         predictions.to_parquet(folder / PREDICTIONS)
         again = lineage.command_line(STEP, parameters)
-        learns = estimators.learned_target(estimator, terms.target)
-        shown = parameters | {"learns": learns} | estimators.parameters_of(estimator, taken=parameters)
+        logged = upstream.data.params
+        shown = parameters | {name: logged[name] for name in sorted(logged.keys() - parameters)}
         addresses = {name: links.absolute(page) for name, page in pages.items()}
         html = model_report(shown, terms, metrics | others, tables, pictures, leak, lead, again, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
-    digest = digests.short_digest(split.row_ids(test))
-    dataset = tracking.log_dataset(test, terms.target, parameters["data"], "testing", digest)
+    digest = digests.short_digest(tested.ids)
+    dataset = tracking.log_dataset(beginning, terms.target, parameters["data"], "testing", digest)
     mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained)])
     mlflow.log_metrics(metrics, model_id=trained, dataset=dataset)
     mlflow.log_metrics(others)
@@ -99,63 +97,54 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     )
 
 
-def drop_seen_rows(
-    estimator: "Estimator", training: "DataFrame", test: "DataFrame", terms: "Contract"
-) -> "tuple[DataFrame, dict[str, float], str]":
-    """The test rows that were not seen in training; what a score with the others would read (`leaked_…`); a warning.
-
-    Raises UserError if every test row was seen.
-    """
-    from tabular.learning import estimators, scoring, split
-
-    seen = split.seen(training, test)
-    if seen.all():
-        raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
-    if not seen.any():
-        return test, {}, ""
-    everything, true = estimators.predict(estimator, test[terms.features]), test[terms.target].to_numpy()
-    leaked = scoring.scores(scoring.metrics_of(true), true, everything, "leaked_")
+def warn_of_leak(tested: "Tested") -> str:
+    """A warning that is shown, too, if test rows were seen in training; else nothing."""
+    if not tested.leaked:
+        return ""
     leak = (
-        f"{seen.sum():,} of {len(test):,} test rows were seen in training, so the scores leave them out;"
-        f" with them, R² would read {leaked['leaked_r2_score']:.2f}."
+        f"{tested.seen:,} of {tested.seen + len(tested.true):,} test rows were seen in training, so the scores leave"
+        f" them out; with them, R² would read {tested.leaked['leaked_r2_score']:.2f}."
     )
     mlflow.set_tag("workflow.leak", leak)
     tracking.warn(leak)
-    return test[~seen].reset_index(drop=True), leaked, leak
+    return leak
 
 
 def explain(
     estimator: "Estimator",
-    training: "DataFrame",
-    features: "DataFrame",
+    training: "Stored",
+    test: "Stored",
+    tested: "Tested",
     terms: "Contract",
     parameters: dict[str, Any],
     upstream: Run,
 ) -> "tuple[DataFrame, dict[str, Figure]]":
-    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
+    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and the pictures."""
     from tabular.learning import blending, models, shapley
+    from tabular.reading.sampling import at_random
     from tabular.telling import plots
 
     model, seed = parameters["model"], parameters["seed"]
-    sample = features.sample(min(parameters["shap_samples"], len(features)), random_state=seed)
+    chosen = at_random(len(tested.places), parameters["shap_samples"], seed)
+    sample = test.at(tested.places[chosen])[terms.features].set_axis(chosen)
     parts = blending.parts_of(estimator, model)
     if model == models.BLEND:
         values = shap_values_of_blend({name: share for name, (share, _) in parts.items()}, parameters, upstream)
     else:
-        background = training.sample(min(shapley.BACKGROUND, len(training)), random_state=seed)
+        background = training.at(at_random(len(training), shapley.BACKGROUND, seed))[terms.features]
         explainer, track = models.model_of(model).explainer, step.tracker(f"explaining {model}")
         explained, base = shapley.explain(estimator, sample, background, explainer, seed, track)
         values = explained.assign(base=base)
     _, last = [*parts.values()][-1]
     own = values.drop(columns="base")
     colours = shapley.colour_values(last, sample)
-    figures = {
-        "shap.png": plots.importance(own, terms.target_label, f"{model}: what moves a prediction"),
-        "shap_beeswarm.png": plots.beeswarm(
-            own, colours, terms.target_label, f"{model}: what moves which prediction where"
-        ),
+    label, true, predicted = terms.target_label, tested.true, tested.predicted
+    return values, {
+        "shap.png": plots.importance(own, label, f"{model}: what moves a prediction"),
+        "shap_beeswarm.png": plots.beeswarm(own, colours, label, f"{model}: what moves which prediction where"),
+        "preds.png": plots.predictions(true, predicted, label, f"{model} on the test part"),
+        "residuals.png": plots.residuals(true, predicted, label, f"{model}: errors on the test part"),
     }
-    return values, figures
 
 
 def shap_values_of_blend(shares: Mapping[str, float], parameters: Mapping[str, Any], upstream: Run) -> "DataFrame":

@@ -62,14 +62,16 @@ def predict(given: dict[str, Any]) -> None:
         tracking.active_run().info.run_id, models=[LoggedModelInput(tracking.model_id(trained))]
     )
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
-    training, terms = preprocess.read_training(lineage.upstream_of(trained))
+    preprocessed = lineage.upstream_of(trained)
+    training, terms = train.learned_rows(lineage.parameters_of(trained), preprocessed)
     found = Predictions(terms)
     with (
         tables.opened(data) as table,
         outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path,
     ):
         found.lose(table.lost)
-        write(path, found.rows_of(each_in_threads(predictor(trained, training, terms, table.rows), table.chunks())))
+        predictor = predictor_of(trained, preprocessed, terms, table.rows)
+        write(path, found.rows_of(each_in_threads(predictor, table.chunks())))
         found.check_rejected()
     rejected = pd.concat(found.rejected).sort_values(["row", "column"], ignore_index=True)
     moved = drift(training, pd.concat(found.samples), terms)
@@ -135,12 +137,13 @@ class Predictions:
         return scoring.scores(scoring.metrics_of(true), true, predicted) | covered
 
 
-def predictor(trained: Run, training: pd.DataFrame, terms: contract.Contract, rows: int) -> Predictor:
-    """What predicts so many rows with the model that the run `trained` has fitted on `training`, read by `terms`."""
+def predictor_of(trained: Run, preprocessed: Run, terms: contract.Contract, rows: int) -> Predictor:
+    """What predicts so many rows with the model that a run has `trained` on what another has `preprocessed`."""
     estimator = train.read_model(trained)
     half = intervals.half_width(train.read_tested(trained), estimators.scale_of(estimator))
     share = min(1, SAMPLE / rows)
-    return Predictor(estimator, terms, half, list(training.columns), split.row_ids(training), share)
+    with preprocess.training_part(preprocessed) as training:
+        return Predictor(estimator, terms, half, training.names, split.ids_of(training), share)
 
 
 def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:

@@ -9,7 +9,8 @@ Without a contract, one is inferred and logged: save it, edit it, and pass it ba
 import dataclasses
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,23 +201,22 @@ def warnings_of_copies(counts: dict[str, int], scores: dict[str, float]) -> list
     ]
 
 
-def read_training(run: Run) -> "tuple[DataFrame, Contract]":
-    """The training part and the contract that a preprocess run left."""
-    return read_part(run, TRAIN), read_contract_of(run)
+@contextmanager
+def training_part(run: Run) -> "Iterator[Stored]":
+    """The training part that a preprocess run left."""
+    from tabular.reading import stored
+
+    with tracking.downloaded(run, TRAIN) as path:
+        yield stored.part(path)
 
 
-def read_parts(run: Run) -> "tuple[DataFrame, DataFrame, Contract]":
-    """The training part, the test part and the contract that a preprocess run left."""
-    training, terms = read_training(run)
-    return training, read_part(run, TEST), terms
+@contextmanager
+def both_parts(run: Run) -> "Iterator[tuple[Stored, Stored]]":
+    """The training part and the test part that a preprocess run left."""
+    from tabular.reading import stored
 
-
-def read_part(run: Run, part: str) -> "DataFrame":
-    """One part, `TRAIN` or `TEST`."""
-    import pandas as pd
-
-    with tracking.downloaded(run, part) as path:
-        return pd.read_parquet(path)
+    with training_part(run) as training, tracking.downloaded(run, TEST) as path:
+        yield training, stored.part(path)
 
 
 def read_examples(run: Run) -> "DataFrame":

@@ -26,7 +26,7 @@ import train
 from errors import UserError
 from runs import lineage, links, registry, sources, step, tracking
 from runs.parameters import Parameter, nearest, resolved, truth
-from tabular.learning import estimators, split
+from tabular.learning import estimators, split, testing
 from tabular.learning.pairs import ERRORS, Difference, difference
 from tabular.reading.contract import Contract
 from tabular.telling import plots
@@ -180,14 +180,12 @@ def evaluation_of(name: str, trained: Run) -> Run:
 def part_of(trained: Run) -> Part:
     """What a model is judged on. Raises UserError if it has seen all of its test rows."""
     parameters = lineage.parameters_of(trained)
-    training, test, terms = preprocess.read_parts(lineage.upstream_of(trained))
-    test = test[~split.seen(training, test)]
-    if test.empty:
-        raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
-    estimator = train.read_model(trained)
-    baseline = estimators.baseline(estimator, training[terms.target])
-    predicted, typical = (estimators.predict(each, test[terms.features]) for each in (estimator, baseline))
-    return Part(test, terms, predicted, typical, parameters["seed"])
+    preprocessed = lineage.upstream_of(trained)
+    terms = preprocess.read_contract_of(preprocessed)
+    with preprocess.both_parts(preprocessed) as (training, test):
+        tested = testing.test(train.read_model(trained), training, test, terms)
+        rows = test.at(tested.places)
+    return Part(rows, terms, tested.predicted, tested.typical, parameters["seed"])
 
 
 def thresholds(rules: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Check]:
@@ -213,13 +211,15 @@ def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tupl
     other = registry.trained_by("champion", f"{registry.SCHEME}{former.name}/{former.version}")
     if other.info.run_id == trained.info.run_id:
         return Check(rule, "it is the same model", True), None
-    training, terms = preprocess.read_training(lineage.upstream_of(other))
+    preprocessed = lineage.upstream_of(other)
+    terms = preprocess.read_contract_of(preprocessed)
     kinds = {name: column.kind for name, column in part.terms.columns.items()}
     if other_columns := [name for name, column in terms.columns.items() if kinds.get(name) != column.kind]:
         reason = f"cannot be compared: {', '.join(other_columns)}, which it reads, are no such columns here"
         return Check(rule, reason, False), None
     columns = list(terms.columns)
-    fresh = ~split.seen(training, part.test[columns]).to_numpy()
+    with preprocess.training_part(preprocessed) as training:
+        fresh = ~split.row_ids(part.test[columns]).isin(split.ids_of(training)).to_numpy()
     if not fresh.any():
         return Check(rule, "cannot be compared: the champion has learned from all test rows", False), None
     true, predicted, rows = part.true[fresh], part.predicted[fresh], part.test.loc[fresh, terms.features]

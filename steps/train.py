@@ -60,6 +60,12 @@ PARAMETERS = (
         "learn the logarithm of the target: true, false, or auto: if none is below 0 and it is far skewed to the right",
         one_of(LOG_TARGET),
     ),
+    Parameter(
+        "max_rows",
+        AUTO,
+        "rows of the training part to learn from, evenly spaced if there are more; auto: those of 50 million values",
+        or_auto(whole(2)),
+    ),
     Parameter("cv", AUTO, "folds of the cross-validation; auto: 5, or 2 of very many values", or_auto(whole(2))),
 )
 MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
@@ -74,12 +80,12 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.learning import estimators, model_files, scoring, split
 
     model = parameters["model"]
-    rows, terms = preprocess.read_training(upstream)
+    rows, terms = learned_rows(parameters, upstream)
     features, target = rows[terms.features], rows[terms.target]
     estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
     predicted = estimators.predict(estimator, features)
     learns = estimators.learned_target(estimator, terms.target)
-    described = {"learns": learns, "folds": str(tested["fold"].nunique())}
+    described = {"learns": learns, "folds": str(tested["fold"].nunique()), "learned_rows": str(len(rows))}
     described |= estimators.parameters_of(estimator, taken=parameters)
     if model != BLEND:
         described["encodes"] = estimators.encoder_for(model, parameters["encoder"])
@@ -109,6 +115,17 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     )
     mlflow.log_metrics(scoring.cross_validated_scores(tested), model_id=logged.model_id, dataset=dataset)
     mlflow.log_metrics(scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_"))
+
+
+def learned_rows(parameters: Mapping[str, Any], upstream: Run) -> "tuple[DataFrame, Contract]":
+    """The rows of the training part that a model learns from, and their contract."""
+    from tabular.learning import split
+    from tabular.reading.sampling import evenly_spaced
+
+    terms, most = preprocess.read_contract_of(upstream), parameters.get("max_rows", AUTO)  # older runs have none
+    with preprocess.training_part(upstream) as training:
+        most = split.enough_rows(len(terms.features)) if most == AUTO else most
+        return training.at(evenly_spaced(len(training), most)), terms
 
 
 def fit(

@@ -211,13 +211,16 @@ def test_copies_are_told_of_where_they_would_have_helped():
 
 
 def test_other_parameters_and_groups(workflow):
-    result = workflow.step(
-        "evaluate", split="group", encoder="onehot", log_target="false", model="linear", shap_samples="3"
-    )
+    given = {"split": "group", "encoder": "onehot", "log_target": "false", "max_rows": "100", "shap_samples": "3"}
+    result = workflow.step("evaluate", model="linear", **given)
     assert result.code == 0, result.output
-    preprocessed = workflow.client.get_run(
-        workflow.client.get_run(workflow.last().data.tags["workflow.upstream"]).data.tags["workflow.upstream"]
-    )
+    trained = workflow.client.get_run(workflow.last().data.tags["workflow.upstream"])
+    preprocessed = workflow.client.get_run(trained.data.tags["workflow.upstream"])
+    assert trained.data.params["learned_rows"] == "100" != str(int(preprocessed.data.metrics["rows_train"]))
+    tested = pd.read_parquet(workflow.artifacts(trained, "cross_validation.parquet"))
+    assert sorted(tested["row"]) == list(range(100))
+    report = workflow.artifacts(workflow.last(), "report.html").read_text()
+    assert re.search(r"learned_rows</td>\s*<td>100<", report)
     wineries = [
         set(pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["winery"])
         for part in ("train", "test")

@@ -142,15 +142,15 @@ def test_a_percentage_is_only_of_what_is_above_zero(lowest):
     true = np.arange(1.0, 101.0)
     name = "mean_absolute_percentage_error"
     assert name in scoring.scores_with_intervals(true, true + 1, 0)
-    assert name in scoring.segments(pd.Series(true), true + 1)
+    assert name in scoring.segments(true, true + 1)
     true[0] = lowest
     assert not any(name in found for found in scoring.scores_with_intervals(true, true + 1, 0))
-    assert name not in scoring.segments(pd.Series(true), true + 1)
+    assert name not in scoring.segments(true, true + 1)
 
 
 def test_segments_cover_all_rows_from_low_to_high():
-    true = pd.Series(np.arange(1.0, 101.0))
-    table = scoring.segments(true, true.to_numpy() + 2)
+    true = np.arange(1.0, 101.0)
+    table = scoring.segments(true, true + 2)
     assert table["rows"].tolist() == [25] * 4
     assert table["from"].tolist() == [1, 26, 51, 76]
     assert table["to"].tolist() == [25, 50, 75, 100]
@@ -159,17 +159,19 @@ def test_segments_cover_all_rows_from_low_to_high():
     assert table.index.tolist() == [0, 1, 2, 3]
 
 
-def test_segments_of_ties_and_of_rows_with_other_names():
-    true = pd.Series([5.0] * 60 + [7.0, 8, 9, 10] * 10, index=range(300, 400))
-    table = scoring.segments(true, true.to_numpy() - 1)
+def test_segments_of_ties():
+    true = np.array([5.0] * 60 + [7.0, 8, 9, 10] * 10)
+    table = scoring.segments(true, true - 1)
     assert table["rows"].tolist() == [80, 20]
     assert table["bias"].tolist() == [-1, -1]
 
 
-def test_worst_rows_come_first():
-    test = pd.DataFrame({"wine": list("abc"), "price": [1.0, 2.0, 3.0]})
-    found = scoring.worst(test, "price", np.array([1.5, 9.0, 0.0]), 2)
+def test_the_worst_come_first():
+    assert scoring.worst(np.array([1.0, 2.0, 3.0]), np.array([1.5, 9.0, 0.0]), 2).tolist() == [1, 2]
+    assert scoring.worst(np.zeros(50), np.ones(50)).tolist() == list(range(10))
+
+
+def test_rows_with_their_errors():
+    found = scoring.with_errors(pd.DataFrame({"wine": ["b", "c"], "price": [2.0, 3.0]}), "price", np.array([9.0, 0.0]))
     assert list(found.columns) == ["price", "predicted", "error", "wine"]
     assert found.to_numpy().tolist() == [[2, 9, 7, "b"], [3, 0, -3, "c"]]
-    alike = pd.DataFrame({"price": np.zeros(50), "place": range(50)})
-    assert scoring.worst(alike, "price", np.ones(50))["place"].tolist() == list(range(10))

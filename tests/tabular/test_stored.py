@@ -42,6 +42,20 @@ def test_rows_at_places_in_their_order(rows, tmp_path):
     assert stored.parquet.ParquetFile(tmp_path / "some.parquet").num_row_groups == 3
 
 
+@pytest.mark.parametrize("places", [[0, 1, 2, 3, 4], [3], [4, 0, 2, 0], []])
+def test_a_part_has_the_rows_of_its_file(rows, tmp_path, places):
+    names = {"copies": "kind.of", "kind": "kind", "Kind": "Kind"}
+    path = tmp_path / "part.parquet"
+    stored.Stored(rows.path, [names[name] for name in ROWS]).write(np.arange(5), path, {})
+    part, expected = stored.part(path), ROWS.rename(columns=names)
+    assert (len(part), part.names) == (5, list(expected))
+    pd.testing.assert_frame_equal(pd.concat(part.chunks(), ignore_index=True), expected)
+    pd.testing.assert_frame_equal(part.at(np.array(places, int)), expected.iloc[places].reset_index(drop=True))
+    for name in expected:
+        pd.testing.assert_series_equal(part[name], expected[name])
+    pd.testing.assert_series_equal(ids_of(part), row_ids(expected))
+
+
 def test_distinct_rows_and_their_copies(rows, tmp_path):
     found, copies = stored.distinct(rows, rows.path.with_name("distinct.parquet"))
     pd.testing.assert_frame_equal(found.at(np.arange(4)), ROWS.iloc[[0, 2, 4, 1]].reset_index(drop=True))

@@ -175,26 +175,29 @@ def mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return table.mean().to_dict() | table.std(ddof=0).add_suffix("_std").to_dict()
 
 
-def segments(true: pd.Series, predicted: np.ndarray, count: int = 4) -> pd.DataFrame:
-    """How the error differs from cheap to expensive: a row per quantile segment of the true value.
+def segments(true: np.ndarray, predicted: np.ndarray, count: int = 4) -> pd.DataFrame:
+    """How the error differs from cheap to expensive: a row per quantile segment of the true value, (rows,).
 
     Columns: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error` if all of `true` is above 0,
     and `bias`, the mean of predicted − true.
     """
-    known = metrics_of(true.to_numpy())
+    known = metrics_of(true)
     metrics = [metric for metric in (mean_absolute_error, mean_absolute_percentage_error) if metric in known]
     rows = []
-    edges = pd.qcut(true, count, duplicates="drop")
-    for _, positions in true.reset_index(drop=True).groupby(edges.to_numpy(), observed=True).groups.items():
-        t, p = true.to_numpy()[positions], predicted[positions]
+    for positions in pd.Series(true).groupby(pd.qcut(true, count, duplicates="drop"), observed=True).indices.values():
+        t, p = true[positions], predicted[positions]
         errors = scores(metrics, t, p)
         rows.append({"from": t.min(), "to": t.max(), "rows": len(t), **errors, "bias": float((p - t).mean())})
     return pd.DataFrame(rows).sort_values("from", ignore_index=True)
 
 
-def worst(test: pd.DataFrame, target: str, predicted: np.ndarray, count: int = 10) -> pd.DataFrame:
-    """The `count` rows of `test` with the largest absolute error; `target`, `predicted` and `error` come first."""
-    shown = test.assign(predicted=predicted, error=predicted - test[target])
+def worst(true: np.ndarray, predicted: np.ndarray, count: int = 10) -> np.ndarray:
+    """The places of the `count` largest absolute errors, the largest first."""
+    return np.argsort(-np.abs(predicted - true), kind="stable")[:count]
+
+
+def with_errors(rows: pd.DataFrame, target: str, predicted: np.ndarray) -> pd.DataFrame:
+    """The rows with what is predicted of them and how wrong that is; `target`, `predicted` and `error` come first."""
+    shown = rows.assign(predicted=predicted, error=predicted - rows[target])
     first = [target, "predicted", "error"]
-    shown = shown[[*first, *(name for name in shown if name not in first)]]
-    return shown.sort_values("error", key=np.abs, ascending=False, kind="stable").head(count)
+    return shown[[*first, *(name for name in shown if name not in first)]]

@@ -60,11 +60,6 @@ def split(
     return places[train], places[test]
 
 
-def seen(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
-    """For each row of `test`, whether the very same row is in `train`: (rows of test,) of bool."""
-    return pd.Series(row_ids(test).isin(row_ids(train)).to_numpy(), index=test.index)
-
-
 def row_ids(frame: pd.DataFrame) -> pd.Series:
     """A number per row that is the same for the same values: (rows,) of uint64."""
     return pd.util.hash_pandas_object(frame, index=False)
@@ -73,6 +68,11 @@ def row_ids(frame: pd.DataFrame) -> pd.Series:
 def ids_of(rows: Stored) -> pd.Series:
     """As `row_ids`, of rows that may be more than fit into memory."""
     return pd.concat(map(row_ids, rows.chunks()), ignore_index=True)
+
+
+def enough_rows(columns: int) -> int:
+    """How many rows of so many columns are learned from: more cost time and memory, and teach next to nothing."""
+    return 50_000_000 // columns
 
 
 def enough_folds(rows: int, columns: int) -> int:

@@ -1,4 +1,4 @@
-"""Which rows to look at where all would take too long."""
+"""Which rows to look at where all would take too long, or do not fit into memory."""
 
 import numpy as np
 
@@ -6,3 +6,8 @@ import numpy as np
 def evenly_spaced(rows: int, most: int) -> np.ndarray:
     """Places of up to `most` of so many rows, from the first to the last."""
     return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(int))
+
+
+def at_random(rows: int, most: int, seed: int) -> np.ndarray:
+    """Places of up to `most` of so many rows, in no order."""
+    return np.random.RandomState(seed).choice(rows, min(most, rows), replace=False)

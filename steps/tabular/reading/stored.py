@@ -60,10 +60,19 @@ def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows of the columns `names`, which are numbered in the file: DuckDB would take `Price` and `price` for one."""
+    """Rows of the columns `names`, which are numbered in the file: DuckDB would take `Price` and `price` for one.
+
+    They are not in the file of a `part`, which people read.
+    """
 
     path: Path
     names: list[str]
+    are_numbered: bool = True
+
+    @property
+    def columns(self) -> list[str]:
+        """What the columns are called in the file."""
+        return numbered(self.names) if self.are_numbered else self.names
 
     @cached_property
     def file(self) -> parquet.ParquetFile:
@@ -76,18 +85,30 @@ class Stored:
 
     def __getitem__(self, name: str) -> pd.Series:
         """A column: (rows,)."""
-        table = self.file.read(columns=[str(self.names.index(name))])
+        column = self.columns[self.names.index(name)]
+        table = self.file.read(columns=[column])
         return table.rename_columns([name]).to_pandas(self_destruct=True)[name]
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """All rows, a piece at a time."""
-        for batch in self.file.iter_batches(held_at_once(len(self.names)), columns=numbered(self.names)):
+        for batch in self.file.iter_batches(held_at_once(len(self.names)), columns=self.columns):
             yield batch.rename_columns(self.names).to_pandas()
 
     def at(self, places: np.ndarray) -> pd.DataFrame:
         """The rows at some places, in the order of these: (places, columns)."""
-        with self.chosen(places) as batches:
-            return batches.read_all().rename_columns(self.names).to_pandas()
+        order = np.argsort(places, kind="stable")
+        ordered, first = places[order], 0
+        found = [self.file.schema_arrow.empty_table().select(self.columns)]
+        for number in range(self.file.num_row_groups):
+            last = first + self.file.metadata.row_group(number).num_rows
+            here = ordered[np.searchsorted(ordered, first) : np.searchsorted(ordered, last)] - first
+            if len(here):
+                found.append(self.file.read_row_group(number, self.columns).take(here))
+            first = last
+        table = pyarrow.concat_tables(found).rename_columns(self.names)
+        if (order[1:] < order[:-1]).any():
+            table = table.take(np.argsort(order))
+        return table.to_pandas(self_destruct=True)
 
     def write(self, places: np.ndarray, path: Path, attributes: dict[str, Any]) -> None:
         """Write the rows at some places to a Parquet file, in which pandas finds their names, and `attributes`."""
@@ -102,12 +123,17 @@ class Stored:
     @contextmanager
     def chosen(self, places: np.ndarray) -> Iterator[pyarrow.RecordBatchReader]:
         """The rows at some places, in the order of these, a piece at a time."""
-        columns = ", ".join(f'"{place}"' for place in numbered(self.names))
+        columns = ", ".join(f'"{place}"' for place in self.columns)
         ranked = pyarrow.table({"place": places, "rank": np.arange(len(places))})
         with database(self.path.parent, len(self.names)) as connection:
             connection.register("places", ranked)
             found = connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)])
             yield found.to_arrow_reader(held_at_once(len(self.names)))
+
+
+def part(path: Path) -> Stored:
+    """The rows of a file that `Stored.write` has written."""
+    return Stored(path, parquet_file(path).schema_arrow.names, are_numbered=False)
 
 
 @contextmanager
