@@ -22,7 +22,17 @@ import sklearn.ensemble
 import sklearn.model_selection
 import sklearn.neighbors
 import skops.io
+import sqlalchemy
 from mlflow.utils import requirements_utils
+
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def do_not_wait_for_the_disk(connection, record) -> None:
+    """Let SQLite hand a commit to the system, which no test takes down: a step has eighty."""
+    if connection.__class__.__module__ == "sqlite3":
+        connection.execute("PRAGMA synchronous = OFF")
+
 
 requirements_utils._init_packages_to_modules_map()  # which MLflow keeps, once it has looked through all packages
 gc.freeze()  # nor need those who are forked look through all this for garbage
