@@ -26,7 +26,6 @@ import sqlalchemy
 from mlflow.utils import requirements_utils
 
 
-
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def do_not_wait_for_the_disk(connection, record) -> None:
     """Let SQLite hand a commit to the system, which no test takes down: a step has eighty."""

@@ -250,10 +250,11 @@ def results(workflow: Workflow) -> dict[str, object]:
                 found |= {
                     f"{run.info.run_name}/{path.name}": RUN_OR_MODEL.sub(b"", path.read_bytes())
                     for path in folder.glob("*.*")
-                    if path.name != "receipt.json"  # what it says of the outcome comes next
+                    if path.name != "receipt.json"  # which says when and where it was written, too
                 }
                 receipt = json.loads(workflow.artifacts(run, "receipt.json").read_text())
-                found[f"{run.info.run_name}/outcome"] = receipt["outcome"]
+                lasting = {name: receipt[name] for name in ("parameters", "code", "inputs", "outcome")}
+                found[f"{run.info.run_name}/receipt"] = json.dumps(lasting)
     return found
 
 

@@ -56,33 +56,15 @@ def test_a_parameter(copy):
     assert again(copy) == set()
 
 
-@pytest.mark.parametrize(
-    ("file", "stale"),
-    [
-        ("steps/preprocess.py", ALL),
-        ("steps/train.py", {"train", "evaluate"}),
-        ("steps/evaluate.py", {"evaluate"}),
-        ("steps/main.py", set()),
-        ("steps/tabular/reading/contract.py", ALL),
-        ("steps/tabular/learning/scoring.py", {"train", "evaluate"}),
-        ("steps/tabular/learning/shapley.py", {"evaluate"}),
-        ("steps/tabular/telling/report.html", ALL),
-        ("README.md", set()),
-    ],
-)
-def test_a_source_file(copy, file, stale):
-    with open(copy.project / file, "a") as source:
-        source.write("\n# edited\n" if file.endswith(".py") else "\n<!-- edited -->\n")
-    assert again(copy) == stale
+def test_a_source_file(copy):
+    with open(copy.project / "steps/tabular/learning/scoring.py", "a") as source:
+        source.write("\n# edited\n")
+    assert again(copy) == {"train", "evaluate"}
 
 
-@pytest.mark.parametrize(
-    ("package", "stale"),
-    [("duckdb", ALL), ("skops", {"train", "evaluate"}), ("matplotlib", {"evaluate"}), ("ruff", set())],
-)
-def test_a_package(copy, package, stale, tmp_path, monkeypatch):
-    described = tmp_path / f"{package}-99.9.9.dist-info"
+def test_a_package(copy, tmp_path, monkeypatch):
+    described = tmp_path / "skops-99.9.9.dist-info"
     described.mkdir()
-    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.9.9\n")
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: skops\nVersion: 99.9.9\n")
     monkeypatch.setitem(copy.environment, "PYTHONPATH", str(tmp_path))
-    assert again(copy) == stale
+    assert again(copy) == {"train", "evaluate"}

@@ -22,6 +22,28 @@ def test_a_file_that_a_module_brings_belongs_to_it():
     assert "tabular/telling/report.html" in fingerprint.sources(STEPS / "evaluate.py")
 
 
+@pytest.mark.parametrize(
+    ("rests_on", "name", "steps"),
+    [
+        (fingerprint.sources, "preprocess.py", ["preprocess", "train", "evaluate"]),
+        (fingerprint.sources, "tabular/reading/contract.py", ["preprocess", "train", "evaluate"]),
+        (fingerprint.sources, "tabular/telling/report.html", ["preprocess", "train", "evaluate"]),
+        (fingerprint.sources, "train.py", ["train", "evaluate"]),
+        (fingerprint.sources, "tabular/learning/scoring.py", ["train", "evaluate"]),
+        (fingerprint.sources, "evaluate.py", ["evaluate"]),
+        (fingerprint.sources, "tabular/learning/shapley.py", ["evaluate"]),
+        (fingerprint.sources, "main.py", []),
+        (fingerprint.packages, "duckdb", ["preprocess", "train", "evaluate"]),
+        (fingerprint.packages, "skops", ["train", "evaluate"]),
+        (fingerprint.packages, "matplotlib", ["evaluate"]),
+        (fingerprint.packages, "ruff", []),
+    ],
+)
+def test_what_a_step_rests_on(rests_on, name, steps):
+    scripts = ("preprocess", "train", "evaluate")
+    assert [step for step in scripts if name in rests_on(STEPS / f"{step}.py")] == steps
+
+
 def test_packages_come_with_what_they_require():
     found = fingerprint.packages(STEPS / "train.py")
     assert found["scikit-learn"] == metadata.version("scikit-learn")
