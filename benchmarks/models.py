@@ -16,8 +16,11 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +34,7 @@ import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
 from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
-from tabular.learning.models import to_count  # noqa: E402
+from tabular.learning.models import BLENDED, to_count  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 from tabular.telling.leaderboard import ERROR  # noqa: E402
 
@@ -113,7 +116,13 @@ class Result:
     ranked_by: float = np.nan
 
 
-def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, models: list[str]) -> list[Result]:
+def ours(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    terms: contract.Contract,
+    models: list[str],
+    model_params: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+) -> list[Result]:
     """A result for each of our models, and for the blend of them; their seconds include the cross-validation."""
     features, target = train[terms.features], train[terms.target]
     scale = estimators.scale_to_learn("auto", target)
@@ -126,8 +135,9 @@ def ours(train: pd.DataFrame, test: pd.DataFrame, terms: contract.Contract, mode
 
     for model in models:
         started = time.monotonic()
-        estimator = estimators.build(model, terms, "auto", scale, 0, {}, len(train))
-        counted = to_count(model, {}, len(train))
+        own = model_params.get(model, {})
+        estimator = estimators.build(model, terms, "auto", scale, 0, own, len(train))
+        counted = to_count(model, own, len(train))
         fitted[model], tested[model] = counting.fit_and_test(
             estimator, counted, features, target, folds, lambda items, total: items
         )
@@ -217,5 +227,5 @@ def main(names: list[str], models: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"files: {', '.join(FILES)} (default: all)")
-    parser.add_argument("--models", default="linear,rf,boosting", help="ours, which the blend combines")
+    parser.add_argument("--models", default=",".join(BLENDED), help="ours, which the blend combines")
     main(**vars(parser.parse_args()))

@@ -45,7 +45,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.telling import plots
     from tabular.telling.model_report import model_lead, model_report
 
-    seed, preprocessed = parameters["seed"], lineage.upstream_of(upstream)
+    model, seed, preprocessed = parameters["model"], parameters["seed"], lineage.upstream_of(upstream)
     terms, estimator = preprocess.read_contract_of(preprocessed), train.read_model(upstream)
     with preprocess.both_parts(preprocessed) as (training, test):
         tested = testing.test(estimator, training, test, terms)
@@ -55,6 +55,8 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         worst_rows = scoring.with_errors(test.at(tested.places[worst]), terms.target, predicted[worst])
         beginning = test.at(tested.places[: tracking.DATASET_ROWS])
     leak = warn_of_leak(tested)
+    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
+    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
     metrics = scoring.scores_with_intervals(true, predicted, seed)
     others = tested.leaked | scoring.scores_with_intervals(true, tested.typical, seed, "baseline_")
     scale = estimators.scale_of(estimator)
@@ -71,7 +73,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         "data report": links.run_page(preprocessed, preprocess.REPORT),
     }
     question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
-    lead = model_lead(parameters["model"], terms, metrics | others, question)
+    lead = model_lead(model, terms, metrics | others, question)
     with tracking.artifacts() as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
         for name, table in tables.items():
@@ -119,7 +121,7 @@ def explain(
     parameters: dict[str, Any],
     upstream: Run,
 ) -> "tuple[DataFrame, dict[str, Figure]]":
-    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and the pictures."""
+    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
     from tabular.learning import blending, models, shapley
     from tabular.reading.sampling import at_random
     from tabular.telling import plots
@@ -138,12 +140,10 @@ def explain(
     _, last = [*parts.values()][-1]
     own = values.drop(columns="base")
     colours = shapley.colour_values(last, sample)
-    label, true, predicted = terms.target_label, tested.true, tested.predicted
+    label = terms.target_label
     return values, {
         "shap.png": plots.importance(own, label, f"{model}: what moves a prediction"),
         "shap_beeswarm.png": plots.beeswarm(own, colours, label, f"{model}: what moves which prediction where"),
-        "preds.png": plots.predictions(true, predicted, label, f"{model} on the test part"),
-        "residuals.png": plots.residuals(true, predicted, label, f"{model}: errors on the test part"),
     }
 
 

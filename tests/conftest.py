@@ -226,6 +226,9 @@ def on_server(server, tmp_path_factory, small_data):
     return workflow
 
 
+LONGEST = ("test_reproduce.py", "test_cluster.py", "test_tune.py", "test_service.py", "test_ui.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests: short ones are left to fill the time of a worker that is done before the other."""
-    items.sort(key=lambda item: not item.get_closest_marker("slow"))
+    """Begin with the slow files: short ones are left to fill the time of a worker that is done before the others."""
+    items.sort(key=lambda item: (item.path.name not in LONGEST, not item.get_closest_marker("slow")))
