@@ -87,6 +87,11 @@ def test_a_forest_is_as_large_with_many_rows_as_with_fewer(model):
     assert models.regressor(model, 0, {"max_leaf_nodes": 9}, len(target)).max_leaf_nodes == 9
 
 
+@pytest.mark.parametrize(("model", "share"), [("rf", 0.6), ("extra_trees", 1.0)])
+def test_a_random_forest_looks_at_a_part_of_the_columns_of_many_rows(model, share):
+    assert [models.regressor(model, 0, {}, rows).max_features for rows in (10_000, 10_001)] == [1.0, share]
+
+
 def test_k_nn_remembers_a_part_of_many_rows():
     features = np.arange(50_000.0)[:, None]
     neighbours = models.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])

@@ -47,6 +47,14 @@ def forest_limits(rows: int, columns: int) -> dict[str, Any]:
     return leaves | ({"bootstrap": True, "max_samples": 50_000 / rows} if rows > 50_000 else {})
 
 
+def random_forest_limits(rows: int, columns: int) -> dict[str, Any]:
+    """As `forest_limits`; and of many rows, a part of the columns at each split: half the time, and no larger an error.
+
+    Extra trees, which draw the thresholds, too, would err more.
+    """
+    return forest_limits(rows, columns) | ({"max_features": 0.6} if rows > FEW else {})
+
+
 def sample_limits(rows: int, columns: int) -> dict[str, Any]:
     """The share of the rows that a model remembers which compares each row with all that it remembers."""
     return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
@@ -104,7 +112,7 @@ MODELS = {
         "tree",
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
-        limits=forest_limits,
+        limits=random_forest_limits,
         space={"max_features": SHARE, "min_samples_leaf": {"low": 1, "high": 20, "log": True}},
     ),
     "extra_trees": Model(

@@ -12,7 +12,7 @@ from tabular.learning import estimators
 from tabular.learning.threads import Track, in_threads
 
 RESAMPLES = 2000
-ROWS = 10_000  # to resample at most: the cost of an interval does not grow beyond
+ROWS = 5_000  # to resample at most: the cost of an interval does not grow beyond
 
 
 # The metrics are those of sklearn.metrics, by their names there. We write them out because they score along an
