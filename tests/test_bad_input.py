@@ -48,6 +48,7 @@ def files(tmp_path_factory, small_data):
         ("train", {"model": "blend", "model_params": "{rf: 3}"}, "must map each model to its parameters"),
         ("train", {"cv": "1"}, "cv=1: must be a whole number from 2"),
         ("train", {"cv": "5000"}, "for 5000-fold cross-validation: "),
+        ("train", {"max_rows": "3"}, "too few distinct rows for 5-fold cross-validation: 3; lower cv"),
         ("train", {"encoder": "one hot"}, "encoder=one hot: no such choice"),
         ("train", {"log_target": "True"}, "log_target=True: no such choice; did you mean true?"),
         ("preprocess", {"test_size": "1.5"}, "test_size=1.5: must be a number between 0 and 1"),
