@@ -71,7 +71,7 @@ def ids_of(rows: Stored) -> pd.Series:
 
 
 def enough_rows(columns: int) -> int:
-    """How many rows of so many columns are learned from: more cost time and memory, and teach next to nothing."""
+    """How many rows of so many columns are learned from: more cost time and memory, and teach little."""
     return 50_000_000 // columns
 
 
