@@ -104,7 +104,8 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
         for part, context, places in ((TRAIN, "training", train), (TEST, "testing", test)):
             rows.write(places, folder / part, contract.typing(terms))
-            beginning, digest = rows.at(places[: tracking.DATASET_ROWS]), digests.short_digest(ids[places])
+            beginning = stored.part(folder / part).beginning(tracking.DATASET_ROWS)
+            digest = digests.short_digest(ids[places])
             tracking.log_dataset(beginning, terms.target, parameters["data"], context, digest)
         (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
         examples = kept.examples.to_json(orient="records", date_format="iso", indent=2)

@@ -51,6 +51,8 @@ def test_a_part_has_the_rows_of_its_file(rows, tmp_path, places):
     assert (len(part), part.names) == (5, list(expected))
     pd.testing.assert_frame_equal(pd.concat(part.chunks(), ignore_index=True), expected)
     pd.testing.assert_frame_equal(part.at(np.array(places, int)), expected.iloc[places].reset_index(drop=True))
+    for rows_at_first in (3, 9):
+        pd.testing.assert_frame_equal(part.beginning(rows_at_first), expected.head(rows_at_first))
     for name in expected:
         pd.testing.assert_series_equal(part[name], expected[name])
     pd.testing.assert_series_equal(ids_of(part), row_ids(expected))

@@ -110,6 +110,10 @@ class Stored:
             table = table.take(np.argsort(order))
         return table.to_pandas(self_destruct=True)
 
+    def beginning(self, rows: int) -> pd.DataFrame:
+        """The first rows, up to so many: (rows, columns)."""
+        return self.at(np.arange(min(rows, len(self))))
+
     def write(self, places: np.ndarray, path: Path, attributes: dict[str, Any]) -> None:
         """Write the rows at some places to a Parquet file, in which pandas finds their names, and `attributes`."""
         with self.chosen(places) as batches:
