@@ -131,7 +131,7 @@ def close_abandoned(experiment_id: str) -> None:
         host, _, process = run.data.tags.get("workflow.process", "").rpartition(":")
         ours = run.data.tags.get("mlflow.source.name") == source
         if host == here and not is_alive(int(process)):
-            reason = "its process ended without closing the run"
+            reason = "its process ended without closing the run: it was killed, perhaps for want of memory"
         elif not process and ours and time.time() - run.info.start_time / 1000 > GIVEN_UP:
             reason = "its process never began"
         else:

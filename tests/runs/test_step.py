@@ -43,4 +43,6 @@ def test_a_full_disk_is_one_line():
 def test_a_full_memory_is_one_line():
     with pytest.raises(MemoryError) as full:
         np.empty(2**55)
-    assert str(step.refusal(full.value)).startswith("the memory is full: Unable to allocate 256. PiB")
+    line = str(step.refusal(full.value))
+    assert line.startswith("the memory is full: Unable to allocate 256. PiB")
+    assert "-P max_rows=…" in line
