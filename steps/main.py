@@ -41,7 +41,7 @@ PARAMETERS = (
         several(train.model_name),
     ),
     *preprocess.PARAMETERS,
-    *(p for p in train.PARAMETERS if p.name not in ("model", "model_params")),
+    *train.SHARED,
     MODEL_PARAMS,
     *evaluate.PARAMETERS,
     REGISTER,

@@ -63,18 +63,20 @@ def predict(given: dict[str, Any]) -> None:
     )
     data = sources.local_copy("data", parameters["data"], preprocess.PROJECT)
     preprocessed = lineage.upstream_of(trained)
-    training, terms = train.learned_rows(lineage.parameters_of(trained), preprocessed)
+    terms = preprocess.read_contract_of(preprocessed)
+    with preprocess.training_part(preprocessed) as training:
+        learned, ids = train.learned_rows(lineage.parameters_of(trained), training, terms), split.ids_of(training)
     found = Predictions(terms)
     with (
         tables.opened(data) as table,
         outputs.written("output", parameters["output"], preprocess.PROJECT, parameters["overwrite"]) as path,
     ):
         found.lose(table.lost)
-        predictor = predictor_of(trained, preprocessed, terms, table.rows)
+        predictor = predictor_of(trained, terms, list(learned.columns), ids, table.rows)
         write(path, found.rows_of(each_in_threads(predictor, table.chunks())))
         found.check_rejected()
     rejected = pd.concat(found.rejected).sort_values(["row", "column"], ignore_index=True)
-    moved = drift(training, pd.concat(found.samples), terms)
+    moved = drift(learned, pd.concat(found.samples), terms)
     scores = found.scores()
     lead = lead_of(found, rejected, scores, parameters)
     pages = {"run": links.absolute(links.run_page(tracking.active_run()))}
@@ -137,13 +139,14 @@ class Predictions:
         return scoring.scores(scoring.metrics_of(true), true, predicted) | covered
 
 
-def predictor_of(trained: Run, preprocessed: Run, terms: contract.Contract, rows: int) -> Predictor:
-    """What predicts so many rows with the model that a run has `trained` on what another has `preprocessed`."""
+def predictor_of(trained: Run, terms: contract.Contract, columns: list[str], ids: pd.Series, rows: int) -> Predictor:
+    """What predicts so many rows with the model that a run has `trained`.
+
+    Takes the columns of the training part, and what `split.row_ids` says of it.
+    """
     estimator = train.read_model(trained)
     half = intervals.half_width(train.read_tested(trained), estimators.scale_of(estimator))
-    share = min(1, SAMPLE / rows)
-    with preprocess.training_part(preprocessed) as training:
-        return Predictor(estimator, terms, half, training.names, split.ids_of(training), share)
+    return Predictor(estimator, terms, half, columns, ids, share=min(1, SAMPLE / rows))
 
 
 def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tabular.learning.estimators import Estimator
     from tabular.reading.contract import Contract
+    from tabular.reading.stored import Stored
 
 SINGLE = (*MODELS, *OPTIONAL)
 NAMES = (*SINGLE, BLEND)
@@ -40,7 +41,7 @@ def model_name(text: str) -> str:
     return text if "." in text else one_of(NAMES)(text)
 
 
-PARAMETERS = (
+OWN = (
     Parameter("model", "rf", f"one of {', '.join(NAMES)}, or a regressor's import path", model_name),
     Parameter(
         "model_params",
@@ -48,6 +49,8 @@ PARAMETERS = (
         "the estimator's own parameters, a YAML or JSON mapping; of blend: the models that it combines, with theirs",
         mapping,
     ),
+)
+SHARED = (  # by all models that are compared
     Parameter(
         "encoder",
         "auto",
@@ -68,6 +71,7 @@ PARAMETERS = (
     ),
     Parameter("cv", AUTO, "folds of the cross-validation; auto: 5, or 2 of very many values", or_auto(whole(2))),
 )
+PARAMETERS = (*OWN, *SHARED)
 MODEL, CROSS_VALIDATION = "model/model.skops", "cross_validation.parquet"
 BLENDS = "workflow.blends"  # tag of a blend: the runs that have fitted its models
 
@@ -80,7 +84,7 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     from tabular.learning import estimators, model_files, scoring, split
 
     model = parameters["model"]
-    rows, terms = learned_rows(parameters, upstream)
+    rows, terms = read_training(parameters, upstream)
     features, target = rows[terms.features], rows[terms.target]
     estimator, tested = (fit_blend if model == BLEND else fit)(parameters, upstream, rows, terms)
     predicted = estimators.predict(estimator, features)
@@ -117,15 +121,21 @@ def train(parameters: dict[str, Any], upstream: Run) -> None:
     mlflow.log_metrics(scoring.scores(scoring.TRAINING, target.to_numpy(), predicted, "training_"))
 
 
-def learned_rows(parameters: Mapping[str, Any], upstream: Run) -> "tuple[DataFrame, Contract]":
-    """The rows of the training part that a model learns from, and their contract."""
+def read_training(parameters: Mapping[str, Any], upstream: Run) -> "tuple[DataFrame, Contract]":
+    """The rows of a preprocess run that a model learns from, and their contract."""
+    terms = preprocess.read_contract_of(upstream)
+    with preprocess.training_part(upstream) as training:
+        return learned_rows(parameters, training, terms), terms
+
+
+def learned_rows(parameters: Mapping[str, Any], training: "Stored", terms: "Contract") -> "DataFrame":
+    """The rows of the training part that a model learns from: all of them, or evenly spaced ones."""
     from tabular.learning import split
     from tabular.reading.sampling import evenly_spaced
 
-    terms, most = preprocess.read_contract_of(upstream), parameters.get("max_rows", AUTO)  # older runs have none
-    with preprocess.training_part(upstream) as training:
-        most = split.enough_rows(len(terms.features)) if most == AUTO else most
-        return training.at(evenly_spaced(len(training), most)), terms
+    most = parameters.get("max_rows", AUTO)  # older runs have none
+    most = split.enough_rows(len(terms.features)) if most == AUTO else most
+    return training.at(evenly_spaced(len(training), most))
 
 
 def fit(

@@ -65,7 +65,7 @@ OWN = (
 )
 PARAMETERS = (
     *OWN,
-    *(p for p in train.PARAMETERS if p.name in ("encoder", "log_target", "max_rows", "cv")),
+    *train.SHARED,
     *evaluate.PARAMETERS,
 )
 REPORT, TRIALS = "tuning.html", "trials.parquet"
@@ -77,7 +77,7 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
 
     if parameters["cv"] != AUTO and parameters["cv"] > trials.MOST_FOLDS:
         raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
-    rows, terms = train.learned_rows(parameters, upstream)
+    rows, terms = train.read_training(parameters, upstream)
     studies, best, runs = {}, {}, {}
     for model, space in spaces_of(parameters).items():
         runs[model] = result_of(model, {}, parameters, upstream)
@@ -238,7 +238,7 @@ def followed(studies: "Iterator[Study]", model: str, wanted: int, terms: "Contra
 
 def trial_mark(model: str, parameters: Mapping[str, Any], upstream: Run) -> str:
     """The fingerprint of all trials of a model: what decides them, but for the parameters that are tried."""
-    deciding = {name: parameters[name] for name in ("encoder", "log_target", "max_rows", "cv")} | {"model": model}
+    deciding = {p.name: parameters[p.name] for p in train.SHARED} | {"model": model}
     inputs = {"upstream": upstream.data.tags["workflow.fingerprint"]}
     return fingerprint.fingerprint("trial", train.STEP.script, deciding, inputs, modules({"models": [model]}))
 

@@ -77,7 +77,7 @@ def refusal(error: BaseException) -> UserError | None:
             f"the disk is full: make room, or let TMPDIR name a folder that has more than {tempfile.gettempdir()}"
         )
     if isinstance(error, MemoryError):
-        remedy = "learn from fewer rows with -P max_rows=…, or take a larger computer"
+        remedy = "take fewer columns, or rows (-P max_rows=… to learn from), or a larger computer"
         return UserError(f"the memory is full: {error or 'no more is left'}; {remedy}")
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
     if status not in REFUSED:

@@ -35,6 +35,13 @@ def test_all_rows_that_are_new(tmp_path, monkeypatch):
     assert (found.seen, found.leaked) == (0, {})
 
 
+def test_few_rows_are_predicted_at_once(tmp_path, monkeypatch):
+    sizes, predict = [], estimators.predict
+    monkeypatch.setattr(estimators, "predict", lambda fitted, rows: (sizes.append(len(rows)), predict(fitted, rows))[1])
+    outcome(tmp_path, monkeypatch, ROWS.tail(10))
+    assert sizes[:3] == [4, 4, 2]
+
+
 def test_rows_that_were_seen_do_not_count(tmp_path, monkeypatch):
     found = outcome(tmp_path, monkeypatch, ROWS.iloc[[35, 3, 39, 5]])
     assert found.places.tolist() == [0, 2]
