@@ -180,7 +180,8 @@ def test_what_a_killed_process_left_is_closed_by_the_next_run(workflow):
     workflow.step("preprocess", data="/nowhere.csv")
     run = workflow.client.get_run(abandoned)
     assert run.info.status == "FAILED"
-    assert run.data.tags["workflow.error"].startswith("its process ended without closing the run")
+    reason = "its process ended without closing the run: it was killed, perhaps for want of memory"
+    assert run.data.tags["workflow.error"] == reason
 
 
 def test_what_was_opened_for_a_process_that_never_began_is_closed_after_hours(workflow):

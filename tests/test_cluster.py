@@ -18,19 +18,22 @@ from runs import receipt
 pytestmark = pytest.mark.slow
 SEARCH = {"model": "knn", "trials": "12", "batch": "4", "cv": "3", "shap_samples": "3"}
 OUTPUT = "output.txt"
+MAIN = {"models": "linear,rf", "model_params": "{rf: {n_estimators: 5}}", "cv": "2", "shap_samples": "2"}
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, small_data) -> Workflow:
-    """A workflow without a cluster, in which a search has run."""
+    """A workflow without a cluster, in which a main and a search have run."""
     workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
+    assert workflow.step("main", **MAIN).code == 0
     assert workflow.step("tune", **SEARCH).code == 0
     return workflow
 
 
-def outcome(workflow: Workflow) -> dict:
-    """What came out, and the packages that it rests on, by the receipt of the last search."""
-    document = receipt.read(workflow.artifacts(workflow.runs("tune")[0], receipt.FILE).read_text(), "tune")
+def outcome(workflow: Workflow, step: str) -> dict:
+    """What came out, and the packages that it rests on, by the receipt of the last run of a step."""
+    text = workflow.artifacts(workflow.runs(step)[0], receipt.FILE).read_text()
+    document = receipt.read(text, step)
     return {name: document[name] for name in ("parameters", "outcome")} | document["environment"]["packages"]
 
 
@@ -52,12 +55,16 @@ def test_what_workers_compute_is_what_comes_out_without_them(alone, server, tmp_
     workflow.experiment = workflow.client.create_experiment("on a cluster")
     workflow.environment["MLFLOW_EXPERIMENT_ID"] = workflow.experiment
     with cluster(tmp_path / "cluster") as there:
-        result = workflow.run("tune", **SEARCH, cluster=there.address)
-        assert result.code == 0, result.output
-        assert f"computing on {there.address}, workers: 2" in result.output
+        for result in (
+            workflow.run("tune", **SEARCH, cluster=there.address),
+            workflow.step("main", **MAIN, cluster=there.address),
+        ):
+            assert result.code == 0, result.output
+            assert f"computing on {there.address}, workers: 2" in result.output
         predicted = [predictions(alone, place) for place in ("", there.address)]
     assert predicted[0] == predicted[1]
-    assert outcome(workflow) == outcome(alone)
+    for step in ("tune", "main"):
+        assert outcome(workflow, step) == outcome(alone, step)
 
 
 def test_a_cluster_of_this_computer(alone):
@@ -88,7 +95,7 @@ def test_workers_come_and_go(alone, tmp_path, small_data):
         there.worker()
         process.join(timeout=120)
     assert process.exitcode == 0, (workflow.folder / OUTPUT).read_text()
-    assert outcome(workflow) == outcome(alone)
+    assert outcome(workflow, "tune") == outcome(alone, "tune")
 
 
 def test_a_scheduler_that_is_gone(alone, tmp_path, small_data):
@@ -103,7 +110,7 @@ def test_a_scheduler_that_is_gone(alone, tmp_path, small_data):
     assert "Traceback" not in output
     assert workflow.last().info.status == "FAILED"
     assert workflow.step("tune", **SEARCH).code == 0
-    assert outcome(workflow) == outcome(alone)
+    assert outcome(workflow, "tune") == outcome(alone, "tune")
 
 
 def test_a_worker_that_would_compute_something_else(alone, tmp_path):
