@@ -3,7 +3,8 @@
     python benchmarks/memory.py --rows 3200000 --limit 2000 --max_rows 150000
 
 Writes a CSV file of 100 columns, has the system limit the memory of `main` with `linear,boosting` (a cgroup, which also
-counts what is cached of files), and prints how large the file is beside the limit, and what became of `main`.
+counts what is cached of files; tried with their first version), and prints how large the file is beside the limit, and
+what became of `main`.
 """
 
 import argparse

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -121,7 +120,7 @@ def ours(
     test: pd.DataFrame,
     terms: contract.Contract,
     models: list[str],
-    model_params: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+    model_params: Mapping[str, dict[str, Any]],
 ) -> list[Result]:
     """A result for each of our models, and for the blend of them; their seconds include the cross-validation."""
     features, target = train[terms.features], train[terms.target]
@@ -198,7 +197,7 @@ def main(names: list[str], models: str) -> None:
     ratios: dict[str, dict[str, float]] = {}
     for name in names or FILES:
         train, test, terms = parts_of(name)
-        mine, others = ours(train, test, terms, models.split(",")), rivals(train, test, terms)
+        mine, others = ours(train, test, terms, models.split(","), {}), rivals(train, test, terms)
         first = min(mine, key=lambda each: each.ranked_by)
         held_out = ", held out" if name in HELD_OUT else ""
         print(f"\n{name}: {len(train):,} rows to learn from, {len(terms.features)} columns{held_out}")
