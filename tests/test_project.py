@@ -269,7 +269,7 @@ def results(workflow: Workflow) -> dict[str, object]:
                 }
                 receipt = json.loads(workflow.artifacts(run, "receipt.json").read_text())
                 del receipt["sha256"], receipt["occasion"]
-                receipt["environment"]["platform"].pop("OMP_NUM_THREADS", None)  # which it rightly tells
+                receipt["environment"]["threads"].pop("OMP_NUM_THREADS", None)  # which it rightly tells
                 found[f"{run.info.run_name}/receipt"] = json.dumps(receipt)
     return found
 
