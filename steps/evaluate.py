@@ -53,7 +53,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         values, figures = explain(estimator, training, test, tested, terms, parameters, upstream)
         worst = scoring.worst(true, predicted)
         worst_rows = scoring.with_errors(test.at(tested.places[worst]), terms.target, predicted[worst])
-        beginning = test.at(tested.places[: tracking.DATASET_ROWS])
+        beginning = test.at(tested.places[: tracking.dataset_rows(len(terms.columns))])
     leak = warn_of_leak(tested)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")

@@ -104,7 +104,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
         for part, context, places in ((TRAIN, "training", train), (TEST, "testing", test)):
             rows.write(places, folder / part, contract.typing(terms))
-            beginning = stored.part(folder / part).beginning(tracking.DATASET_ROWS)
+            beginning = stored.part(folder / part).beginning(tracking.dataset_rows(len(terms.columns)))
             digest = digests.short_digest(ids[places])
             tracking.log_dataset(beginning, terms.target, parameters["data"], context, digest)
         (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
@@ -161,7 +161,7 @@ def infer_contract(data: "Table", parameters: dict[str, Any]) -> "Inferred":
     if "target" not in chosen:
         columns = ", ".join(data.columns[:20])
         raise UserError(f"target: which column is to be predicted? -P target=<column>; the data has {columns}")
-    return inference.infer(data.sample(inference.SAMPLE), **chosen)
+    return inference.infer(data.sample(inference.enough_rows(len(data.columns))), **chosen)
 
 
 def chosen_columns(parameters: dict[str, Any]) -> dict[str, str]:

@@ -29,7 +29,7 @@ from runs.secrets import censored, without_secrets
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
-DATASET_ROWS = 1000
+DATASET_ROWS = 1000  # of up to a hundred columns
 MODEL = "model/"
 TAG_LENGTH = 5000  # the least that tracking stores hold
 NOTE = "Latest result:"  # begins the experiment's notes that are ours
@@ -156,13 +156,18 @@ def is_alive(process: int) -> bool:
     return True
 
 
+def dataset_rows(columns: int) -> int:
+    """How many rows of so many columns are enough for `log_dataset`."""
+    return max(10, min(DATASET_ROWS, 100 * DATASET_ROWS // columns))
+
+
 def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -> Dataset:
     """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
 
     MLflow looks at every value to find the types, so of a long frame it gets the beginning; `digest` is of all rows.
     """
     name, source = f"{Path(data).stem}-{context}", LocalArtifactDatasetSource(data)
-    beginning = frame.head(DATASET_ROWS)
+    beginning = frame.head(dataset_rows(len(frame.columns)))
     dataset = from_pandas(beginning, source, targets=target, name=name, digest=digest)
     mlflow.log_input(dataset, context=context)
     return dataset

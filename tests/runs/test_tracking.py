@@ -31,6 +31,10 @@ def test_a_database_that_crashes_is_waited_for(tmp_path):
         assert failed, "the database was never away: nothing was tested"
 
 
+def test_a_dataset_of_very_many_columns_gets_fewer_rows():
+    assert [tracking.dataset_rows(columns) for columns in (2, 100, 1_000, 100_000)] == [1_000, 1_000, 100, 10]
+
+
 def test_what_is_not_there_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it waited"))
     with pytest.raises(MlflowException):

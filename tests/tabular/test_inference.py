@@ -10,7 +10,7 @@ from errors import UserError
 from tabular.learning.leak import leaky_columns, scores_with_and_without_copies
 from tabular.reading.columns import Column
 from tabular.reading.contract import Contract, read_contract
-from tabular.reading.inference import SAMPLE, infer, infer_column
+from tabular.reading.inference import SAMPLE, enough_rows, infer, infer_column
 
 
 def column(texts: list, repeat: int = 20, name: str = "it"):
@@ -78,6 +78,10 @@ def test_row_numbers_show_in_a_sample_too():
     frame = pd.DataFrame({"number": range(SAMPLE * 3), "size": np.arange(SAMPLE * 3) % 70, "price": 1.5})
     frame["price"] += np.arange(SAMPLE * 3) % 90
     assert infer(frame, "price").contract.drop == {"number": "numbers the rows"}
+
+
+def test_fewer_rows_are_looked_at_of_very_many_columns():
+    assert [enough_rows(columns) for columns in (1, 250, 500, 1_000, 10_000)] == [20_000, 20_000, 10_000, 5_000, 5_000]
 
 
 def test_missing_values_have_many_spellings():

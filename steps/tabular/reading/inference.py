@@ -21,7 +21,7 @@ from tabular.reading.columns import (
 from tabular.reading.contract import Contract
 from tabular.reading.sampling import evenly_spaced
 
-SAMPLE = 20_000  # rows to look at, evenly spaced
+SAMPLE = 20_000  # rows to look at, evenly spaced, and a quarter of them of very many columns
 GLANCE = 1000  # texts of a column, to see whether they could be numbers at all
 FEW_FAULTS = 0.01  # of the values may not be what the others are; their rows are rejected later
 MANY_FAULTS = 0.5  # of the target's, which must be numbers
@@ -52,8 +52,13 @@ class Inferred:
     notes: dict[str, str] = field(default_factory=dict)  # by column
 
 
+def enough_rows(columns: int) -> int:
+    """How many rows of a table of so many columns to look at: from 250 columns on, there is no time for `SAMPLE`."""
+    return max(SAMPLE // 4, min(SAMPLE, 250 * SAMPLE // columns))
+
+
 def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str | None = None) -> Inferred:
-    """The contract of a table for predicting `target`; `frame` are up to `SAMPLE` of its rows, evenly spaced.
+    """The contract of a table for predicting `target`; `frame` are `enough_rows` of it, evenly spaced.
 
     `group` and `time` are columns to split by; they are kept even if they look like identifiers. Raises UserError if
     one of the three is not there or cannot serve.
