@@ -33,7 +33,7 @@ import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
 from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
-from tabular.learning.models import BLENDED, to_count  # noqa: E402
+from tabular.learning.models import compared, to_count  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 from tabular.telling.leaderboard import ERROR  # noqa: E402
 
@@ -98,7 +98,7 @@ def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
 def prepared(path: Path, target: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
     """As `parts_of`, of the file at a path."""
     with tables.opened(path) as table:
-        terms = inference.infer(table.sample(inference.SAMPLE), target).contract
+        terms = inference.infer(table.sample(inference.enough_rows(len(table.columns))), target).contract
         typed, _ = enforced(pd.concat(table.chunks()), terms, table.lost)
     return *parts(distinct(typed)[0], 0.2, 0), terms
 
@@ -197,7 +197,8 @@ def main(names: list[str], models: str) -> None:
     ratios: dict[str, dict[str, float]] = {}
     for name in names or FILES:
         train, test, terms = parts_of(name)
-        mine, others = ours(train, test, terms, models.split(","), {}), rivals(train, test, terms)
+        chosen = models.split(",") if models else compared(len(train))
+        mine, others = ours(train, test, terms, chosen, {}), rivals(train, test, terms)
         first = min(mine, key=lambda each: each.ranked_by)
         held_out = ", held out" if name in HELD_OUT else ""
         print(f"\n{name}: {len(train):,} rows to learn from, {len(terms.features)} columns{held_out}")
@@ -226,5 +227,5 @@ def main(names: list[str], models: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"files: {', '.join(FILES)} (default: all)")
-    parser.add_argument("--models", default=",".join(BLENDED), help="ours, which the blend combines")
+    parser.add_argument("--models", default="", help="ours, which the blend combines (default: those of main)")
     main(**vars(parser.parse_args()))

@@ -115,7 +115,7 @@ def gain(names: list[str], trials: int) -> None:
         given = Trials("boosting", train, terms)
         untuned, error = given.untuned()
         study = given.search(trials, untuned.regressor[-1].get_params())
-        board = ours(train, test, terms, list(models.BLENDED), {"boosting": search.rounded(study.best_params)})
+        board = ours(train, test, terms, models.compared(len(train)), {"boosting": search.rounded(study.best_params)})
         first = min(board, key=lambda each: each.ranked_by).mae
         after = next(each.mae for each in board if each.model == "boosting")
         before = result(name, untuned, test[terms.features], test[terms.target], 0).mae

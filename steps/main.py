@@ -21,8 +21,8 @@ import preprocess
 import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
-from runs.parameters import Parameter, mapping, nearest, resolved, several
-from tabular.learning.models import BLEND
+from runs.parameters import AUTO, Parameter, as_text, mapping, nearest, or_auto, resolved, several
+from tabular.learning.models import BLEND, compared
 from tabular.telling.leaderboard import SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table
 from workers import CLUSTER, on_cluster
@@ -36,9 +36,10 @@ EXAMPLE = "{rf: {n_estimators: 300}}"
 PARAMETERS = (
     Parameter(
         "models",
-        "linear,rf,boosting,blend",
-        f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others",
-        several(train.model_name),
+        AUTO,
+        f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others; auto:"
+        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if the training part has more than 2,000 rows",
+        or_auto(several(train.model_name)),
     ),
     *preprocess.PARAMETERS,
     *train.SHARED,
@@ -58,15 +59,17 @@ PAGES = {  # that the description links to
 def main(given: dict[str, Any]) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
     parameters = resolved(PARAMETERS, given)
-    models, model_params = parameters["models"], parameters["model_params"]
-    for model, own in model_params.items():
-        if model not in models:
-            raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
-        if not isinstance(own, dict):
-            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
-    tracking.describe(f"main {','.join(models)}", parameters)
+    tracking.describe(f"main {as_text(parameters['models'])}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
+    if parameters["models"] == AUTO:
+        parameters["models"] = [*compared(int(preprocessed.data.metrics["rows_train"])), BLEND]
+    models, model_params = parameters["models"], parameters["model_params"]
+    for model, own in model_params.items():
+        if not isinstance(own, dict):
+            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
+        if model not in models:
+            raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
     trained, evaluated = {}, {}
     for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
         own = model_params.get(model, {})

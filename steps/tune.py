@@ -31,7 +31,7 @@ from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import AUTO, Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
-from tabular.learning.models import BLEND, BLENDED, default_parameters, model_of, regressor
+from tabular.learning.models import BLEND, compared, default_parameters, model_of, regressor
 from tabular.telling.leaderboard import ERROR, SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 from workers import CLUSTER, on_cluster
@@ -92,7 +92,8 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
     )
     table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
     table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
-    return publish(table, runs, studies, best, terms, parameters)
+    again = next_command(parameters, best, len(rows))
+    return publish(table, runs, studies, best, terms, parameters, again)
 
 
 def publish(
@@ -102,10 +103,12 @@ def publish(
     best: Mapping[str, dict[str, Any]],
     terms: "Contract",
     parameters: Mapping[str, Any],
+    again: str,
 ) -> lineage.Tell:
     """Log what the searches have come to, and the page about them; return how to tell the user.
 
-    Takes the leaderboard, the evaluate runs of its models, and by model the study and the parameters that it has found.
+    Takes the leaderboard, the evaluate runs of its models, by model the study and the parameters that it has found, and
+    the command that goes on from there.
     """
     from tabular.telling import tuning_report
 
@@ -123,7 +126,6 @@ def publish(
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / TRIALS)
         table.to_csv(folder / "leaderboard.csv", index=False)
-        again = next_command(parameters, best)
         html = tuning_report.tuning_report(studies, best, shown, conclusion, terms.unit, folder, again, addresses)
         (folder / REPORT).write_text(html, encoding="utf-8")
     log_result(table.iloc[0], tried, gains)
@@ -139,10 +141,10 @@ def publish(
     return tell
 
 
-def next_command(parameters: Mapping[str, Any], best: Mapping[str, dict[str, Any]]) -> str:
-    """The command that takes what was found into the leaderboard of main."""
+def next_command(parameters: Mapping[str, Any], best: Mapping[str, dict[str, Any]], rows: int) -> str:
+    """The command that takes what was found into the leaderboard of main, beside what that compares of so many rows."""
     shared = [p for p in (*preprocess.PARAMETERS, *PARAMETERS) if p not in OWN]
-    models = ",".join(dict.fromkeys([*BLENDED, *best, BLEND]))
+    models = ",".join(dict.fromkeys([*compared(rows), *best, BLEND]))
     given = [*lineage.arguments(shared, parameters), "-P", f"models={models}", "-P", f"model_params={json.dumps(best)}"]
     return shlex.join(["mlflow", "run", ".", *given])
 

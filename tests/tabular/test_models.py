@@ -92,6 +92,10 @@ def test_a_random_forest_looks_at_a_part_of_the_columns_of_many_rows(model, shar
     assert [models.regressor(model, 0, {}, rows).max_features for rows in (10_000, 10_001)] == [1.0, share]
 
 
+def test_which_forest_main_compares_by_the_number_of_rows():
+    assert [models.compared(rows)[1] for rows in (0, 2_000, 2_001)] == ["extra_trees", "extra_trees", "rf"]
+
+
 def test_k_nn_remembers_a_part_of_many_rows():
     features = np.arange(50_000.0)[:, None]
     neighbours = models.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])
