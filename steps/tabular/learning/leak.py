@@ -9,7 +9,7 @@ from tabular.reading.sampling import evenly_spaced
 from tabular.reading.stored import Stored
 
 ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
-LOOKED_AT = 20_000
+LOOKED_AT = 5000
 SAMPLE = 2000  # distinct rows to try copies on
 
 
