@@ -36,12 +36,12 @@ def main() -> None:
         try:
             wait_for(port)
             scores = address(done.stderr, "scores").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
-            shown(browser, scores, "evaluate rf", "r2_score_low", size=(1500, 560))
+            shown(browser, scores, "evaluate blend", "r2_score_low", size=(1500, 560))
             for name in ("Hide banner", "Close"):  # of what lies over the table: a hint, and the assistant
                 browser.find_element("xpath", f"//button[@aria-label='{name}']").click()
             time.sleep(3)  # the table moves while its columns appear
             browser.save_screenshot(str(PROJECT / "docs/ui.png"))
-            run_id = re.search(r"/runs/(\w+)/", address(done.stderr, "rf"))[1]
+            run_id = re.search(r"/runs/(\w+)/", address(done.stderr, "extra_trees"))[1]
             shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 1900))
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
         finally:
