@@ -7,8 +7,9 @@ Challenger and champion are scored on the same rows: the challenger's test part,
 from. A model that does not pass is a version of the registered model all the same, with the reason in its tags.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import environment
@@ -26,9 +27,10 @@ import train
 from errors import UserError
 from runs import lineage, links, registry, sources, step, tracking
 from runs.parameters import Parameter, nearest, resolved, truth
-from tabular.learning import estimators, split, testing
+from tabular.learning import split, testing
 from tabular.learning.pairs import ERRORS, Difference, difference
 from tabular.reading.contract import Contract
+from tabular.reading.stored import Stored
 from tabular.telling import plots
 from tabular.telling.report import markdown_table, number
 
@@ -54,18 +56,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Part:
-    """The challenger's test rows that it has not learned from, and what it predicts of them."""
+    """The challenger's test part, and what it predicts of those rows that it has not learned from."""
 
-    test: pd.DataFrame
+    rows: Stored
+    tested: testing.Tested
     terms: Contract
-    predicted: np.ndarray
-    typical: np.ndarray  # what the baseline answers
     seed: int
-
-    @property
-    def true(self) -> np.ndarray:
-        """The target of each row."""
-        return self.test[self.terms.target].to_numpy()
 
 
 def promote(given: dict[str, Any]) -> None:
@@ -113,13 +109,13 @@ def decide(
 ) -> None:
     """Hold the rules against the model of `trained`, act on its `version`, if any, and log and print the decision."""
     former = registry.champion_of(name)
-    part = part_of(trained)
     checks, differences = thresholds(rules, metrics), None
-    if rules["baseline"]:
-        checks.append(baseline(rules["baseline"], part))
-    if rules["champion"] and former:
-        against, differences = champion(rules["champion"], part, trained, former)
-        checks.append(against)
+    with part_of(trained) as part:
+        if rules["baseline"]:
+            checks.append(baseline(rules["baseline"], part))
+        if rules["champion"] and former:
+            against, differences = champion(rules["champion"], part, trained, former)
+            checks.append(against)
     passed = all(check.kept for check in checks)
     failed = "; ".join(f"{check.rule}: {check.found}" for check in checks if not check.kept)
     what = f"version {version.version} of {name}" if version else f"the model, as a version of {name},"
@@ -177,15 +173,15 @@ def evaluation_of(name: str, trained: Run) -> Run:
     return lineage.obtain(evaluate.STEP, {p.name: given[p.name] for p in evaluate.PARAMETERS if p.name in given} | own)
 
 
-def part_of(trained: Run) -> Part:
+@contextmanager
+def part_of(trained: Run) -> Iterator[Part]:
     """What a model is judged on. Raises UserError if it has seen all of its test rows."""
     parameters = lineage.parameters_of(trained)
     preprocessed = lineage.upstream_of(trained)
     terms = preprocess.read_contract_of(preprocessed)
     with preprocess.both_parts(preprocessed) as (training, test):
         tested = testing.test(train.read_model(trained), training, test, terms)
-        rows = test.at(tested.places)
-    return Part(rows, terms, tested.predicted, tested.typical, parameters["seed"])
+        yield Part(test, tested, terms, parameters["seed"])
 
 
 def thresholds(rules: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Check]:
@@ -200,7 +196,7 @@ def thresholds(rules: Mapping[str, Any], metrics: Mapping[str, float]) -> list[C
 
 def baseline(error: str, part: Part) -> Check:
     """Whether a model is better than always answering the typical value."""
-    found = difference(part.true, part.predicted, part.typical, error, part.seed)
+    found = difference(part.tested.true, part.tested.predicted, part.tested.typical, error, part.seed)
     rule = f"{error} below that of the typical {part.terms.target}"
     return Check(rule, written(found, part.terms.unit), found.high < 0)
 
@@ -217,17 +213,17 @@ def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tupl
     if other_columns := [name for name, column in terms.columns.items() if kinds.get(name) != column.kind]:
         reason = f"cannot be compared: {', '.join(other_columns)}, which it reads, are no such columns here"
         return Check(rule, reason, False), None
-    columns = list(terms.columns)
+    rows, tested = replace(part.rows, names=list(terms.columns)), part.tested
     with preprocess.training_part(preprocessed) as training:
-        fresh = ~split.row_ids(part.test[columns]).isin(split.ids_of(training)).to_numpy()
+        fresh = ~split.ids_of(rows)[tested.places].isin(split.ids_of(training)).to_numpy()
     if not fresh.any():
         return Check(rule, "cannot be compared: the champion has learned from all test rows", False), None
-    true, predicted, rows = part.true[fresh], part.predicted[fresh], part.test.loc[fresh, terms.features]
-    theirs = estimators.predict(train.read_model(other), rows)
+    true, predicted = tested.true[fresh], tested.predicted[fresh]
+    theirs = testing.predictions(train.read_model(other), rows, terms)[tested.places][fresh]
     found = difference(true, predicted, theirs, error, part.seed)
     figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
-    mlflow.log_metrics({"rows_compared": len(rows)} | figures)
-    rule += f", on {len(rows):,} rows"
+    mlflow.log_metrics({"rows_compared": len(true)} | figures)
+    rule += f", on {len(true):,} rows"
     more = np.abs(true - predicted) - np.abs(true - theirs)
     return Check(rule, written(found, part.terms.unit), found.low <= 0), more
 

@@ -1,4 +1,5 @@
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,8 @@ def test_a_part_has_the_rows_of_its_file(rows, tmp_path, places):
     for name in expected:
         pd.testing.assert_series_equal(part[name], expected[name])
     pd.testing.assert_series_equal(ids_of(part), row_ids(expected))
+    some = ["kind", "Kind"]
+    pd.testing.assert_frame_equal(pd.concat(replace(part, names=some).chunks(), ignore_index=True), expected[some])
 
 
 def test_distinct_rows_and_their_copies(rows, tmp_path):

@@ -36,7 +36,7 @@ def test(estimator: "Estimator", training: Stored, test: Stored, terms: Contract
         raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
     target, unseen = test[terms.target], np.flatnonzero(~seen)
     true = target.to_numpy()
-    predicted = np.concatenate([estimators.predict(estimator, rows[terms.features]) for rows in test.chunks()])
+    predicted = predictions(estimator, test, terms)
     baseline = estimators.baseline(estimator, training[terms.target])
     return Tested(
         unseen,
@@ -47,3 +47,8 @@ def test(estimator: "Estimator", training: Stored, test: Stored, terms: Contract
         int(seen.sum()),
         scoring.scores(scoring.metrics_of(true), true, predicted, "leaked_") if seen.any() else {},
     )
+
+
+def predictions(estimator: "Estimator", rows: Stored, terms: Contract) -> np.ndarray:
+    """What an estimator predicts of all rows: (rows,)."""
+    return np.concatenate([estimators.predict(estimator, piece[terms.features]) for piece in rows.chunks()])
