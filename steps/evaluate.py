@@ -39,13 +39,11 @@ PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", 
 
 def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
-    import pandas as pd
-
-    from tabular.learning import estimators, intervals, scoring, split, testing
+    from tabular.learning import scoring, split, testing
     from tabular.telling import plots
     from tabular.telling.model_report import model_lead, model_report
 
-    model, seed, preprocessed = parameters["model"], parameters["seed"], lineage.upstream_of(upstream)
+    model, preprocessed = parameters["model"], lineage.upstream_of(upstream)
     terms, estimator = preprocess.read_contract_of(preprocessed), train.read_model(upstream)
     with preprocess.both_parts(preprocessed) as (training, test):
         tested = testing.test(estimator, training, test, terms)
@@ -57,14 +55,7 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
     leak = warn_of_leak(tested)
     figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
     figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
-    metrics = scoring.scores_with_intervals(true, predicted, seed)
-    others = tested.leaked | scoring.scores_with_intervals(true, tested.typical, seed, "baseline_")
-    scale = estimators.scale_of(estimator)
-    low, high = intervals.interval(predicted, intervals.half_width(train.read_tested(upstream), scale), scale)
-    others |= {
-        "interval_coverage": intervals.coverage(true, low, high),
-        "interval_width": float((high - low).mean()),
-    }
+    metrics, others, predictions = scores_of(tested, estimator, upstream, parameters["seed"])
     tables = {"segments.csv": scoring.segments(true, predicted), "worst_predictions.csv": worst_rows}
     run, trained = tracking.active_run(), tracking.model_id(upstream)
     pages = {
@@ -79,7 +70,6 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         for name, table in tables.items():
             table.to_csv(folder / name, index=False)
         values.to_parquet(folder / SHAP_VALUES)
-        predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
         predictions.to_parquet(folder / PREDICTIONS)
         again = lineage.command_line(STEP, parameters)
         logged = upstream.data.params
@@ -97,6 +87,26 @@ def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
         f"{lead}{careful}\n\n[The report]({links.run_page(run, REPORT)}), [the model]({pages['model']}),"
         f" [the data report]({pages['data report']})"
     )
+
+
+def scores_of(
+    tested: "Tested", estimator: "Estimator", upstream: Run, seed: int
+) -> "tuple[dict[str, float], dict[str, float], DataFrame]":
+    """What models are compared by; the baseline's scores and what the intervals are worth; and the predictions."""
+    import pandas as pd
+
+    from tabular.learning import estimators, intervals, scoring
+
+    true, predicted, scale = tested.true, tested.predicted, estimators.scale_of(estimator)
+    low, high = intervals.interval(predicted, intervals.half_width(train.read_tested(upstream), scale), scale)
+    others = {
+        **tested.leaked,
+        **scoring.scores_with_intervals(true, tested.typical, seed, "baseline_"),
+        "interval_coverage": intervals.coverage(true, low, high),
+        "interval_width": float((high - low).mean()),
+    }
+    predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
+    return scoring.scores_with_intervals(true, predicted, seed), others, predictions
 
 
 def warn_of_leak(tested: "Tested") -> str:

@@ -6,7 +6,7 @@
 Takes the parameters of all steps. Steps whose result exists already are reused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +65,7 @@ def main(given: dict[str, Any]) -> None:
     if parameters["models"] == AUTO:
         parameters["models"] = [*compared(int(preprocessed.data.metrics["rows_train"])), BLEND]
     models, model_params = parameters["models"], parameters["model_params"]
-    for model, own in model_params.items():
-        if not isinstance(own, dict):
-            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
-        if model not in models:
-            raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
+    check(model_params, models)
     trained, evaluated = {}, {}
     for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
         own = model_params.get(model, {})
@@ -102,6 +98,15 @@ def main(given: dict[str, Any]) -> None:
         pages |= register(parameters["register"])
     step.print_links(pages)
     step.print_proof()
+
+
+def check(model_params: Mapping[str, Any], models: Sequence[str]) -> None:
+    """Raise UserError for parameters that are none, or of a model that is not compared."""
+    for model, own in model_params.items():
+        if not isinstance(own, dict):
+            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
+        if model not in models:
+            raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
 
 
 def register(name: str) -> dict[str, str]:
