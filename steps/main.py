@@ -38,7 +38,7 @@ PARAMETERS = (
         "models",
         AUTO,
         f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others; auto:"
-        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if the training part has more than 2,000 rows",
+        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if more than 2,000 rows are learned from",
         or_auto(several(train.model_name)),
     ),
     *preprocess.PARAMETERS,
@@ -63,7 +63,7 @@ def main(given: dict[str, Any]) -> None:
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
     if parameters["models"] == AUTO:
-        parameters["models"] = [*compared(int(preprocessed.data.metrics["rows_train"])), BLEND]
+        parameters["models"] = models_for(preprocessed, parameters["max_rows"])
     models, model_params = parameters["models"], parameters["model_params"]
     check(model_params, models)
     trained, evaluated = {}, {}
@@ -98,6 +98,12 @@ def main(given: dict[str, Any]) -> None:
         pages |= register(parameters["register"])
     step.print_links(pages)
     step.print_proof()
+
+
+def models_for(preprocessed: Run, max_rows: int | str) -> list[str]:
+    """What is compared if nobody says what: it hangs on the number of rows that the models learn from."""
+    rows = int(preprocessed.data.metrics["rows_train"])
+    return [*compared(rows if isinstance(max_rows, str) else min(rows, max_rows)), BLEND]
 
 
 def check(model_params: Mapping[str, Any], models: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -242,6 +243,15 @@ def test_no_more_rows_are_learned_from_than_are_enough(tmp_path, monkeypatch, gi
     rows = train.learned_rows(given, stored_rows(frame, tmp_path), terms)
     assert len(rows) == count
     assert rows["y"].iloc[[0, -1]].tolist() == [0, 99]
+
+
+@pytest.mark.parametrize(
+    ("rows", "max_rows", "forest"),
+    [(2_001, "auto", "rf"), (2_001, 2_000, "extra_trees"), (2_000, 9_999, "extra_trees")],
+)
+def test_what_main_compares_hangs_on_the_rows_that_are_learned_from(rows, max_rows, forest):
+    preprocessed = SimpleNamespace(data=SimpleNamespace(metrics={"rows_train": float(rows)}))
+    assert main.models_for(preprocessed, max_rows) == ["linear", forest, "boosting", "blend"]
 
 
 def test_the_future(workflow):
