@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.base import clone
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -65,6 +66,27 @@ def test_the_structure_of_a_model_is_all_but_its_floats(tmp_path):
     assert cheap["sha256"] != dear["sha256"]
     assert cheap["structure"] == dear["structure"] != other["structure"]
     assert 18.0 in dear["sample"]  # a leaf
+
+
+@pytest.mark.parametrize("address", [9_638_800, 140_283_477_102_912])
+def test_where_a_vectorizer_has_its_stop_words_does_not_count(tmp_path, address):
+    found = []
+    for place in (id(None), address):
+        words = HashingVectorizer(n_features=4)
+        words.transform(["a b"])
+        assert words._stop_words_id == id(None)
+        words._stop_words_id = place
+        skops.io.dump([words, np.arange(2.0)], tmp_path / "it")
+        found.append(digests.model(tmp_path / "it"))
+    assert found[0] == found[1]
+
+
+def test_a_large_number_counts(tmp_path):
+    found = []
+    for number in (10**12, 10**12 + 1):
+        skops.io.dump({"number": number}, tmp_path / "it")
+        found.append(digests.model(tmp_path / "it")["structure"])
+    assert found[0] != found[1]
 
 
 def test_what_lies_between_the_fields_of_an_array_does_not_count(tmp_path):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 SAMPLE = 50
 # skops tells the address in memory of every object, even of a number: which of them are one is chance. It names the
-# files of arrays by theirs, and a vectorizer remembers one too.
-SKOPS_ID = re.compile(r'"__id__": \d+')
-SKOPS_FILE = re.compile(r'(?<="file": ")\d+|(?<="content": ")\d{12,}(?=")|^\d+')
+# files of arrays by theirs, and a vectorizer remembers that of its stop words.
+SKOPS_ID = re.compile(r'"__id__": \d+|"_stop_words_id": \{[^}]*\}')
+SKOPS_FILE = re.compile(r'(?<="file": ")\d+|^\d+')
 
 
 def table(path: Path) -> dict[str, Any]:
