@@ -22,7 +22,7 @@ import train
 from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking
 from runs.parameters import AUTO, Parameter, as_text, mapping, nearest, or_auto, resolved, several
-from tabular.learning.models import BLEND, compared
+from tabular.learning.models import BLEND, FEW_FOR_RANDOM_FOREST, compared
 from tabular.telling.leaderboard import SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table
 from workers import CLUSTER, on_cluster
@@ -38,7 +38,8 @@ PARAMETERS = (
         "models",
         AUTO,
         f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others; auto:"
-        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if more than 2,000 rows are learned from",
+        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if more than {FEW_FOR_RANDOM_FOREST:,} rows are"
+        " learned from",
         or_auto(several(train.model_name)),
     ),
     *preprocess.PARAMETERS,
@@ -59,13 +60,17 @@ PAGES = {  # that the description links to
 def main(given: dict[str, Any]) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
     parameters = resolved(PARAMETERS, given)
+    model_params, is_chosen = parameters["model_params"], parameters["models"] != AUTO
+    if is_chosen:
+        check(model_params, parameters["models"])
     tracking.describe(f"main {as_text(parameters['models'])}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)
-    if parameters["models"] == AUTO:
-        parameters["models"] = models_for(preprocessed, parameters["max_rows"])
-    models, model_params = parameters["models"], parameters["model_params"]
-    check(model_params, models)
+    terms = preprocess.read_contract_of(preprocessed)
+    if not is_chosen:
+        parameters["models"] = models_for(preprocessed, parameters, terms)
+        check(model_params, parameters["models"])
+    models = parameters["models"]
     trained, evaluated = {}, {}
     for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
         own = model_params.get(model, {})
@@ -80,7 +85,6 @@ def main(given: dict[str, Any]) -> None:
     table["train_run_id"] = [trained[model].info.run_id for model in table["model"]]
     table["evaluate_run_id"] = [evaluated[model].info.run_id for model in table["model"]]
     runs = {model: evaluated[model] for model in table["model"]}
-    terms = preprocess.read_contract_of(preprocessed)
     pages = {
         "leaderboard": links.run_page(tracking.active_run()),
         "models": links.models_page(preprocessed.info.experiment_id),
@@ -100,10 +104,10 @@ def main(given: dict[str, Any]) -> None:
     step.print_proof()
 
 
-def models_for(preprocessed: Run, max_rows: int | str) -> list[str]:
+def models_for(preprocessed: Run, parameters: Mapping[str, Any], terms: "Contract") -> list[str]:
     """What is compared if nobody says what: it hangs on the number of rows that the models learn from."""
     rows = int(preprocessed.data.metrics["rows_train"])
-    return [*compared(rows if isinstance(max_rows, str) else min(rows, max_rows)), BLEND]
+    return [*compared(min(rows, train.most_rows(parameters, terms))), BLEND]
 
 
 def check(model_params: Mapping[str, Any], models: Sequence[str]) -> None:

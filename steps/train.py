@@ -130,12 +130,17 @@ def read_training(parameters: Mapping[str, Any], upstream: Run) -> "tuple[DataFr
 
 def learned_rows(parameters: Mapping[str, Any], training: "Stored", terms: "Contract") -> "DataFrame":
     """The rows of the training part that a model learns from: all of them, or evenly spaced ones."""
-    from tabular.learning import split
     from tabular.reading.sampling import evenly_spaced
 
+    return training.at(evenly_spaced(len(training), most_rows(parameters, terms)))
+
+
+def most_rows(parameters: Mapping[str, Any], terms: "Contract") -> int:
+    """How many rows of the training part a model learns from, if there are so many."""
+    from tabular.learning import split
+
     most = parameters.get("max_rows", AUTO)  # older runs have none
-    most = split.enough_rows(len(terms.features)) if most == AUTO else most
-    return training.at(evenly_spaced(len(training), most))
+    return split.enough_rows(len(terms.features)) if most == AUTO else most
 
 
 def fit(

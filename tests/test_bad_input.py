@@ -85,6 +85,7 @@ def files(tmp_path_factory, small_data):
         ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
         ("main", {"models": "rf,svm"}, "no such choice"),
         ("main", {"model_params": "{rf: {}}"}, "not among the models; there are linear, extra_trees, boosting, blend"),
+        ("main", {"models": "linear", "model_params": "{svm: {}}"}, "not among the models; there are linear"),
         ("main", {"model_params": "{rf: 3}"}, "must map the model to its parameters"),
         ("train", {"model_params": "{max_depth: 2020-01-01}"}, "date is not JSON serializable"),
         ("evaluate", {"shap_samples": "0"}, "must be a whole number"),
@@ -102,6 +103,12 @@ def test_mistake(workflow, files, entry_point, parameters, words):
     assert run.info.status == "FAILED"
     assert run.data.tags["workflow.error"] == result.error
     assert "workflow.fingerprint" not in run.data.tags
+
+
+def test_a_mistake_about_chosen_models_is_told_before_any_work(workflow):
+    made = len(workflow.runs("preprocess"))
+    assert workflow.step("main", models="linear", model_params="{rf: {}}", seed="77").code == 2
+    assert len(workflow.runs("preprocess")) == made
 
 
 def test_mistake_in_mlflow_run(workflow):

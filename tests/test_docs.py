@@ -20,7 +20,7 @@ import reproduce
 import rollback
 import train
 import tune
-from runs.parameters import Parameter, convert
+from runs.parameters import AUTO, Parameter, convert, resolved
 from tabular.learning.models import BLEND, compared
 from tabular.telling.leaderboard import TITLE, leaderboard, readable
 from workers import CLUSTER
@@ -128,4 +128,5 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
     assert " ".join(table.columns).split() in shown
     places = [shown.index(" ".join(map(str, row)).split()) for row in table.itertuples(index=False)]
     assert places == list(range(places[0], places[0] + len(models)))
-    assert models == [*compared(0), BLEND]
+    assert resolved(main.PARAMETERS, {})["models"] == AUTO
+    assert models == [*compared(int(outcome["preprocess"]["metrics"]["rows_train"])), BLEND]

@@ -251,7 +251,8 @@ def test_no_more_rows_are_learned_from_than_are_enough(tmp_path, monkeypatch, gi
 )
 def test_what_main_compares_hangs_on_the_rows_that_are_learned_from(rows, max_rows, forest):
     preprocessed = SimpleNamespace(data=SimpleNamespace(metrics={"rows_train": float(rows)}))
-    assert main.models_for(preprocessed, max_rows) == ["linear", forest, "boosting", "blend"]
+    terms = Contract("y", {"y": Column("numeric"), "x": Column("numeric")})
+    assert main.models_for(preprocessed, {"max_rows": max_rows}, terms) == ["linear", forest, "boosting", "blend"]
 
 
 def test_the_future(workflow):

@@ -197,9 +197,12 @@ BLEND = "blend"
 BLENDED = ("linear", "rf", "boosting")  # what a blend combines if it is not told
 
 
+FEW_FOR_RANDOM_FOREST = 2_000  # rows, of which extra trees err less
+
+
 def compared(rows: int) -> list[str]:
-    """What `main` compares and blends if it is not told, with `rows` to learn from: of few, extra trees err less."""
-    return ["linear", "extra_trees" if rows <= 2_000 else "rf", "boosting"]
+    """What `main` compares and blends if it is not told, with `rows` to learn from."""
+    return ["linear", "extra_trees" if rows <= FEW_FOR_RANDOM_FOREST else "rf", "boosting"]
 
 
 def model_of(name: str) -> Model:
