@@ -109,8 +109,7 @@ def show_search(counts: list[int], seconds: float) -> None:
                     there.wait()
                     with on_workers.connected(there.address) as client:
                         handing = seconds_to_hand(client)
-                        serial = count * (asking + handing + recording)
-                        predicted = count / (seconds + serial)
+                        predicted = min(count / seconds, 1 / (asking + handing + recording))
                         made = trials_a_second(client, space, count, seconds)
                 print(
                     f"{count} workers, trials of {seconds:g} s: {1000 * handing:.1f} ms to hand one over;"
@@ -123,11 +122,12 @@ def seconds_to_ask(space: dict) -> float:
     """For parameters, when the sampler knows of a hundred trials."""
     times = []
 
-    def test(tried, limits):
-        times.append(time.perf_counter())
-        return ([1.0] * FOLDS for _ in tried)
+    def test(asked):
+        for _ in asked:
+            times.append(time.perf_counter())
+            yield [1.0] * FOLDS
 
-    for _ in search.search(space, {}, 150, 1, 0, 0, FOLDS, test):
+    for _ in search.search(space, {}, 150, 0, 0, FOLDS, test):
         pass
     return (times[-1] - times[100]) / (len(times) - 101)
 
@@ -140,20 +140,20 @@ def seconds_to_hand(client) -> float:
 
 
 def trials_a_second(client, space: dict, count: int, seconds: float) -> float:
-    """Of trials that only sleep, in batches as large as the cluster."""
+    """Of trials that only sleep, twice as many of them on their way as there are workers."""
 
-    def sleep(own: dict) -> list[float]:
+    def sleep(asked: search.Asked) -> list[float]:
         time.sleep(seconds)
         return [1.0] * FOLDS
 
-    def test(tried, limits):
-        for errors in on_workers.each(client, sleep, tried):
+    def test(asked):
+        for errors in on_workers.each(client, sleep, asked, ahead=2 * count):
             record()
             yield errors
 
     total = count * math.ceil(120 / count)
     started = time.perf_counter()
-    for _ in search.search(space, {}, total, count, 0, 0, FOLDS, test):
+    for _ in search.search(space, {}, total, 0, 0, FOLDS, test):
         pass
     return total / (time.perf_counter() - started)
 

@@ -62,15 +62,15 @@ class Trials:
         """The study after so many, of which the first has the parameters `start`."""
         space = search.distributions(self.model, models.model_of(self.model).space)
 
-        def test(tried, limits):
-            def test_trial(own):
-                folds = range(len(self.folds))
-                done = search.test_folds(lambda fold: {"": self.error(own, fold)}, len(folds), limits, "")
-                return [scores[""] for scores in done]
+        def test_trial(asked):
+            own, limits = asked
+            done = search.test_folds(lambda fold: {"": self.error(own, fold)}, len(self.folds), limits, "")
+            return [scores[""] for scores in done]
 
-            return each_in_threads(test_trial, tried)
+        def test(asked):
+            return each_in_threads(test_trial, asked, ahead=8)
 
-        *_, study = search.search(space, start, trials, 8, 0, 0, len(self.folds), test)
+        *_, study = search.search(space, start, trials, 0, 0, len(self.folds), test)
         return study
 
 

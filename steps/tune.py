@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from pandas import DataFrame, Series
 
+    from tabular.learning.estimators import Estimator
     from tabular.learning.pairs import Difference
     from tabular.reading.contract import Contract
 
@@ -50,9 +51,9 @@ OWN = (
     ),
     Parameter("trials", "50", "sets of parameters to try for each model", whole(1)),
     Parameter(
-        "batch",
+        "concurrent",
         "8",
-        "sets that are asked for at once, from what came of earlier ones, and can be tested side by side",
+        "trials that can be at work side by side; with others, later trials are chosen from what came of more or fewer",
         whole(1),
     ),
     Parameter("timeout", "0", "seconds after which no other trial of a model begins; 0 for none", whole(0)),
@@ -182,41 +183,42 @@ def search_model(
 ) -> "Study":
     """The trials of one model on the training rows, which `start` with parameters: each a run, unless there is one."""
     from tabular.learning import estimators, scoring, search
-    from tabular.learning.threads import each_in_threads
+    from tabular.learning.threads import each_in_processes
 
     features, target = rows[terms.features], rows[terms.target]
     folds = train.folds_of(parameters, rows, terms)
     mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
     recorded, count = trials.recorded(mark), len(folds)
 
-    def test(tried: list[dict[str, Any]], limits: list[float]) -> Iterator[list[float]]:
+    def test(asked: "Iterator[search.Asked]") -> Iterator[list[float]]:
         """See `search.search`."""
         nonlocal made
-        chosen = [parameters | {"model": model, "model_params": own} for own in tried]
-        built = [train.unfitted(each, rows, terms) for each in chosen]
-        known = [recorded.get(trials.key(own), []) for own in tried]
-
-        def test_trial(place: int) -> tuple[float, trials.Folds]:
-            began = time.time()
-
-            def test_fold(fold: int) -> dict[str, float]:
-                if fold < len(known[place]):
-                    return known[place][fold]
-                return scoring.fold_scores(scoring.test_fold(built[place], features, target, folds[fold]))
-
-            with estimators.refusals(model, tried[place]):
-                return began, search.test_folds(test_fold, count, limits, ERROR)
-
-        results = each_in_threads(test_trial, range(len(tried)))
-        for own, before, (began, done) in zip(tried, known, results, strict=True):
-            if len(done) > len(before):
+        for own, known, began, done in each_in_processes(test_trial, map(prepared, asked), parameters["concurrent"]):
+            if len(done) > len(known):
                 means = scoring.mean_scores(done) if len(done) == count else {}
                 trials.record(mark, f"trial {model}", own, done, means, began)
                 made += 1
             yield [scores[ERROR] for scores in done]
 
+    def prepared(asked: "search.Asked") -> "tuple[dict[str, Any], list[float], Estimator, trials.Folds]":
+        own, limits = asked
+        estimator = train.unfitted(parameters | {"model": model, "model_params": own}, rows, terms)
+        return own, limits, estimator, recorded.get(trials.key(own), [])
+
+    def test_trial(trial: tuple[Any, ...]) -> tuple[dict[str, Any], trials.Folds, float, trials.Folds]:
+        own, limits, estimator, known = trial
+        began = time.time()
+
+        def test_fold(fold: int) -> dict[str, float]:
+            if fold < len(known):
+                return known[fold]
+            return scoring.fold_scores(scoring.test_fold(estimator, features, target, folds[fold]))
+
+        with estimators.refusals(model, own):
+            return own, known, began, search.test_folds(test_fold, count, limits, ERROR)
+
     seed, wanted = parameters["seed"], parameters["trials"]
-    studies = search.search(space, start, wanted, parameters["batch"], parameters["timeout"], seed, count, test)
+    studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
     study = followed(studies, model, wanted, terms)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def on_cluster(work: Work) -> Work:
             return
         from tabular.learning import threads
 
-        with connected(address) as client, threads.elsewhere(lambda function, items: each(client, function, items)):
+        with connected(address) as client, threads.elsewhere(partial(each, client)):
             work(given)
 
     return connected_work
@@ -154,8 +154,8 @@ def install(digest: str, content: bytes, folder: str) -> None:
     sys.path[:] = [str(place), *(entry for entry in sys.path if entry not in earlier)]
 
 
-def each(client: "Client", function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`function` of each item, in order, as the workers are done. Raises UserError if the cluster fails."""
+def each(client: "Client", function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
+    """As `threads.each_in_threads`, by the workers of a cluster. Raises UserError if it fails."""
     import cloudpickle
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
@@ -175,15 +175,15 @@ def each(client: "Client", function: Callable[[Any], Any], items: Iterable[Any])
         threadpool_limits(1)  # for good: a worker's threads would lift each other's limit
         return cloudpickle.loads(content)(item)
 
-    def ahead() -> int:  # as many as are there: workers come and go
-        return threads.AHEAD * sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+    def enough() -> int:  # for as many as are there: workers come and go
+        return ahead or threads.AHEAD * sum(client.nthreads().values())  # type: ignore[no-untyped-call]
 
     try:
         # The function holds the data. As the outcome of a task it is sent once, and again if the worker that has it
         # dies; as bytes, because the scheduler looks at what it hands on, and has no code of ours.
         sent = client.submit(bytes, cloudpickle.dumps(function), pure=False)
         futures = (client.submit(call, sent, item, pure=False).result for item in items)
-        yield from threads.in_order(futures, ahead)
+        yield from threads.in_order(futures, enough)
     except KilledWorker as error:
         raise UserError(f"cluster: {error}: perhaps its workers have too little memory") from error
     except (CancelledError, OSError) as error:

@@ -16,15 +16,16 @@ from errors import UserError
 from runs import receipt
 
 pytestmark = pytest.mark.slow
-SEARCH = {"model": "knn", "trials": "12", "batch": "4", "cv": "3", "shap_samples": "3"}
+SEARCH = {"model": "knn", "trials": "20", "concurrent": "3", "cv": "3", "shap_samples": "3"}
 OUTPUT = "output.txt"
 MAIN = {"models": "linear,rf", "model_params": "{rf: {n_estimators: 5}}", "cv": "2", "shap_samples": "2"}
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, small_data) -> Workflow:
-    """A workflow without a cluster, in which a main and a search have run."""
+    """A workflow without a cluster, with one core, in which a main and a search have run."""
     workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
+    workflow.environment["LOKY_MAX_CPU_COUNT"] = "1"
     assert workflow.step("main", **MAIN).code == 0
     assert workflow.step("tune", **SEARCH).code == 0
     return workflow

@@ -1,33 +1,37 @@
 import functools
+import time
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from errors import UserError
-from tabular.learning import models, search
+from tabular.learning import models, search, threads
 from tabular.telling import tuning_report
 
 SPACE = {"depth": {"low": 1, "high": 9}, "rate": {"low": 0.01, "high": 1.0, "log": True}, "kind": ["a", "b"]}
-BATCH = 8
+AHEAD = 8
 
 
-def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, start=None):
+def tried(seed: int = 0, trials: int = 20, timeout: float = 0, folds: int = 3, start=None, wait=lambda own: None):
     """The study of a search whose error is least at depth 6 and rate 0.1, and how many folds each trial has seen."""
     seen = []
 
     def error(own, fold):
-        seen[-1] += 1
         return {"error": abs(own["depth"] - 6) + abs(own["rate"] - 0.1) + (own["kind"] == "b") + fold}
 
-    def test(batch, limits):
-        for own in batch:
-            seen.append(0)
-            done = search.test_folds(functools.partial(error, own), folds, limits, "error")
+    def test_trial(asked):
+        own, limits = asked
+        wait(own)
+        return search.test_folds(functools.partial(error, own), folds, limits, "error")
+
+    def test(asked):
+        for done in threads.each_in_threads(test_trial, asked, ahead=AHEAD):
+            seen.append(len(done))
             yield [scores["error"] for scores in done]
 
     found = search.distributions("m", SPACE)
-    *_, study = search.search(found, start or {}, trials, BATCH, timeout, seed, folds, test)
+    *_, study = search.search(found, start or {}, trials, timeout, seed, folds, test)
     return study, seen
 
 
@@ -38,6 +42,10 @@ def shown(study):
 def test_one_seed_makes_the_same_trials():
     assert shown(tried()[0]) == shown(tried()[0])
     assert shown(tried()[0]) != shown(tried(seed=1)[0])
+
+
+def test_how_long_trials_take_changes_none():
+    assert shown(tried(wait=lambda own: time.sleep(own["rate"] / 20))[0]) == shown(tried()[0])
 
 
 def test_more_trials_begin_with_the_same():
@@ -60,14 +68,16 @@ def test_it_begins_where_it_is_told_to():
 def test_what_is_worse_than_most_is_given_up_early():
     study, seen = tried(trials=40)
     given_up = [trial.state == TrialState.PRUNED for trial in study.trials]
-    assert not any(given_up[:BATCH])
+    assert not any(given_up[:AHEAD])
     assert any(given_up)
     assert [folds < 3 for folds in seen] == given_up
     assert not given_up[study.best_trial.number]
 
 
 def test_time_ends_a_search_after_those_that_have_begun():
-    assert len(tried(timeout=1e-9)[0].trials) == BATCH
+    assert len(tried(timeout=1e-9)[0].trials) == 1
+    late = tried(timeout=0.2, wait=lambda own: time.sleep(0.25))
+    assert AHEAD <= len(late[0].trials) <= AHEAD + 1
 
 
 def test_numbers_that_are_tried_have_no_more_digits_than_matter():

@@ -1,9 +1,12 @@
 """Work in threads: what comes out is in order, and not all that goes in is held at once."""
 
+import os
 import time
 
+import pytest
 from joblib import cpu_count
 
+from errors import UserError
 from tabular.learning import threads
 
 
@@ -15,10 +18,28 @@ def test_results_are_in_the_order_of_what_went_in():
     assert list(threads.each_in_threads(later, range(50))) == [-number for number in range(50)]
 
 
-def test_few_items_are_taken_ahead():
+def test_processes_do_as_threads_do():
+    def later(number: int) -> tuple[int, int]:
+        time.sleep(0.05 if number == 0 else 0)
+        return -number, os.getpid()
+
+    results = list(threads.each_in_processes(later, range(50)))
+    assert [number for number, _ in results] == [-number for number in range(50)]
+    assert os.getpid() not in {process for _, process in results}
+
+
+def test_a_process_that_dies_is_told_of():
+    with pytest.raises(UserError, match="has died, perhaps for want of memory"):
+        list(threads.each_in_processes(lambda number: os._exit(1), range(3)))
+    assert list(threads.each_in_processes(abs, range(3))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("said", "ahead"), [(0, threads.AHEAD * cpu_count()), (3, 3)])
+def test_few_items_are_taken_ahead(said, ahead):
     taken = []
-    results = threads.each_in_threads(lambda number: number, (taken.append(number) or number for number in range(1000)))
+    items = (taken.append(number) or number for number in range(1000))
+    results = threads.each_in_threads(lambda number: number, items, said)
     assert not taken
     for done in range(10):
         assert next(results) == done
-        assert len(taken) == done + threads.AHEAD * cpu_count()
+        assert len(taken) == done + ahead

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ RANDOM = 10  # trials before the sampler has learned enough to aim
 DIGITS = 3  # of a number that is tried: no score hangs on more
 ENOUGH = 5  # trials that have come to the end, before others are given up
 TERMS = {"low", "high", "log"}
+Asked = tuple[dict[str, Any], list[float]]  # what a trial tries, and the mean error after each fold that ends it
 
 
 def distributions(model: str, space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
@@ -46,29 +48,26 @@ def search(
     found: Mapping[str, BaseDistribution],
     start: Mapping[str, Any],
     trials: int,
-    batch: int,
     timeout: float,
     seed: int,
     folds: int,
-    test: Callable[[list[dict[str, Any]], list[float]], Iterable[list[float]]],
+    test: Callable[[Iterator[Asked]], Iterable[list[float]]],
 ) -> Iterator[optuna.Study]:
     """Try parameters out; the study so far after each trial.
 
-    By a tree-structured Parzen estimator (Bergstra et al. 2011), which is asked for a batch of trials at once. A trial
-    is given up where its mean error, over the folds that it has been through, is above a limit: the median of those
-    that had come to the end before (Golovin et al. 2017). One seed makes the same trials, however many are tested side
-    by side.
+    By a tree-structured Parzen estimator (Bergstra et al. 2011). A trial is given up where its mean error, over the
+    folds that it has been through, is above a limit: the median of those that had come to the end when it was asked
+    for (Golovin et al. 2017). One seed makes the same trials, if `test` takes as many ahead.
 
     Args:
         found: what may be tried, by parameter.
         start: parameters to begin with, where they may be tried.
         trials: how many.
-        batch: how many of them are asked for at once, from what came of those before.
         timeout: seconds after which no others begin; 0 for none.
         seed: of the sampler.
         folds: that a trial has to go through.
-        test: gives the error in each fold for each of several parameters, in order, up to the fold after which the
-            mean is above that fold's limit; the limits are its second argument, and there are none at first.
+        test: takes what is asked for as it needs it, and gives the errors in the folds of each, in order, up to the
+            fold after which the mean is above that fold's limit. There are no limits at first.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
@@ -77,19 +76,24 @@ def search(
     study = optuna.create_study(sampler=sampler)
     study.enqueue_trial({name: value for name, value in start.items() if may_be(found.get(name), value)})
     end = time.monotonic() + timeout if timeout else float("inf")
-    for first in range(0, trials, batch):
-        asked = [study.ask(dict(found)) for _ in range(min(batch, trials - first))]
-        tested = test([rounded(trial.params) for trial in asked], medians(study))
-        for trial, errors in zip(asked, tested, strict=True):
-            for place in range(len(errors)):
-                trial.report(float(np.mean(errors[: place + 1])), place)
-            if len(errors) == folds:
-                study.tell(trial, float(np.mean(errors)))
-            else:
-                study.tell(trial, state=TrialState.PRUNED)
-            yield study
-        if time.monotonic() > end:
-            return
+    running: deque[optuna.Trial] = deque()
+
+    def asked() -> Iterator[Asked]:
+        for number in range(trials):
+            if number and time.monotonic() > end:
+                return
+            running.append(study.ask(dict(found)))
+            yield rounded(running[-1].params), medians(study)
+
+    for errors in test(asked()):
+        trial = running.popleft()
+        for place in range(len(errors)):
+            trial.report(float(np.mean(errors[: place + 1])), place)
+        if len(errors) == folds:
+            study.tell(trial, float(np.mean(errors)))
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+        yield study
 
 
 def medians(study: optuna.Study) -> list[float]:

@@ -1,17 +1,25 @@
-"""Work in threads whose number cannot change a result."""
+"""Work in threads or processes whose number cannot change a result."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import cloudpickle
 from joblib import cpu_count
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from errors import UserError
 
 Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
 
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]  # gives a function's value of each item, in order
+Each = Callable[[Callable[[Any], Any], Iterable[Any], int], Iterator[Any]]  # as `each_in_threads`
 others: list[Each] = []
 AHEAD = 4  # items per thread that are taken before the first of them is done
 
@@ -26,13 +34,14 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Trac
     return list(track(each_in_threads(function, items), len(items)))
 
 
-def each_in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """As `in_threads`, one after the other as they are done. Few items are taken ahead: all may not fit into memory.
+def each_in_threads(function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
+    """As `in_threads`, one after the other as they are done.
 
+    Few items are taken `ahead`, because all may not fit into memory: so many for each core, if it is not said how many.
     Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
     """
     if others:
-        yield from others[-1](function, items)
+        yield from others[-1](function, items, ahead)
         return
 
     libraries = ThreadpoolController()  # looked for once: ten milliseconds for each item add up
@@ -43,7 +52,45 @@ def each_in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Ite
 
     # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
     with libraries.limit(limits=1), ThreadPool(cpu_count()) as pool:
-        yield from in_order((pool.apply_async(single, (item,)).get for item in items), lambda: AHEAD * cpu_count())
+        started = (pool.apply_async(single, (item,)).get for item in items)
+        yield from in_order(started, lambda: ahead or AHEAD * cpu_count())
+
+
+def each_in_processes(function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
+    """As `each_in_threads`, in processes, for much work that holds Python's lock often, as that of small trees does.
+
+    They take seconds to start, and stay for the next call. Raises UserError if one of them dies.
+    """
+    if others or cpu_count() == 1:
+        yield from each_in_threads(function, items, ahead)
+        return
+    pool = get_reusable_executor(cpu_count())
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "function.pickle"  # which holds the data, and is sent once
+            path.write_bytes(cloudpickle.dumps(function))
+            started = (pool.submit(call, path, item).result for item in items)
+            yield from in_order(started, lambda: ahead or AHEAD * cpu_count())
+    except BrokenProcessPool as error:
+        reason = "perhaps for want of memory; -P max_rows= takes fewer rows"
+        raise UserError(f"a process at work has died, {reason}") from error
+    except BaseException:
+        pool.shutdown(kill_workers=True)
+        raise
+
+
+def call(path: Path, item: Any) -> Any:
+    """The value, at an item, of a function that is pickled in a file."""
+    function = unpickled(path)
+    threadpool_limits(1)  # for good: the process has nothing else to do
+    return function(item)
+
+
+@lru_cache(maxsize=1)
+def unpickled(path: Path) -> Callable[[Any], Any]:
+    """The function in a file."""
+    function: Callable[[Any], Any] = cloudpickle.loads(path.read_bytes())
+    return function
 
 
 def in_order(started: Iterable[Callable[[], Any]], ahead: Callable[[], int]) -> Iterator[Any]:
