@@ -25,7 +25,7 @@ import workflow
 from models import FILES, PROJECT, geometric_mean, ours, parts_of, prepared, result, rivals
 
 from tabular.learning import counting, estimators, models, scoring, search, split
-from tabular.learning.threads import each_in_threads, one_thread
+from tabular.learning.threads import each_in_processes, one_thread
 from tabular.reading import contract
 
 SHOWN = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}, the first over CatBoost {:.3f}"
@@ -68,7 +68,7 @@ class Trials:
             return [scores[""] for scores in done]
 
         def test(asked):
-            return each_in_threads(test_trial, asked, ahead=8)
+            return each_in_processes(test_trial, asked, ahead=8)
 
         *_, study = search.search(space, start, trials, 0, 0, len(self.folds), test)
         return study
