@@ -1,6 +1,8 @@
 import functools
+import re
 import time
 
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
@@ -128,6 +130,13 @@ def test_the_spaces_of_the_models(model):
 def test_pictures_of_a_search():
     assert list(tuning_report.figures(tried()[0], "error")) == ["history", "importances", "coordinates"]
     assert list(tuning_report.figures(tried(trials=1)[0], "error")) == ["history"]
+
+
+def test_the_page_has_the_parameters_of_the_first_and_of_the_best_trial(tmp_path):
+    study, best = tried(start={"depth": 2, "rate": 0.123456, "kind": "b"})[0], {"depth": 6, "rate": 0.0987, "kind": "a"}
+    page = tuning_report.tuning_report({"m": study}, {"m": best}, pd.DataFrame(), "", "EUR", tmp_path, "", {})
+    assert re.findall("<th>(.*?)</th>", page) == ["parameter", "first trial", "best"]
+    assert re.findall("<td>(.*?)</td>", page) == ["depth", "2", "6", "rate", "0.123", "0.0987", "kind", "b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def conclusion(
     """
     unit, (difference, low, high) = f" {unit}" if unit else "", larger
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
-    tried = f"{len(study.trials)} trials of {model}, {given_up} of them given up early, have"
+    tried = f"{len(study.trials)} trials of {model}, {given_up or 'none'} of them given up early, have"
     if errors[0] <= errors[1]:
         return f"{tried} found nothing better than its defaults: a cross-validated error of {number(errors[0])}{unit}."
     verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
@@ -66,8 +66,10 @@ def tuning_report(
     for model, study in studies.items():
         drawn = figures(study, f"error ({unit})" if unit else "error")
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
-        found = pd.DataFrame({"parameter": list(best[model]), "best": map(str, best[model].values())})
-        sections.append(Section(f"The search for {model}", TEXT, found, tuple(pictures)))
+        tried = (study.trials[0].params[name] for name in best[model])
+        first = [number(value) if isinstance(value, float) else value for value in tried]
+        found = pd.DataFrame({"parameter": best[model].keys(), "first trial": first, "best": best[model].values()})
+        sections.append(Section(f"The search for {model}", TEXT, found.astype(str), tuple(pictures)))
     sections.append(Section("Compare it with others", code=instruction))
     return page("Tuning", lead, sections, addresses=addresses)
 
