@@ -1,5 +1,6 @@
 """Work in threads or processes whose number cannot change a result."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,6 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from errors import UserError
 
 Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
-
 Each = Callable[[Callable[[Any], Any], Iterable[Any], int], Iterator[Any]]  # as `each_in_threads`
 others: list[Each] = []
 AHEAD = 4  # items per thread that are taken before the first of them is done
@@ -64,6 +64,7 @@ def each_in_processes(function: Callable[[Any], Any], items: Iterable[Any], ahea
     if others or cpu_count() == 1:
         yield from each_in_threads(function, items, ahead)
         return
+    warnings.filterwarnings("ignore", "A worker stopped while")  # one that has grown, which is replaced
     pool = get_reusable_executor(cpu_count())
     try:
         with TemporaryDirectory() as folder:
