@@ -154,6 +154,7 @@ def test_whether_tuning_has_paid(larger, verdict):
     assert said.endswith(verdict)
 
 
-def test_a_search_that_found_nothing_says_so():
-    said = tuning_report.conclusion("rf", tried()[0], (30.4, 30.4), (0.0, 0.0, 0.0), "EUR")
+@pytest.mark.parametrize("tuned", [30.4, 30.401, 30.399])
+def test_a_search_that_found_nothing_says_so(tuned):
+    said = tuning_report.conclusion("rf", tried()[0], (30.4, tuned), (0.0, 0.0, 0.0), "EUR")
     assert said.endswith("found nothing better than its defaults: a cross-validated error of 30.4 EUR.")

@@ -30,11 +30,12 @@ def conclusion(
     unit, (difference, low, high) = f" {unit}" if unit else "", larger
     given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
     tried = f"{len(study.trials)} trials of {model}, {given_up or 'none'} of them given up early, have"
-    if errors[0] <= errors[1]:
-        return f"{tried} found nothing better than its defaults: a cross-validated error of {number(errors[0])}{unit}."
+    before, after = map(number, errors)
+    if errors[0] <= errors[1] or before == after:
+        return f"{tried} found nothing better than its defaults: a cross-validated error of {before}{unit}."
     verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
     return (
-        f"{tried} brought its cross-validated error from {number(errors[0])} to {number(errors[1])}{unit}. On the test"
+        f"{tried} brought its cross-validated error from {before} to {after}{unit}. On the test"
         f" part, the tuned one's error differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}):"
         f" {verdict}."
     )
