@@ -53,7 +53,7 @@ OWN = (
     Parameter(
         "concurrent",
         "8",
-        "trials that can be at work side by side; with others, later trials are chosen from what came of more or fewer",
+        "trials that can be at work side by side; with another number, other parameters are tried",
         whole(1),
     ),
     Parameter("timeout", "0", "seconds after which no other trial of a model begins; 0 for none", whole(0)),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import forked
 import pandas as pd
+import psutil
 import pytest
 from conftest import Workflow
 
@@ -111,6 +112,8 @@ def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
         if finished := [run for run in workflow.runs("trial") if run.info.status == "FINISHED"]:
             break
         time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert any("popen_loky" in " ".join(child.cmdline()) for child in children)  # where trials run
     process.kill()
     process.join()
     made = {run.info.run_id for run in finished}

@@ -1,4 +1,4 @@
-"""Work in threads: what comes out is in order, and not all that goes in is held at once."""
+"""Work in threads and processes: what comes out is in order, and not all that goes in is held at once."""
 
 import os
 import time
@@ -34,11 +34,12 @@ def test_a_process_that_dies_is_told_of():
     assert list(threads.each_in_processes(abs, range(3))) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("each", [threads.each_in_threads, threads.each_in_processes])
 @pytest.mark.parametrize(("said", "ahead"), [(0, threads.AHEAD * cpu_count()), (3, 3)])
-def test_few_items_are_taken_ahead(said, ahead):
+def test_few_items_are_taken_ahead(each, said, ahead):
     taken = []
     items = (taken.append(number) or number for number in range(1000))
-    results = threads.each_in_threads(lambda number: number, items, said)
+    results = each(lambda number: number, items, said)
     assert not taken
     for done in range(10):
         assert next(results) == done

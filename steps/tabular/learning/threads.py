@@ -61,17 +61,18 @@ def each_in_processes(function: Callable[[Any], Any], items: Iterable[Any], ahea
 
     They take seconds to start, and stay for the next call. Raises UserError if one of them dies.
     """
-    if others or cpu_count() == 1:
+    enough = ahead or AHEAD * cpu_count()
+    processes = min(cpu_count(), enough)  # more would have nothing to do
+    if others or processes == 1:
         yield from each_in_threads(function, items, ahead)
         return
     warnings.filterwarnings("ignore", "A worker stopped while")  # one that has grown, which is replaced
-    pool = get_reusable_executor(cpu_count())
+    pool = get_reusable_executor(processes)
     try:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "function.pickle"  # which holds the data, and is sent once
             path.write_bytes(cloudpickle.dumps(function))
-            started = (pool.submit(call, path, item).result for item in items)
-            yield from in_order(started, lambda: ahead or AHEAD * cpu_count())
+            yield from in_order((pool.submit(call, path, item).result for item in items), lambda: enough)
     except BrokenProcessPool as error:
         reason = "perhaps for want of memory; -P max_rows= takes fewer rows"
         raise UserError(f"a process at work has died, {reason}") from error
