@@ -12,6 +12,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,8 +219,9 @@ def search_model(
             return own, known, began, search.test_folds(test_fold, count, limits, ERROR)
 
     seed, wanted = parameters["seed"], parameters["trials"]
-    studies = search.search(space, start, wanted, parameters["timeout"], seed, count, test)
-    study = followed(studies, model, wanted, terms)
+    # Closed before the interpreter ends, however the search does: its processes would outlive what they share.
+    with closing(search.search(space, start, wanted, parameters["timeout"], seed, count, test)) as studies:
+        study = followed(studies, model, wanted, terms)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"
         f" {len(study.trials) - made} of them reused[/dim]"

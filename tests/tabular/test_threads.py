@@ -1,5 +1,6 @@
 """Work in threads and processes: what comes out is in order, and not all that goes in is held at once."""
 
+import multiprocessing
 import os
 import time
 
@@ -31,6 +32,15 @@ def test_processes_do_as_threads_do():
 def test_a_process_that_dies_is_told_of():
     with pytest.raises(UserError, match="has died, perhaps for want of memory"):
         list(threads.each_in_processes(lambda number: os._exit(1), range(3)))
+    assert list(threads.each_in_processes(abs, range(3))) == [0, 1, 2]
+
+
+def test_what_is_left_early_ends_quietly():
+    for _ in range(8):
+        results = threads.each_in_processes(lambda number: time.sleep(0.01) or number, range(1000), 50)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        results.close()
+    assert not [process for process in multiprocessing.active_children() if "Loky" in process.name]
     assert list(threads.each_in_processes(abs, range(3))) == [0, 1, 2]
 
 

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def search(
     seed: int,
     folds: int,
     test: Callable[[Iterator[Asked]], Iterable[list[float]]],
-) -> Iterator[optuna.Study]:
+) -> Generator[optuna.Study, None, None]:
     """Try parameters out; the study so far after each trial.
 
     By a tree-structured Parzen estimator (Bergstra et al. 2011). A trial is given up where its mean error, over the

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing import active_children
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +78,10 @@ def each_in_processes(function: Callable[[Any], Any], items: Iterable[Any], ahea
         reason = "perhaps for want of memory; -P max_rows= takes fewer rows"
         raise UserError(f"a process at work has died, {reason}") from error
     except BaseException:
-        pool.shutdown(kill_workers=True)
+        for process in active_children():  # not kill_workers=True, which ends in a KeyError if items still wait
+            if process.name.startswith("LokyProcess"):
+                process.terminate()
+        pool.shutdown()
         raise
 
 
