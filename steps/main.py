@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
 REGISTER = Parameter("register", "", "a registered model: the winner becomes a version of it, and perhaps the champion")
+POSSIBLE = [*dict.fromkeys([*compared(0), *compared(FEW_FOR_RANDOM_FOREST + 1)]), BLEND]  # of models=auto
 EXAMPLE = "{rf: {n_estimators: 300}}"
 PARAMETERS = (
     Parameter(
@@ -61,8 +62,7 @@ def main(given: dict[str, Any]) -> None:
     """Find or make all runs, and log the leaderboard on the parent run."""
     parameters = resolved(PARAMETERS, given)
     model_params, is_chosen = parameters["model_params"], parameters["models"] != AUTO
-    if is_chosen:
-        check(model_params, parameters["models"])
+    check(model_params, parameters["models"] if is_chosen else POSSIBLE)
     tracking.describe(f"main {as_text(parameters['models'])}", parameters)
     mlflow.set_tag("workflow.step", "main")
     preprocessed = lineage.obtain(preprocess.STEP, parameters)

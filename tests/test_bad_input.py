@@ -85,6 +85,7 @@ def files(tmp_path_factory, small_data):
         ("train", {"preprocess_run_id": "0" * 32}, "no such run"),
         ("main", {"models": "rf,svm"}, "no such choice"),
         ("main", {"model_params": "{rf: {}}"}, "not among the models; there are linear, extra_trees, boosting, blend"),
+        ("main", {"model_params": "{svm: {}}"}, "the models; there are linear, extra_trees, boosting, rf, blend"),
         ("main", {"models": "linear", "model_params": "{svm: {}}"}, "not among the models; there are linear"),
         ("main", {"model_params": "{rf: 3}"}, "must map the model to its parameters"),
         ("train", {"model_params": "{max_depth: 2020-01-01}"}, "date is not JSON serializable"),
