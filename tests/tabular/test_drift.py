@@ -38,8 +38,8 @@ def test_the_page_about_drift():
     for words in (
         "&lt;b&gt;",
         '<div style="background:#7b1e3a;width:91px;',
-        "37.5%",
-        "20.0%",
+        "37.5 %",
+        "20.0 %",
         "no values",
         "9 rows predicted",
         'href="http://x/"',

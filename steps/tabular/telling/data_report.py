@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from tabular.reading.columns import CATEGORICAL, DATE, NUMERIC, TEXT, Column
 from tabular.reading.contract import Contract, Report
 from tabular.reading.stored import Stored
-from tabular.telling.report import Section, number, page
+from tabular.telling.report import Section, number, page, percent
 
 READABLE = {
     "rows_in": "in the file",
@@ -49,16 +49,21 @@ def data_report(
     reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
     named = [(READABLE[name], count) for name, count in counts.items()]
     shown = list(terms.columns.items())[:SHOWN]
-    lines = [column_summary(rows[name], column, notes.get(name, "")) for name, column in shown]
+    lines = pd.DataFrame(
+        [column_summary(rows[name], column, notes.get(name, "")) for name, column in shown], dtype=object
+    )
+    if not lines["note"].any():
+        lines = lines.drop(columns="note")
     sections = [
         Section("Columns", f"Of the distinct rows that keep to the contract; {terms.target} is to be predicted.",
-                pd.DataFrame(lines, dtype=object)),
+                lines),
         Section("Rows", table=pd.DataFrame(named, columns=["", "rows"])),
         Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
         *([Section("The first rejected values", table=kept.rejected.head(20))] if len(kept.rejected) else []),
     ]  # fmt: skip
     if terms.drop:
-        aside = pd.DataFrame(terms.drop.items(), columns=["column", "reason"])
+        why = [(name, reason or "the contract says so") for name, reason in terms.drop.items()]
+        aside = pd.DataFrame(why, columns=["column", "reason"])
         sections.append(Section("Columns set aside", table=aside))
     if kept.ignored:
         sections.append(Section("Columns that the contract does not name", ", ".join(kept.ignored)))
@@ -91,7 +96,7 @@ def column_summary(values: pd.Series, column: Column, note: str) -> dict[str, ob
     return {
         "column": values.name,
         "kind": column.kind,
-        "missing": f"{values.isna().mean():.1%}" if values.isna().any() else "",
+        "missing": percent(values.isna().mean(), 1) if values.isna().any() else "",
         "distinct": f"{known.nunique():,}",
         "range": reach,
         "distribution": histogram(known, column),

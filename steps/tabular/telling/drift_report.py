@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from tabular.telling.report import Section, page
+from tabular.telling.report import Section, page, percent
 
 TEXT = (
     "How many of the rows would have to change for both to look alike: 0 % is as in training, 100 % nothing alike. For"
@@ -22,7 +22,7 @@ def drift_report(moved: pd.DataFrame, lead: str, addresses: Mapping[str, str]) -
     """The page about rows that were predicted; `moved` is as `learning.drift` gives it, and the rest as `page` does."""
     table = moved.astype(object).assign(drift=pd.Series(map(bar, moved["drift"]), dtype=object))
     for name in ("missing before", "missing now", "unseen"):
-        table[name] = moved[name].map(percent)
+        table[name] = moved[name].map(lambda share: percent(share, 1))
     return page("Drift of the predicted rows", lead, [Section("Column by column", TEXT, table)], addresses=addresses)
 
 
@@ -31,9 +31,4 @@ def bar(share: float) -> Markup:
     if np.isnan(share):
         return Markup("no values")
     colour = "#7b1e3a" if share >= MUCH else "#c9ced3"
-    return Markup(BAR).format(colour=colour, width=1 + share * WIDE, share=percent(share))
-
-
-def percent(share: float) -> str:
-    """A share as people read it, and nothing for none."""
-    return "–" if np.isnan(share) else f"{share:.1%}"
+    return Markup(BAR).format(colour=colour, width=1 + share * WIDE, share=percent(share, 1))

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from tabular.reading.contract import Contract
-from tabular.telling.report import Section, number, page
+from tabular.telling.report import Section, number, page, percent
 
 METRIC_NAMES = {
     "r2_score": "R²",
@@ -16,7 +16,7 @@ METRIC_NAMES = {
 }
 SCORES_TEXT = (
     "With 95 % bootstrap intervals; the baseline always answers the same. The interval around a prediction that is to"
-    " hold the true value in 90 % of rows holds it in {interval_coverage:.0%} of the test part."
+    " hold the true value in 90 % of rows holds it in {covered} of the test part."
 )
 SHAP_TEXT = (
     "SHAP values say how much each column moved a prediction away from the average one. First their average size;"
@@ -53,7 +53,7 @@ def model_report(
     segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
     written = pd.DataFrame([(name, str(value)) for name, value in parameters.items()], columns=["parameter", "value"])
     sections = [
-        Section("Scores", SCORES_TEXT.format(**metrics), scores(metrics)),
+        Section("Scores", SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])), scores(metrics)),
         Section(f"Predicted against true {terms.target}", pictures=(pictures["preds.png"],)),
         Section(
             "What moves a prediction",

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+LONG = 80  # characters, from where on a cell of a table has several lines
+
 
 @dataclass(frozen=True)
 class Section:
@@ -48,7 +50,9 @@ def html_table(table: pd.DataFrame) -> Markup:
     def written(value: object) -> object:
         if isinstance(value, int | np.integer) and not isinstance(value, bool):
             return f"{value:,}"
-        return escape(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return Markup('<span class="long">{}</span>').format(value) if len(value) > LONG else escape(value)
 
     cells = table.map(written)
     cells.columns = [escape(str(name)) for name in table.columns]
@@ -59,6 +63,11 @@ def markdown_table(table: pd.DataFrame) -> str:
     """A table of texts in Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as people read it, and nothing for none: 12 % / –."""
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
 def number(value: float) -> str:

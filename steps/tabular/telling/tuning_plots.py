@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tabular.telling.plots import ACCENT, INK, SOFT, empty_figure
-from tabular.telling.report import number
+from tabular.telling.report import number, percent
 
 WHERE = 0.02  # of a line's width: the distance of a label from its axis
 
@@ -34,9 +34,9 @@ def importances(shares: Mapping[str, float]) -> Figure:
     figure, axes = empty_figure(7, 1.2 + 0.34 * len(shares))
     names = list(shares)[::-1]
     bars = axes.barh(names, [shares[name] for name in names], color=ACCENT, height=0.7)
-    axes.bar_label(bars, [f"{shares[name]:.0%}" for name in names], padding=3, fontsize=9, color=INK)
+    axes.bar_label(bars, [percent(shares[name]) for name in names], padding=3, fontsize=9, color=INK)
     axes.set(xlabel="share of the variation of the error", title="What matters")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value))
     axes.margins(x=0.12)
     return figure
 

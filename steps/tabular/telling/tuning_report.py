@@ -67,12 +67,17 @@ def tuning_report(
     for model, study in studies.items():
         drawn = figures(study, f"error ({unit})" if unit else "error")
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
-        tried = (study.trials[0].params[name] for name in best[model])
-        first = [number(value) if isinstance(value, float) else value for value in tried]
-        found = pd.DataFrame({"parameter": best[model].keys(), "first trial": first, "best": best[model].values()})
-        sections.append(Section(f"The search for {model}", TEXT, found.astype(str), tuple(pictures)))
+        first = study.trials[0].params
+        lines = [(name, written(first[name]), written(value)) for name, value in best[model].items()]
+        found = pd.DataFrame(lines, columns=["parameter", "first trial", "best"])
+        sections.append(Section(f"The search for {model}", TEXT, found, tuple(pictures)))
     sections.append(Section("Compare it with others", code=instruction))
     return page("Tuning", lead, sections, addresses=addresses)
+
+
+def written(value: Any) -> str:
+    """A parameter as people read it."""
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def figures(study: optuna.Study, error: str) -> dict[str, Figure]:
