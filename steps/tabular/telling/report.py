@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-LONG = 80  # characters, from where on a cell of a table has several lines
+LONG = 40  # characters, from where on a cell of a table has several lines
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def html_table(table: pd.DataFrame) -> Markup:
     def written(value: object) -> object:
         if isinstance(value, int | np.integer) and not isinstance(value, bool):
             return f"{value:,}"
-        if not isinstance(value, str):
+        if not isinstance(value, str) or isinstance(value, Markup):
             return value
         return Markup('<span class="long">{}</span>').format(value) if len(value) > LONG else escape(value)
 
