@@ -15,7 +15,7 @@ def test_a_table_reads_as_a_person_writes():
 
 def test_a_long_text_has_several_lines_and_a_picture_stays_as_it_is():
     picture = Markup(f"<svg>{'<rect/>' * 20}</svg>")
-    page = html_table(pd.DataFrame({"text": ["<b> " * 20], "picture": [picture]}))
+    page = html_table(pd.DataFrame({"text": ["<b> " * 30], "picture": [picture]}, dtype=object))
     assert '<span class="long">&lt;b&gt; &lt;b&gt;' in page
     assert f"<td>{picture}</td>" in page
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-LONG = 40  # characters, from where on a cell of a table has several lines
+LONG = 80  # characters, from where on a cell of a table has several lines
 
 
 @dataclass(frozen=True)
