@@ -35,6 +35,15 @@ def test_weights_are_those_of_the_mixture():
     np.testing.assert_allclose(blending.weights_of(predicted, predicted @ [0.5, 0, 0.3, 0.2]), [0.5, 0, 0.3, 0.2])
 
 
+def test_a_few_absurd_errors_weigh_no_more_than_others_and_many_rows_no_longer():
+    random = np.random.default_rng(0)
+    predicted = random.uniform(0, 100, (100_000, 3))
+    true = predicted @ [0.6, 0.4, 0]
+    true[::100] = 1e6
+    np.testing.assert_allclose(blending.weights_of(predicted, true), [0.6, 0.4, 0])
+    np.testing.assert_allclose(blending.weights_of(predicted * 1e12, true * 1e12), [0.6, 0.4, 0])
+
+
 def test_no_weight_is_negative_and_they_add_up():
     random = np.random.default_rng(0)
     true = random.normal(50, 10, 500)
