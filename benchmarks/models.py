@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
 from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
-from tabular.learning.models import compared, to_count  # noqa: E402
+from tabular.learning.models import compared, to_choose, to_count  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 from tabular.telling.leaderboard import ERROR  # noqa: E402
 
@@ -82,6 +82,11 @@ FILES = {
     "births14": File("openintro", "births14", "weight", ("lowbirthweight",)),
 }
 HELD_OUT = ("check_times", "wage", "computers", "gss_wages", "lending_club", "housing", "births14", "car_prices")
+
+
+def untracked(items: Iterable[Any], total: int) -> Iterable[Any]:
+    """Stands for a bar that shows progress."""
+    return items
 
 
 def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
@@ -136,10 +141,9 @@ def ours(
         started = time.monotonic()
         own = model_params.get(model, {})
         estimator = estimators.build(model, terms, "auto", scale, 0, own, len(train))
-        counted = to_count(model, own, len(train))
-        fitted[model], tested[model] = counting.fit_and_test(
-            estimator, counted, features, target, folds, lambda items, total: items
-        )
+        counted, choices = to_count(model, own, len(train)), to_choose(model, own, *features.shape)
+        estimator = counting.least_erring(estimator, choices, features, target, folds[-1], untracked)
+        fitted[model], tested[model] = counting.fit_and_test(estimator, counted, features, target, folds, untracked)
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()
     frame, predicted = blending.tested_by_all(tested)

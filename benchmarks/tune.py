@@ -22,7 +22,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import workflow
-from models import FILES, PROJECT, geometric_mean, ours, parts_of, prepared, result, rivals
+from models import FILES, PROJECT, geometric_mean, ours, parts_of, prepared, result, rivals, untracked
 
 from tabular.learning import counting, estimators, models, scoring, search, split
 from tabular.learning.threads import each_in_processes, one_thread
@@ -53,9 +53,11 @@ class Trials:
     def untuned(self):
         """The model as it is without a search, and its cross-validated error."""
         counted = models.to_count(self.model, {}, self.rows)
-        fitted, tested = counting.fit_and_test(
-            self.build({}), counted, self.features, self.target, self.folds, lambda items, total: items
+        choices = models.to_choose(self.model, {}, *self.features.shape)
+        estimator = counting.least_erring(
+            self.build({}), choices, self.features, self.target, self.folds[-1], untracked
         )
+        fitted, tested = counting.fit_and_test(estimator, counted, self.features, self.target, self.folds, untracked)
         return fitted, scoring.cross_validated_scores(tested)["cv_mean_absolute_error"]
 
     def search(self, trials: int, start: dict[str, Any]) -> optuna.Study:

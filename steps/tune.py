@@ -32,7 +32,7 @@ from errors import UserError
 from runs import fingerprint, lineage, links, step, tracking, trials
 from runs.parameters import AUTO, Parameter, mapping, nearest, several, whole
 from tabular.learning import digests
-from tabular.learning.models import BLEND, compared, default_parameters, model_of, regressor
+from tabular.learning.models import BLEND, compared, default_parameters, model_of, regressor, to_choose
 from tabular.telling.leaderboard import ERROR, SCORES, TITLE, leaderboard, readable
 from tabular.telling.report import markdown_table, number
 from workers import CLUSTER, on_cluster
@@ -86,6 +86,8 @@ def tune(parameters: dict[str, Any], upstream: Run) -> lineage.Tell:
         # What is counted, the fitted model knows; one that learns from a sample does not show its own parameters.
         start = default_parameters(model, parameters["seed"], *rows[terms.features].shape)
         start |= train.read_model(lineage.upstream_of(runs[model])).regressor[-1].get_params()
+        chosen = {name for own in to_choose(model, {}, *rows[terms.features].shape) for name in own}
+        space |= search.distributions(model, {name: [start[name]] for name in sorted(chosen - space.keys())})
         studies[model] = search_model(model, space, start, parameters, upstream, rows, terms)
         best[model] = search.rounded(studies[model].best_params)
         runs[f"{model} tuned"] = result_of(model, best[model], parameters, upstream)

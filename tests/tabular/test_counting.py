@@ -79,6 +79,60 @@ def test_nothing_is_counted_that_need_not_be(rows):
     assert fitted.regressor_[-1].n_iter_ == expected.regressor_[-1].n_iter_ == 30
 
 
+SLOW, QUICK = {"learning_rate": 1e-9}, {"learning_rate": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("own", "choices", "rate"),
+    [(SLOW, [QUICK], 0.1), (QUICK, [SLOW], 0.1), (SLOW, [], 1e-9), (SLOW, [SLOW, QUICK], 0.1), (QUICK, [QUICK], 0.1)],
+)
+def test_the_parameters_that_err_least(rows, own, choices, rate):
+    halves = np.arange(150), np.arange(150, 300)
+    features, prices, told = rows[TERMS.features], rows["price"], []
+
+    def track(items, total):
+        told.append(total)
+        return items
+
+    found = counting.least_erring(built(most=MOST | own), choices, features, prices, halves, track)
+    assert found.regressor[-1].learning_rate == rate
+    assert found.regressor[-1].max_iter == 30
+    assert not hasattr(found, "regressor_")
+    assert told == [len(choices) + 1] * bool(choices)
+
+
+def test_parameters_are_chosen_on_a_sample(rows, monkeypatch):
+    seen = []
+    monkeypatch.setattr(counting, "SAMPLE", (40, 20))
+    fit, staged = estimators.fit, counting.staged_predict
+    monkeypatch.setattr(
+        estimators, "fit", lambda estimator, *given: seen.append(len(given[0])) or fit(estimator, *given)
+    )
+    monkeypatch.setattr(
+        counting, "staged_predict", lambda fitted, given: seen.append(len(given)) or staged(fitted, given)
+    )
+    halves = np.arange(150), np.arange(150, 300)
+    counting.least_erring(built(), [QUICK], rows[TERMS.features], rows["price"], halves, lambda items, total: items)
+    assert sorted(seen) == [20, 20, 40, 40]
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "shape", "count"),
+    [
+        ("boosting", {}, (2_000, 100), 2),
+        ("boosting", {}, (1_999, 100), 0),
+        ("boosting", {}, (2_000, 101), 0),
+        ("boosting", {"max_iter": 5}, (2_000, 100), 0),
+        ("rf", {}, (2_000, 100), 0),
+    ],
+)
+def test_what_is_chosen(model, given, shape, count):
+    choices = models.to_choose(model, given, *shape)
+    assert len(choices) == count
+    for chosen in choices:
+        models.regressor(model, 0, chosen)
+
+
 def test_the_least_number_of_those_that_err_as_little():
     assert counting.best_count(np.array([3.0, 2.0, 1.0004, 1.0, 1.0])) == 3
     assert counting.best_count(np.array([3.0, 2.0, 1.0006, 1.0, 1.0])) == 4

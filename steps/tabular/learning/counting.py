@@ -1,6 +1,6 @@
-"""How many trees: as many as err least in cross-validation."""
+"""Which parameters, and how many trees: those that err least on rows that were not learned from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,41 @@ from sklearn.compose import TransformedTargetRegressor
 from tabular.learning import estimators, scoring
 from tabular.learning.rounding import LOGARITHMS
 from tabular.learning.threads import Track, each_in_threads, one_thread
+from tabular.reading.sampling import evenly_spaced
 
-DECIMALS = 3  # of an error beside the least: fewer trees that err as little are as good
+DECIMALS = 3  # of an error beside the least: what errs as little is as good
+SAMPLE = (8_000, 2_000)  # rows to learn from and to test, of which to choose
+
+
+def least_erring(
+    estimator: TransformedTargetRegressor,
+    choices: Sequence[Mapping[str, Any]],
+    features: pd.DataFrame,
+    target: pd.Series,
+    fold: tuple[Any, ...],
+    track: Track,
+) -> TransformedTargetRegressor:
+    """An unfitted estimator with those of the `choices` of parameters that err least, or with its own.
+
+    They are tried on a `SAMPLE` of a fold, with as many trees as suit each of them best.
+    """
+    if not choices:
+        return estimator
+    train, tested = (rows[evenly_spaced(len(rows), most)] for rows, most in zip(fold, SAMPLE, strict=True))
+    learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
+    true = learned(target.iloc[tested].to_numpy())
+
+    def with_parameters(chosen: Mapping[str, Any]) -> TransformedTargetRegressor:
+        return clone(estimator).set_params(**{f"regressor__regress__{name}": chosen[name] for name in chosen})
+
+    def error(chosen: Mapping[str, Any]) -> float:
+        fitted = estimators.fit(with_parameters(chosen), features.iloc[train], target.iloc[train])
+        staged = staged_predict(fitted, features.iloc[tested])
+        return float(np.abs(learned(staged) - true).sum(axis=1).min())
+
+    tried = [{}, *choices]
+    errors = np.array([*track(each_in_threads(error, tried), len(tried))])
+    return with_parameters(tried[least(errors)])
 
 
 def fit_and_test(
@@ -62,7 +95,12 @@ def fit_and_test(
 
 def best_count(errors: np.ndarray) -> int:
     """The least number of trees that errs as little as any; takes the error after each tree: (trees,)."""
-    return int(np.round(errors / (errors.min() or 1), DECIMALS).argmin()) + 1
+    return least(errors) + 1
+
+
+def least(errors: np.ndarray) -> int:
+    """The first place whose error is as little as any."""
+    return int(np.round(errors / (errors.min() or 1), DECIMALS).argmin())
 
 
 def staged_predict(estimator: TransformedTargetRegressor, features: pd.DataFrame) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from errors import UserError
 
+ENOUGH, NARROW = 2_000, 100  # rows that show which parameters are better, and columns of which they show it soon
 FEW = 10_000  # rows: of more, some can be spared to show when further trees of boosting do not help
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ class Model:
     One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
     that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
     `column_encoders`. `limits` are the parameters that hang on the numbers of rows and columns, and keep
-    its cost from growing with them. Of few rows, cross-validation finds the value of `counted`: see `counting`. Better
-    parameters are looked for in its `space`: see `search.distributions`.
+    its cost from growing with them. Some rows show whether one of its `choices` does better than the defaults, and of
+    few rows, cross-validation finds the value of `counted`: see `counting`. Better parameters are looked for in its
+    `space`: see `search.distributions`.
     """
 
     path: str
@@ -37,6 +39,7 @@ class Model:
     bounded: bool = False
     on_grid: bool = False
     limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
+    choices: tuple[dict[str, Any], ...] = ()
     counted: str = ""
     space: dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +71,7 @@ def boosting_limits(rows: int, columns: int) -> dict[str, Any]:
     """
     most, steps = (2_000, 10**9) if rows > FEW else (600, 3 * 10**8)
     trees = {"max_iter": min(most, max(300, steps // max(1, rows * columns)))}
-    small = {"learning_rate": 0.1, "max_leaf_nodes": 16} if 0 < rows < 2_000 else {}
+    small = {"learning_rate": 0.1, "max_leaf_nodes": 16} if 0 < rows < ENOUGH else {}
     bins = {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
     return trees | small | bins | ({"early_stopping": True} if rows > FEW else {})
 
@@ -139,6 +142,7 @@ MODELS = {
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
         limits=boosting_limits,
+        choices=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
         counted="max_iter",
         space={
             "learning_rate": RATE,
@@ -234,6 +238,14 @@ def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0
     except TypeError as error:
         raise UserError(f"model={model}: {error}; give it in model_params") from error
     return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
+
+
+def to_choose(model: str, model_params: dict[str, Any], rows: int, columns: int) -> tuple[dict[str, Any], ...]:
+    """Sets of parameters that may do better than the defaults of a model for which the user gives none.
+
+    There are none of few rows, among which chance would choose, nor of many columns, which take long.
+    """
+    return model_of(model).choices if not model_params and rows >= ENOUGH and columns <= NARROW else ()
 
 
 def to_count(model: str, model_params: dict[str, Any], rows: int) -> str:
