@@ -149,22 +149,22 @@ def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
 
 def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_there(workflow):
     before = {step: len(workflow.runs(step)) for step in ("train", "evaluate")}
-    result = workflow.step("evaluate", model="blend", model_params="{extra_trees: {}, dummy: {strategy: median}}")
+    result = workflow.step("evaluate", model="blend", model_params="{extra_trees: {}, boosting: {max_iter: 20}}")
     assert result.code == 0, result.output
     for step, runs in before.items():
         assert f"{step} extra_trees".ljust(22) + " reused" in result.output
-        assert re.search(rf"{step} dummy +\d+\.\d s", result.output)
+        assert re.search(rf"{step} boosting +\d+\.\d s", result.output)
         assert len(workflow.runs(step)) == runs + 2
     blend = next(
         run
         for run in workflow.runs("train")
-        if run.info.run_name == "train blend" and "dummy" in run.data.params["model_params"]
+        if run.info.run_name == "train blend" and "max_iter" in run.data.params["model_params"]
     )
     assert "extra_trees " in blend.data.params["weights"]
-    assert workflow.step("train", model="dummy", model_params="{strategy: median}").code == 0  # another one
+    assert workflow.step("train", model="boosting", model_params="{max_iter: 10}").code == 0  # another one
     assert workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="3").code == 0
-    explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate dummy")
-    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[train.BLENDS])["dummy"]
+    explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate boosting")
+    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[train.BLENDS])["boosting"]
     workflow.client.delete_tag(blend.info.run_id, train.BLENDS)
     result = workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="2")
     assert result.code == 2
