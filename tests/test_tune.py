@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import forked
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -155,16 +156,18 @@ def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
     assert 1 <= len(trials_of(tuned)) < 1000
 
 
-def test_a_search_begins_with_what_the_untuned_model_has(tuned):
-    space = "{boosting: {max_iter: {low: 5, high: 600}}}"
-    result = tuned.step("tune", space=space, trials="1", cv="2", shap_samples="3")
+def test_a_search_begins_with_what_the_untuned_model_has(tuned, tmp_path):
+    """Also with what was chosen for it on a sample, though the space does not name that."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame(random.uniform(1, 9, (2600, 4)), columns=list("abcd"))
+    rows.assign(price=100 * rows["a"] / rows["b"]).to_csv(tmp_path / "ratios.csv", index=False)
+    chosen = {"data": str(tmp_path / "ratios.csv"), "target": "price", "trials": "1", "cv": "2", "shap_samples": "3"}
+    result = tuned.step("tune", space="{boosting: {max_iter: {low: 5, high: 600}}}", **chosen)
     assert result.code == 0, result.output
     untuned = next(run for run in tuned.runs("train") if run.data.params["model_params"] == "{}")
-    assert untuned.data.params["model"] == "boosting"
-    assert int(untuned.data.params["max_iter"]) < 600
-    assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [
-        {"max_iter": int(untuned.data.params["max_iter"])}
-    ]
+    found = {name: float(untuned.data.params[name]) for name in ("max_iter", "max_features", "max_leaf_nodes")}
+    assert found["max_features"] == 1  # it is 0.3 if nothing is chosen
+    assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [found]
 
 
 @pytest.mark.parametrize(
