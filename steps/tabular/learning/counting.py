@@ -31,7 +31,8 @@ def least_erring(
     """
     if not choices:
         return estimator
-    train, tested = (rows[evenly_spaced(len(rows), most)] for rows, most in zip(fold, SAMPLE, strict=True))
+    train, tested = (places[evenly_spaced(len(places), most)] for places, most in zip(fold, SAMPLE, strict=True))
+    known, prices, others = features.iloc[train], target.iloc[train], features.iloc[tested]  # all that workers need
     learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
     true = learned(target.iloc[tested].to_numpy())
 
@@ -39,8 +40,7 @@ def least_erring(
         return clone(estimator).set_params(**{f"regressor__regress__{name}": chosen[name] for name in chosen})
 
     def error(chosen: Mapping[str, Any]) -> float:
-        fitted = estimators.fit(with_parameters(chosen), features.iloc[train], target.iloc[train])
-        staged = staged_predict(fitted, features.iloc[tested])
+        staged = staged_predict(estimators.fit(with_parameters(chosen), known, prices), others)
         return float(np.abs(learned(staged) - true).sum(axis=1).min())
 
     tried = [{}, *choices]
