@@ -51,6 +51,14 @@ def test_no_weight_is_negative_and_they_add_up():
     np.testing.assert_array_equal(blending.weights_of(predicted, true), [1, 0])
 
 
+@pytest.mark.parametrize("absurd", [1e20, -1e300, np.inf])
+def test_an_absurd_prediction_is_no_error(absurd):
+    true = np.random.default_rng(0).normal(50, 10, 500)
+    predicted = np.column_stack([true + 1, true - 1, true])
+    predicted[3, 2] = absurd
+    np.testing.assert_array_equal(blending.weights_of(predicted, true), [0.5, 0.5, 0])
+
+
 def test_the_best_is_alone_where_no_weight_helps():
     true = np.array([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(blending.weights_of(np.column_stack([-9 * true, -true]), true), [0, 1])

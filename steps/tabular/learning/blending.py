@@ -12,6 +12,7 @@ from tabular.reading.sampling import evenly_spaced
 
 DECIMALS = 3  # of a weight: no score hangs on more
 ROWS = 20_000  # that weights are found from
+ABSURD = 1e9  # times the usual size of the target: more is no worse, and the solver could not take it
 
 
 def tested_by_all(parts: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -40,7 +41,7 @@ def weights_of(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """
     chosen = evenly_spaced(len(true), ROWS)
     unit = np.abs(true[chosen]).mean() or 1.0  # else what the solver takes for nothing may be something
-    predicted, true = predicted[chosen] / unit, true[chosen] / unit
+    predicted, true = np.clip(predicted[chosen] / unit, -ABSURD, ABSURD), true[chosen] / unit
     rows, models = predicted.shape
     found = linprog(
         np.append(-true, 1),
