@@ -160,11 +160,15 @@ def test_a_search_begins_with_what_the_untuned_model_has(tuned, tmp_path):
     """Also with what was chosen for it on a sample, though the space does not name that."""
     random = np.random.default_rng(0)
     rows = pd.DataFrame(random.uniform(1, 9, (2600, 4)), columns=list("abcd"))
-    rows.assign(price=100 * rows["a"] / rows["b"]).to_csv(tmp_path / "ratios.csv", index=False)
+    rows.assign(price=100 * rows["a"] / rows["b"] + random.normal(0, 20, 2600)).to_csv(
+        tmp_path / "ratios.csv", index=False
+    )
     chosen = {"data": str(tmp_path / "ratios.csv"), "target": "price", "trials": "1", "cv": "2", "shap_samples": "3"}
     result = tuned.step("tune", space="{boosting: {max_iter: {low: 5, high: 600}}}", **chosen)
     assert result.code == 0, result.output
     untuned = next(run for run in tuned.runs("train") if run.data.params["model_params"] == "{}")
+    assert untuned.data.params["model"] == "boosting"
+    assert int(untuned.data.params["max_iter"]) < 600
     found = {name: float(untuned.data.params[name]) for name in ("max_iter", "max_features", "max_leaf_nodes")}
     assert found["max_features"] == 1  # it is 0.3 if nothing is chosen
     assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [found]
