@@ -33,15 +33,14 @@ def least_erring(
         return estimator
     train, tested = (places[evenly_spaced(len(places), most)] for places, most in zip(fold, SAMPLE, strict=True))
     known, prices, others = features.iloc[train], target.iloc[train], features.iloc[tested]  # all that workers need
-    learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
-    true = learned(target.iloc[tested].to_numpy())
+    true = target.iloc[tested]
 
     def with_parameters(chosen: Mapping[str, Any]) -> TransformedTargetRegressor:
         return clone(estimator).set_params(**{f"regressor__regress__{name}": chosen[name] for name in chosen})
 
     def error(chosen: Mapping[str, Any]) -> float:
         staged = staged_predict(estimators.fit(with_parameters(chosen), known, prices), others)
-        return float(np.abs(learned(staged) - true).sum(axis=1).min())
+        return float(stage_errors(estimator, staged, true).min())
 
     tried = [{}, *choices]
     errors = np.array([*track(each_in_threads(error, tried), len(tried))])
@@ -64,7 +63,6 @@ def fit_and_test(
     """
     if not counted:
         return scoring.fit_and_test(estimator, features, target, folds, track)
-    learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
     staged: list[np.ndarray] = []
     errors: list[np.ndarray] = []
 
@@ -80,7 +78,7 @@ def fit_and_test(
     def results() -> Iterator[Any]:
         for (_, tested), predicted in zip(folds, each_in_threads(test, folds), strict=True):
             staged.append(predicted)
-            errors.append(np.abs(learned(predicted) - learned(target.iloc[tested].to_numpy())).sum(axis=1))
+            errors.append(stage_errors(estimator, predicted, target.iloc[tested]))
             yield predicted
         yield from each_in_threads(fit, [best_count(np.sum(errors, axis=0))])
 
@@ -101,6 +99,12 @@ def best_count(errors: np.ndarray) -> int:
 def least(errors: np.ndarray) -> int:
     """The first place whose error is as little as any."""
     return int(np.round(errors / (errors.min() or 1), DECIMALS).argmin())
+
+
+def stage_errors(estimator: TransformedTargetRegressor, staged: np.ndarray, true: pd.Series) -> np.ndarray:
+    """The sum of the absolute errors of what `staged_predict` says, on the scale that is learned: (trees,)."""
+    learned, _ = LOGARITHMS.get(estimators.scale_of(estimator), (np.asarray, None))
+    return np.asarray(np.abs(learned(staged) - learned(true.to_numpy())).sum(axis=1))
 
 
 def staged_predict(estimator: TransformedTargetRegressor, features: pd.DataFrame) -> np.ndarray:
