@@ -10,7 +10,9 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,28 +84,38 @@ def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
 
 def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
+    import numpy as np
+
     from tabular.learning import leak, split
     from tabular.reading import contract, stored
     from tabular.telling.data_report import data_lead, data_report
 
-    with tracking.artifacts() as folder, tempfile.TemporaryDirectory() as scratch:
-        typed, kept, terms, notes = typed_rows(parameters, Path(scratch))
-        rows, copies = stored.distinct(typed, Path(scratch) / "distinct.parquet")
+    with tracking.artifacts() as folder, tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
+        beside.submit(import_module, "sklearn.model_selection")  # half a second, while DuckDB reads
+        typed = Path(scratch) / "typed.arrow"
+        kept, terms, notes = keep_typed_rows(parameters, typed)
+        rows, copies = stored.distinct(typed, Path(scratch) / "distinct.arrow")
         train, test = split_rows(rows, copies, terms, parameters)
         contract.check_texts(rows, train, terms)
-        ids = split.ids_of(rows)
+        parts = ((TRAIN, "training", train), (TEST, "testing", test))
+        writes = [beside.submit(rows.write, places, folder / part, contract.typing(terms)) for part, _, places in parts]
         counts = {
             "rows_in": kept.rows_in,
             "rows_rejected": kept.rejected["row"].nunique(),
-            "rows_duplicate": len(typed) - len(rows),
+            "rows_duplicate": int(copies.sum()) - len(rows),
             "rows_train": len(train),
             "rows_test": len(test),
-            "rows_overlap": int(ids[test].isin(ids[train]).sum()),
+            "rows_overlap": int(np.isin(test, train).sum()),
         }
         scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
         warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
-        for part, context, places in ((TRAIN, "training", train), (TEST, "testing", test)):
-            rows.write(places, folder / part, contract.typing(terms))
+        lead = data_lead(counts, split.question(parameters["split"], split_column(parameters["split"], terms)))
+        run = tracking.active_run()
+        page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
+        (folder / REPORT).write_text(page, encoding="utf-8")
+        ids = split.ids_of(rows)
+        for (part, context, places), write in zip(parts, writes, strict=True):
+            write.result()
             beginning = stored.part(folder / part).beginning(tracking.dataset_rows(len(terms.columns)))
             digest = digests.short_digest(ids[places])
             tracking.log_dataset(beginning, terms.target, parameters["data"], context, digest)
@@ -113,18 +125,15 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         kept.rejected.to_csv(folder / "rejected.csv", index=False)
         facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
         (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
-        run = tracking.active_run()
-        lead = data_lead(counts, split.question(parameters["split"], split_column(parameters["split"], terms)))
-        page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
-        (folder / REPORT).write_text(page, encoding="utf-8")
     mlflow.log_metrics(counts | scores)
     careful = "".join(f"\n\n**Careful.** {warning}" for warning in warnings)
     tracking.write_note(f"{lead}{careful}\n\n[The data report]({links.run_page(run, REPORT)})")
 
 
-def typed_rows(parameters: dict[str, Any], scratch: Path) -> "tuple[Stored, Report, Contract, dict[str, str]]":
-    """The rows of the data that keep to its contract, in a file of `scratch`; what became of the others; the contract,
-    given or inferred, with notes on columns.
+def keep_typed_rows(parameters: dict[str, Any], path: Path) -> "tuple[Report, Contract, dict[str, str]]":
+    """Write the rows of the data that keep to its contract to `path`.
+
+    Returns what became of the others, and the contract, given or inferred, with notes on columns.
     """
     from tabular.reading import contract, stored, tables
 
@@ -137,9 +146,8 @@ def typed_rows(parameters: dict[str, Any], scratch: Path) -> "tuple[Stored, Repo
         else:
             found = infer_contract(data, parameters)
             terms, notes = found.contract, found.notes
-        rows = stored.Stored(scratch / "typed.parquet", list(terms.columns))
-        with stored.storing(rows.path, rows.names) as keep:
-            return rows, contract.enforce(data.chunks(), terms, data.lost, keep), terms, notes
+        with stored.storing(path) as keep:
+            return contract.enforce(data.chunks(), terms, data.lost, keep), terms, notes
 
 
 def split_rows(

@@ -9,7 +9,7 @@ from. A model that does not pass is a version of the registered model all the sa
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import environment
@@ -213,7 +213,7 @@ def champion(error: str, part: Part, trained: Run, former: ModelVersion) -> tupl
     if other_columns := [name for name, column in terms.columns.items() if kinds.get(name) != column.kind]:
         reason = f"cannot be compared: {', '.join(other_columns)}, which it reads, are no such columns here"
         return Check(rule, reason, False), None
-    rows, tested = replace(part.rows, names=list(terms.columns)), part.tested
+    rows, tested = part.rows.of(list(terms.columns)), part.tested
     with preprocess.training_part(preprocessed) as training:
         fresh = ~split.ids_of(rows)[tested.places].isin(split.ids_of(training)).to_numpy()
     if not fresh.any():

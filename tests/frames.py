@@ -27,16 +27,16 @@ def enforced(
 
 def stored_rows(frame: pd.DataFrame, folder: Path) -> stored.Stored:
     """The rows of a frame in a file of a folder."""
-    rows = stored.Stored(folder / "rows.parquet", list(frame.columns))
-    with stored.storing(rows.path, rows.names) as keep:
+    with stored.storing(folder / "rows.arrow") as keep:
         keep(frame)
-    return rows
+    return stored.mapped(folder / "rows.arrow")
 
 
 def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The distinct rows in their own order, and how often each occurs."""
     with tempfile.TemporaryDirectory() as name:
-        rows, copies = stored.distinct(stored_rows(frame, Path(name)), Path(name) / "distinct.parquet")
+        stored_rows(frame, folder := Path(name))
+        rows, copies = stored.distinct(folder / "rows.arrow", folder / "distinct.arrow")
         return rows.at(np.arange(len(rows))), copies
 
 

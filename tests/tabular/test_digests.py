@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.tree import DecisionTreeRegressor
 from errors import UserError
 from tabular.learning import digests
 from tabular.learning.split import row_ids
+from tabular.reading import stored
 
 
 def parquet(path, frame, **options):
@@ -21,10 +23,14 @@ def parquet(path, frame, **options):
     return path
 
 
-def test_a_table_is_what_its_rows_say_not_how_they_are_stored(tmp_path):
+def test_a_table_is_what_its_rows_say_not_how_they_are_stored(tmp_path, monkeypatch):
     frame = pd.DataFrame({"winery": ["A", None], "price": [0.1 + 0.2, 5.0]})
     one = digests.table(parquet(tmp_path / "one", frame, compression=None))
+    assert one["sha256"] == hashlib.sha256(b'"winery","price"\n"A",0.30000000000000004\n,5\n').hexdigest()
     assert digests.table(parquet(tmp_path / "two", frame, compression="gzip")) == one
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "CHUNK", 1)
+        assert digests.table(tmp_path / "one") == one
     for other in (frame.iloc[::-1], frame.rename(columns={"price": "cost"}), frame.assign(price=[0.3, 5.0])):
         assert digests.table(parquet(tmp_path / "other", other)) != one
 

@@ -1,5 +1,4 @@
 import errno
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +46,7 @@ def test_rows_at_places_in_their_order(rows, tmp_path):
 def test_a_part_has_the_rows_of_its_file(rows, tmp_path, places):
     names = {"copies": "kind.of", "kind": "kind", "Kind": "Kind"}
     path = tmp_path / "part.parquet"
-    stored.Stored(rows.path, [names[name] for name in ROWS]).write(np.arange(5), path, {})
+    stored_rows(ROWS.rename(columns=names), tmp_path).write(np.arange(5), path, {})
     part, expected = stored.part(path), ROWS.rename(columns=names)
     assert (len(part), part.names) == (5, list(expected))
     pd.testing.assert_frame_equal(pd.concat(part.chunks(), ignore_index=True), expected)
@@ -58,21 +57,25 @@ def test_a_part_has_the_rows_of_its_file(rows, tmp_path, places):
         pd.testing.assert_series_equal(part[name], expected[name])
     pd.testing.assert_series_equal(ids_of(part), row_ids(expected))
     some = ["kind", "Kind"]
-    pd.testing.assert_frame_equal(pd.concat(replace(part, names=some).chunks(), ignore_index=True), expected[some])
+    pd.testing.assert_frame_equal(pd.concat(part.of(some).chunks(), ignore_index=True), expected[some])
+    pd.testing.assert_frame_equal(
+        part.of(some).at(np.array([3, 1])), expected[some].iloc[[3, 1]].reset_index(drop=True)
+    )
 
 
 def test_distinct_rows_and_their_copies(rows, tmp_path):
-    found, copies = stored.distinct(rows, rows.path.with_name("distinct.parquet"))
+    folder = tmp_path / "o'clock"
+    found, copies = stored.distinct(folder / "rows.arrow", folder / "distinct.arrow")
     pd.testing.assert_frame_equal(found.at(np.arange(4)), ROWS.iloc[[0, 2, 4, 1]].reset_index(drop=True))
     assert copies.tolist() == [2, 1, 1, 1]
 
 
 def test_pieces_have_the_types_of_the_first(tmp_path):
-    path = tmp_path / "rows.parquet"
-    with stored.storing(path, ["a", "b"]) as keep:
+    path = tmp_path / "rows.arrow"
+    with stored.storing(path) as keep:
         keep(pd.DataFrame({"b": [np.nan], "a": pd.Series([None], dtype="str")}))
-        keep(pd.DataFrame({"b": [2.0], "a": pd.Series(["x"], dtype="str")}))
-    found = stored.Stored(path, ["a", "b"])
+        keep(pd.DataFrame({"a": pd.Series(["x"], dtype="str"), "b": [2.0]}))
+    found = stored.mapped(path)
     assert found["a"].fillna("none").tolist() == ["none", "x"]
     assert found["b"].fillna(0).tolist() == [0, 2]
 
@@ -87,7 +90,8 @@ def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"text": [f"some longer text {n}" for n in random.integers(0, 10**6, 600_000)]})
     frame["number"] = random.random(len(frame))
-    found, copies = stored.distinct(stored_rows(frame, tmp_path), tmp_path / "distinct.parquet")
+    stored_rows(frame, tmp_path)
+    found, copies = stored.distinct(tmp_path / "rows.arrow", tmp_path / "distinct.arrow")
     assert len(found) == copies.sum() == len(frame)
     places = random.permutation(len(frame))
     pd.testing.assert_frame_equal(
@@ -112,6 +116,13 @@ def test_a_full_disk_is_told_as_one(tmp_path):
 def test_a_full_memory_is_told_as_one(tmp_path):
     with pytest.raises(MemoryError, match="Out of Memory"), stored.database(tmp_path, 1) as connection:
         connection.execute("SET memory_limit = '9MB'; SELECT list(range) FROM range(10_000_000)")
+
+
+def test_an_error_in_the_middle_of_a_stream_is_told_as_one(tmp_path):
+    for reason, told in (("Out of Memory Error: it is", MemoryError), ("No space left on device", OSError)):
+        broken = f"SELECT CASE range WHEN 10_000 THEN error('{reason}') END FROM range(20_000)"
+        with pytest.raises(told, match=reason), stored.database(tmp_path, 1) as connection:
+            list(connection.sql(broken).to_arrow_reader(1000))
 
 
 def test_fewer_rows_of_more_columns_are_held_at_once():

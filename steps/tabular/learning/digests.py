@@ -4,7 +4,8 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tabular.reading.sampling import evenly_spaced
 if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import Series
+    from pyarrow import Buffer, RecordBatch, Table
     from pyarrow.parquet import ParquetFile
 
 SAMPLE = 50
@@ -25,30 +27,24 @@ SKOPS_FILE = re.compile(r'(?<="file": ")\d+|^\d+')
 
 def table(path: Path) -> dict[str, Any]:
     """SHA-256 of a parquet file's rows as CSV text, with floats in their shortest exact form."""
-    from pyarrow.csv import CSVWriter
+    from tabular.learning.threads import in_order
+    from tabular.reading.stored import held_at_once
 
-    content = hashlib.sha256()
-    with parquet_file(path) as file, CSVWriter(ByteStream(content.update), file.schema_arrow) as text:
-        for batch in file.iter_batches():
-            text.write(batch)
+    with parquet_file(path) as file, ThreadPool(2) as pool:
+        content = hashlib.sha256(csv_text(file.schema_arrow.empty_table(), include_header=True))
+        batches = file.iter_batches(held_at_once(len(file.schema_arrow)))
+        for text in in_order((pool.apply_async(csv_text, [batch]).get for batch in batches), lambda: 3):
+            content.update(text)
     return {"sha256": content.hexdigest()}
 
 
-class ByteStream(io.RawIOBase):
-    """A file that hands on what is written to it, so that a large text need not be held."""
+def csv_text(rows: "RecordBatch | Table", include_header: bool = False) -> "Buffer":
+    """Rows as CSV."""
+    from pyarrow import BufferOutputStream, csv
 
-    def __init__(self, hand_on: Callable[[Any], None]) -> None:
-        """Hand everything on to `hand_on`."""
-        self.hand_on = hand_on
-
-    def writable(self) -> bool:
-        """It is all it can be."""
-        return True
-
-    def write(self, data: Any, /) -> int:
-        """Hand `data` on."""
-        self.hand_on(data)
-        return memoryview(data).nbytes
+    text = BufferOutputStream()
+    csv.write_csv(rows, text, csv.WriteOptions(include_header=include_header))
+    return text.getvalue()
 
 
 def short_digest(row_ids: "Series") -> str:

@@ -11,3 +11,8 @@ def evenly_spaced(rows: int, most: int) -> np.ndarray:
 def at_random(rows: int, most: int, seed: int) -> np.ndarray:
     """Places of up to `most` of so many rows, in no order."""
     return np.random.RandomState(seed).choice(rows, min(most, rows), replace=False)
+
+
+def within(places: np.ndarray, first: int, rows: int) -> np.ndarray:
+    """Those of some ascending places that are among so many rows, counted from the `first` of these."""
+    return places[np.searchsorted(places, first) : np.searchsorted(places, first + rows)] - first

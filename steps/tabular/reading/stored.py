@@ -1,19 +1,21 @@
-"""Typed rows in a Parquet file: as many as the disk holds, of which few are in memory at a time."""
+"""Rows in a file: as many as the disk holds, of which few are in memory at a time."""
 
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow
 from pyarrow import parquet
+
+from tabular.reading.sampling import within
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -22,8 +24,8 @@ CHUNK = 100_000  # rows that are held at once, of up to ten columns
 MEMORY = 1000  # megabytes for DuckDB, which puts the rest on the disk
 PER_COLUMN = 0.4  # megabytes more: it holds some thousand rows of all columns
 ATTRIBUTES = "PANDAS_ATTRS"  # where pandas keeps those of a frame in a Parquet file
-DISTINCT = "SELECT *, count(*) AS copies FROM read_parquet(?) GROUP BY ALL ORDER BY ALL NULLS LAST"
-CHOSEN = "read_parquet(?, file_row_number = true) JOIN places ON file_row_number = place ORDER BY rank"
+DISTINCT = "SELECT *, count(*) FROM rows GROUP BY ALL ORDER BY ALL NULLS LAST"
+CHOSEN = "SELECT rows.* EXCLUDE place FROM rows JOIN ranks USING (place) ORDER BY rank"
 
 
 def held_at_once(columns: int) -> int:
@@ -47,65 +49,61 @@ def database(folder: Path, columns: int) -> "Iterator[DuckDBPyConnection]":
     pyarrow.default_memory_pool().release_unused()  # what Arrow holds in reserve, DuckDB cannot use
     with duckdb.connect() as connection:
         limit = f"{MEMORY + PER_COLUMN * columns:.0f}MB"
-        connection.execute(f"SET memory_limit = '{limit}'; SET temp_directory = {quoted(folder)}")
+        connection.execute(f"SET memory_limit = '{limit}'")
+        connection.execute("SET temp_directory = ?", [str(folder)])
         try:
             yield connection
-        except duckdb.IOException as error:
+        except (duckdb.Error, OSError) as error:  # an OSError if it has come through a stream of Arrow's
             if (full := os.strerror(errno.ENOSPC)) in str(error):
                 raise OSError(errno.ENOSPC, full) from error
+            if "Out of Memory" in str(error):
+                raise MemoryError(str(error).splitlines()[0]) from error
             raise
-        except duckdb.OutOfMemoryException as error:
-            raise MemoryError(str(error).splitlines()[0]) from error
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Rows of the columns `names`, which are numbered in the file: DuckDB would take `Price` and `price` for one.
+    """Rows in a file: their `schema`, their number, and what reads some columns of all of them, a piece at a time."""
 
-    They are not in the file of a `part`, which people read.
-    """
-
-    path: Path
-    names: list[str]
-    are_numbered: bool = True
+    schema: pyarrow.Schema
+    rows: int
+    read: Callable[[list[str]], Iterable[pyarrow.RecordBatch]]
 
     @property
-    def columns(self) -> list[str]:
-        """What the columns are called in the file."""
-        return numbered(self.names) if self.are_numbered else self.names
+    def names(self) -> list[str]:
+        """What the columns are called."""
+        return self.schema.names
 
-    @cached_property
-    def file(self) -> parquet.ParquetFile:
-        """The file, open: to open one of thousands of columns takes a twentieth of a second."""
-        return parquet_file(self.path)
+    def of(self, names: list[str]) -> "Stored":
+        """Some columns of the same rows."""
+        return replace(self, schema=pyarrow.schema([self.schema.field(name) for name in names]))
 
     def __len__(self) -> int:
         """How many rows there are."""
-        return self.file.metadata.num_rows
+        return self.rows
 
     def __getitem__(self, name: str) -> pd.Series:
         """A column: (rows,)."""
-        column = self.columns[self.names.index(name)]
-        table = self.file.read(columns=[column])
-        return table.rename_columns([name]).to_pandas(self_destruct=True)[name]
+        column = pyarrow.Table.from_batches(self.read([name]), self.of([name]).schema)
+        return column.to_pandas(self_destruct=True)[name]
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """All rows, a piece at a time."""
-        for batch in self.file.iter_batches(held_at_once(len(self.names)), columns=self.columns):
-            yield batch.rename_columns(self.names).to_pandas()
+        for batch in self.read(self.names):
+            yield batch.to_pandas()
 
     def at(self, places: np.ndarray) -> pd.DataFrame:
         """The rows at some places, in the order of these: (places, columns)."""
         order = np.argsort(places, kind="stable")
         ordered, first = places[order], 0
-        found = [self.file.schema_arrow.empty_table().select(self.columns)]
-        for number in range(self.file.num_row_groups):
-            last = first + self.file.metadata.row_group(number).num_rows
-            here = ordered[np.searchsorted(ordered, first) : np.searchsorted(ordered, last)] - first
-            if len(here):
-                found.append(self.file.read_row_group(number, self.columns).take(here))
-            first = last
-        table = pyarrow.concat_tables(found).rename_columns(self.names)
+        found = []
+        for batch in self.read(self.names):
+            here = within(ordered, first, batch.num_rows)
+            found.append(batch.take(here))
+            first += batch.num_rows
+            if first > ordered.max(initial=-1):
+                break
+        table = pyarrow.Table.from_batches(found, self.schema)
         if (order[1:] < order[:-1]).any():
             table = table.take(np.argsort(order))
         return table.to_pandas(self_destruct=True)
@@ -114,68 +112,93 @@ class Stored:
         """The first rows, up to so many: (rows, columns)."""
         return self.at(np.arange(min(rows, len(self))))
 
-    def write(self, places: np.ndarray, path: Path, attributes: dict[str, Any]) -> None:
-        """Write the rows at some places to a Parquet file, in which pandas finds their names, and `attributes`."""
-        with self.chosen(places) as batches:
-            empty = batches.schema.empty_table().rename_columns(self.names).to_pandas()
-            schema = pyarrow.Schema.from_pandas(empty, preserve_index=False)
-            schema = schema.with_metadata({**(schema.metadata or {}), ATTRIBUTES: json.dumps(attributes)})
-            with parquet.ParquetWriter(path, schema) as file:
-                for batch in batches:
-                    file.write_table(pyarrow.Table.from_batches([batch]).rename_columns(self.names).cast(schema))
 
-    @contextmanager
-    def chosen(self, places: np.ndarray) -> Iterator[pyarrow.RecordBatchReader]:
-        """The rows at some places, in the order of these, a piece at a time."""
-        columns = ", ".join(f'"{place}"' for place in self.columns)
-        ranked = pyarrow.table({"place": places, "rank": np.arange(len(places))})
-        with database(self.path.parent, len(self.names)) as connection:
-            connection.register("places", ranked)
-            found = connection.sql(f"SELECT {columns} FROM {CHOSEN}", params=[str(self.path)])
-            yield found.to_arrow_reader(held_at_once(len(self.names)))
+@dataclass(frozen=True)
+class Mapped(Stored):
+    """Rows of a file that is mapped into memory as a `table`: the system holds what there is room for."""
+
+    table: pyarrow.Table
+
+    def write(self, places: np.ndarray, path: Path, attributes: dict[str, Any]) -> None:
+        """Write the rows at some places, in the order of these, to a Parquet file, which gives pandas `attributes`."""
+        schema = pyarrow.Schema.from_pandas(self.schema.empty_table().to_pandas(), preserve_index=False)
+        schema = schema.with_metadata({**(schema.metadata or {}), ATTRIBUTES: json.dumps(attributes)})
+        rows = self.table.rename_columns(numbers(self.schema)).append_column("place", [np.arange(len(self))])
+        ranks = pyarrow.table({"place": places, "rank": np.arange(len(places))})
+        with TemporaryDirectory() as folder, database(Path(folder), len(self.names)) as connection:
+            connection.register("rows", rows)
+            connection.register("ranks", ranks)
+            found = connection.sql(CHOSEN).to_arrow_reader(held_at_once(len(self.names)))
+            with parquet.ParquetWriter(path, schema) as file:
+                for batch in found:
+                    file.write_table(pyarrow.Table.from_batches([batch]).rename_columns(self.names).cast(schema))
 
 
 def part(path: Path) -> Stored:
     """The rows of a file that `Stored.write` has written."""
-    return Stored(path, parquet_file(path).schema_arrow.names, are_numbered=False)
+    file = parquet_file(path)  # once: to open one of thousands of columns takes a twentieth of a second
+    schema = file.schema_arrow
+    pieces = held_at_once(len(schema))
+    return Stored(schema, file.metadata.num_rows, lambda names: file.iter_batches(pieces, columns=names))
 
 
 @contextmanager
-def storing(path: Path, names: list[str]) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """What appends rows of the columns `names` to a new Parquet file, which is then that of a `Stored`."""
-    file = None
+def arrow_file(path: Path, schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatchStreamWriter]:
+    """A new file of Arrow batches: in a quarter of Parquet's time, but larger, for what is read soon and then gone."""
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as batches:
+        yield batches
 
-    def keep(rows: pd.DataFrame) -> None:
-        nonlocal file
-        table = pyarrow.Table.from_pandas(rows[names], preserve_index=False).rename_columns(numbered(names))
-        file = file or parquet.ParquetWriter(path, table.schema.remove_metadata())
-        file.write_table(table.cast(file.schema))
 
-    try:
+@contextmanager
+def arrow_batches(path: Path) -> Iterator[pyarrow.RecordBatchReader]:
+    """The batches of such a file, of which one is in memory."""
+    with pyarrow.OSFile(str(path)) as file, pyarrow.ipc.open_stream(file) as batches:
+        yield batches
+
+
+def mapped(path: Path) -> Mapped:
+    """The rows of such a file, any of which is at hand."""
+    table = pyarrow.ipc.open_stream(pyarrow.memory_map(str(path))).read_all()
+    pieces = held_at_once(len(table.schema))
+    return Mapped(table.schema, len(table), lambda names: table.select(names).to_batches(pieces), table)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """What appends rows to a new file of Arrow batches, with the types of the first ones."""
+    with ExitStack() as stack:
+        file = schema = None
+
+        def keep(rows: pd.DataFrame) -> None:
+            nonlocal file, schema
+            table = pyarrow.Table.from_pandas(rows, preserve_index=False)
+            schema = schema or table.schema.remove_metadata()
+            file = file or stack.enter_context(arrow_file(path, schema))
+            file.write_table(table.select(schema.names).cast(schema))
+
         yield keep
-    finally:
-        if file:
-            file.close()
 
 
-def distinct(rows: Stored, path: Path) -> tuple[Stored, np.ndarray]:
-    """The distinct rows in the order of their values, missing ones last; and how often each occurs: (rows,) of int."""
-    with database(path.parent, len(rows.names)) as connection:
-        connection.execute(f"COPY ({DISTINCT}) TO {parquet_at(path, len(rows.names))}", [str(rows.path)])
-    copies = parquet.read_table(path, columns=["copies"])["copies"].to_numpy()
-    return Stored(path, rows.names), copies
+def distinct(typed: Path, path: Path) -> tuple[Mapped, np.ndarray]:
+    """The distinct ones of rows that `storing` has kept, in a new file; and how often each occurs: (rows,) of int.
+
+    They are in the order of their values, missing ones last.
+    """
+    copies = [np.empty(0, int)]
+    with arrow_batches(typed) as rows, database(path.parent, len(rows.schema)) as connection:
+        schema = rows.schema
+        numbered = pyarrow.schema([field.with_name(name) for field, name in zip(schema, numbers(schema), strict=True)])
+        renamed = (pyarrow.RecordBatch.from_arrays(batch.columns, schema=numbered) for batch in rows)
+        connection.register("rows", pyarrow.RecordBatchReader.from_batches(numbered, renamed))
+        found = connection.sql(DISTINCT).to_arrow_reader(held_at_once(len(schema)))
+        with arrow_file(path, schema) as file:
+            for batch in found:
+                *columns, counts = batch.columns
+                file.write_table(pyarrow.table(columns, schema.names).cast(schema))
+                copies.append(counts.to_numpy())
+    return mapped(path), np.concatenate(copies)
 
 
-def parquet_at(path: Path, columns: int) -> str:
-    """A Parquet file for DuckDB to write, in pieces that are as large as those that are read."""
-    return f"{quoted(path)} (FORMAT parquet, ROW_GROUP_SIZE {held_at_once(columns)})"
-
-
-def quoted(path: Path) -> str:
-    """A path as SQL has it, where no parameter can stand."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def numbered(names: list[str]) -> list[str]:
-    """What so many columns are called in a file."""
-    return [str(place) for place in range(len(names))]
+def numbers(schema: pyarrow.Schema) -> list[str]:
+    """What the columns are called in DuckDB, which would take `Price` and `price` for one."""
+    return [str(number) for number in range(len(schema))]

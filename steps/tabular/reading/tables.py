@@ -5,7 +5,7 @@ import mmap
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow
 
 from errors import UserError
-from tabular.reading.sampling import evenly_spaced
-from tabular.reading.stored import ATTRIBUTES, database, held_at_once, parquet_at, parquet_file
+from tabular.reading.sampling import evenly_spaced, within
+from tabular.reading.stored import ATTRIBUTES, arrow_batches, arrow_file, database, held_at_once, parquet_file
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
@@ -27,6 +27,7 @@ NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()
 MOST_COLUMNS = 10_000
 PARQUET = b"PAR1"  # begins such a file
 WORKBOOK = "[Content_Types].xml"  # in the zip that it is
+Places = np.ndarray | None  # of some rows of a table, in ascending order; None for all
 HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
 READ = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true)"
 LOST = "SELECT line, coalesce(column_name, '') AS column_name, csv_line, error_type FROM reject_errors ORDER BY line"
@@ -41,7 +42,7 @@ NO_ROW = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a file that is open: its rows in `chunks`, and its `lost` lines that are no rows.
+    """A table in a file that is open: what can `read` its rows at some places, and its `lost` lines that are no rows.
 
     Columns are text where the file is CSV, with empty fields missing; typed where it is Parquet or a workbook. The
     index of a chunk is its rows' places in the file, or in all files of a folder as if they were one. Lost lines have
@@ -51,15 +52,15 @@ class Table:
     columns: list[str]
     rows: int
     lost: pd.DataFrame
-    chunks: Callable[[], Iterator[pd.DataFrame]]
+    read: Callable[[Places], Iterator[pd.DataFrame]]
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """All rows, a piece at a time."""
+        return self.read(None)
 
     def sample(self, most: int) -> pd.DataFrame:
         """Up to `most` of the rows, evenly spaced."""
-        places, first, found = evenly_spaced(self.rows, most), 0, []
-        for rows in self.chunks():
-            found.append(rows.iloc[places[(places >= first) & (places < first + len(rows))] - first])
-            first += len(rows)
-        return pd.concat(found)
+        return pd.concat(self.read(evenly_spaced(self.rows, most)))
 
 
 @contextmanager
@@ -79,17 +80,18 @@ def opened(path: Path) -> Iterator[Table]:
                 raise UserError(f"data {path / file}: its columns are not those of {files[0]} in the same folder")
         lines = [part.rows + part.lost["row"].nunique() for part in parts]
         before = np.cumsum([0, *lines[:-1]])
-        if not sum(part.rows for part in parts):
+        rows_before = np.cumsum([0, *(part.rows for part in parts)])
+        if not rows_before[-1]:
             raise UserError(f"data {path}: no rows")
 
-        def chunks() -> Iterator[pd.DataFrame]:
-            for part, folder, first in zip(parts, folders, before, strict=True):
-                for rows in part.chunks():
-                    rows.index += first
+        def read(some: Places) -> Iterator[pd.DataFrame]:
+            for part, folder, line, first in zip(parts, folders, before, rows_before[:-1], strict=True):
+                for rows in part.read(None if some is None else within(some, first, part.rows)):
+                    rows.index += line
                     yield rows.assign(**{name: pd.Series(value, rows.index, "str") for name, value in folder.items()})
 
-        lost = [part.lost.assign(row=part.lost["row"] + first) for part, first in zip(parts, before, strict=True)]
-        yield Table(names[0], sum(part.rows for part in parts), pd.concat(lost, ignore_index=True), chunks)
+        lost = [part.lost.assign(row=part.lost["row"] + line) for part, line in zip(parts, before, strict=True)]
+        yield Table(names[0], rows_before[-1], pd.concat(lost, ignore_index=True), read)
 
 
 def files_in(path: Path) -> list[Path]:
@@ -145,19 +147,31 @@ def parquet_table(path: Path) -> Table:
         raise no_parquet(path, error) from error
     attributes = json.loads((file.schema_arrow.metadata or {}).get(ATTRIBUTES.encode(), "{}"))
 
-    def chunks() -> Iterator[pd.DataFrame]:
-        first = 0
+    index = pd.RangeIndex(file.metadata.num_rows)
+
+    def read(some: Places) -> Iterator[pd.DataFrame]:
         try:
-            for batch in file.iter_batches(held_at_once(len(names))):
+            for batch, there in chosen(file.iter_batches(held_at_once(len(names))), index, some):
                 rows = batch.to_pandas(types_mapper=NULLABLE.get)
-                rows.index = pd.RangeIndex(first, first + batch.num_rows)
+                rows.index = there
                 rows.attrs |= attributes
-                first += batch.num_rows
                 yield rows
         except (OSError, ValueError) as error:
             raise no_parquet(path, error) from error
 
-    return Table(names, file.metadata.num_rows, NONE_LOST, chunks)
+    return Table(names, len(index), NONE_LOST, read)
+
+
+def chosen(
+    batches: Iterable[pyarrow.RecordBatch], index: pd.Index, some: Places
+) -> Iterator[tuple[pyarrow.RecordBatch, pd.Index]]:
+    """What is at some places of the batches, and its part of the `index` of all their rows."""
+    first = 0
+    for batch in batches:
+        there = index[first : first + batch.num_rows]
+        here = None if some is None else within(some, first, batch.num_rows)
+        yield (batch, there) if here is None else (batch.take(here), there[here])
+        first += batch.num_rows
 
 
 def no_parquet(path: Path, error: Exception) -> UserError:
@@ -180,7 +194,10 @@ def workbook_table(path: Path) -> Table:
         raise UserError(f"data {path}: a workbook with {len(filled)} sheets that hold rows, not one; save one as CSV")
     (frame,) = filled.values()
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
-    return Table(list(frame.columns), len(frame), NONE_LOST, lambda: iter([frame.copy()]))
+    every = np.arange(len(frame))
+    return Table(
+        list(frame.columns), len(frame), NONE_LOST, lambda some: iter([frame.iloc[every if some is None else some]])
+    )
 
 
 def csv_table(path: Path, name: Path, folder: Path) -> Table:
@@ -192,29 +209,31 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
     import duckdb
 
     fields = check_header(path, name)
-    copy = folder / "rows.parquet"
+    copy = folder / "rows.arrow"
     try:
         with database(folder, fields) as connection:
-            connection.execute(f"COPY ({READ}) TO {parquet_at(copy, fields)}", [str(path)])
+            found = connection.sql(f"SELECT * {READ}", params=[str(path)]).to_arrow_reader(held_at_once(fields))
+            names, rows = found.schema.names, 0
+            with arrow_file(copy, found.schema) as file:
+                for batch in found:
+                    file.write_batch(batch)
+                    rows += batch.num_rows
             lost = connection.sql(LOST).df()
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the system's, as of a full disk, not the file's
+            raise
         raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
-    file = parquet_file(copy)
-    names, rows = file.schema_arrow.names, file.metadata.num_rows
     check_names(names, name)
     if not rows:
         raise no_rows(names, lost, name)
     index = places(rows, lost)
 
-    def chunks() -> Iterator[pd.DataFrame]:
-        first = 0
-        for batch in file.iter_batches(held_at_once(len(names))):
-            frame = frame_of(pyarrow.Table.from_batches([batch]))
-            frame.index = index[first : first + len(frame)]
-            first += len(frame)
-            yield frame
+    def read(some: Places) -> Iterator[pd.DataFrame]:
+        with arrow_batches(copy) as batches:
+            for batch, there in chosen(batches, index, some):
+                yield frame_of(batch).set_axis(there)
 
-    return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), chunks)
+    return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), read)
 
 
 def check_header(path: Path, name: Path) -> int:
@@ -238,10 +257,10 @@ def no_rows(names: list[str], lost: pd.DataFrame, name: Path) -> UserError:
     return UserError(f"data {name}: a header, {', '.join(names[:5])}, {reason}")
 
 
-def frame_of(table: pyarrow.Table) -> pd.DataFrame:
+def frame_of(batch: pyarrow.RecordBatch) -> pd.DataFrame:
     """What DuckDB has read, with its texts trimmed and its names made unique."""
-    names = unique_names([name.strip() for name in table.column_names])
-    return pyarrow.table([trim(column) for column in table.columns], names).to_pandas()
+    names = unique_names([name.strip() for name in batch.schema.names])
+    return pyarrow.table([trim(column) for column in batch.columns], names).to_pandas()
 
 
 def places(rows: int, lost: pd.DataFrame) -> pd.Index:
@@ -261,7 +280,7 @@ def breaches_of(lost: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def trim(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+def trim(column: pyarrow.Array) -> pyarrow.Array:
     """The texts of a column without blanks around them; what was only blanks is missing."""
     from pyarrow import compute
 
