@@ -195,7 +195,7 @@ def distinct(typed: Path, path: Path) -> tuple[Mapped, np.ndarray]:
             for batch in found:
                 *columns, counts = batch.columns
                 file.write_table(pyarrow.table(columns, schema.names).cast(schema))
-                copies.append(counts.to_numpy())
+                copies.append(counts.to_numpy().copy())  # a view would hold the whole batch
     return mapped(path), np.concatenate(copies)
 
 
