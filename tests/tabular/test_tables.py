@@ -241,6 +241,13 @@ def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
         assert table.lost["row"].tolist() == [place for place, line in enumerate(lines, 1) if ";" not in line]
 
 
+def test_small_batches_are_gathered():
+    batches = [pyarrow.record_batch({"a": [str(place)] * size}) for place, size in enumerate([1, 1, 1, 5, 2, 1])]
+    found = [batch["a"].to_pylist() for batch in tables.gathered(batches, 3)]
+    assert found == [["0", "1", "2"], ["3"] * 5, ["4", "4", "5"]]
+    assert list(tables.gathered([], 3)) == []
+
+
 def test_no_two_lines_of_a_folder_have_one_number(tmp_path):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("a,b,c\n1,2,3\n1,2\n" + "4,5,6\n" * 4)

@@ -212,10 +212,11 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
     copy = folder / "rows.arrow"
     try:
         with database(folder, fields) as connection:
-            found = connection.sql(f"SELECT * {READ}", params=[str(path)]).to_arrow_reader(held_at_once(fields))
+            most = held_at_once(fields)
+            found = connection.sql(f"SELECT * {READ}", params=[str(path)]).to_arrow_reader(most)
             names, rows = found.schema.names, 0
             with arrow_file(copy, found.schema) as file:
-                for batch in found:
+                for batch in gathered(found, most):
                     file.write_batch(batch)
                     rows += batch.num_rows
             lost = connection.sql(LOST).df()
@@ -234,6 +235,18 @@ def csv_table(path: Path, name: Path, folder: Path) -> Table:
                 yield frame_of(batch).set_axis(there)
 
     return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), read)
+
+
+def gathered(batches: Iterable[pyarrow.RecordBatch], most: int) -> Iterator[pyarrow.RecordBatch]:
+    """The same rows in fewer batches, of up to `most`: those of a wide file, as DuckDB reads it, have a hundred."""
+    waiting: list[pyarrow.RecordBatch] = []
+    for batch in batches:
+        if waiting and sum(map(len, waiting)) + len(batch) > most:
+            yield pyarrow.concat_batches(waiting)
+            waiting = []
+        waiting.append(batch)
+    if waiting:
+        yield pyarrow.concat_batches(waiting)
 
 
 def check_header(path: Path, name: Path) -> int:
