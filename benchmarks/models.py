@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
 from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
-from tabular.learning.models import compared, to_choose, to_count  # noqa: E402
+from tabular.learning.models import compared  # noqa: E402
+from tabular.learning.threads import Track  # noqa: E402
 from tabular.reading import contract, inference, tables  # noqa: E402
 from tabular.telling.leaderboard import ERROR  # noqa: E402
 
@@ -84,9 +85,9 @@ FILES = {
 HELD_OUT = ("check_times", "wage", "computers", "gss_wages", "lending_club", "housing", "births14", "car_prices")
 
 
-def untracked(items: Iterable[Any], total: int) -> Iterable[Any]:
-    """Stands for a bar that shows progress."""
-    return items
+def untracked(description: str) -> Track:
+    """Stands for what makes a bar that shows progress."""
+    return lambda items, total: items
 
 
 def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
@@ -141,9 +142,9 @@ def ours(
         started = time.monotonic()
         own = model_params.get(model, {})
         estimator = estimators.build(model, terms, "auto", scale, 0, own, len(train))
-        counted, choices = to_count(model, own, len(train)), to_choose(model, own, *features.shape)
-        estimator = counting.least_erring(estimator, choices, features, target, folds[-1], untracked)
-        fitted[model], tested[model] = counting.fit_and_test(estimator, counted, features, target, folds, untracked)
+        fitted[model], tested[model] = counting.choose_fit_and_test(
+            model, own, estimator, features, target, folds, untracked
+        )
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()
     frame, predicted = blending.tested_by_all(tested)

@@ -52,12 +52,9 @@ class Trials:
 
     def untuned(self):
         """The model as it is without a search, and its cross-validated error."""
-        counted = models.to_count(self.model, {}, self.rows)
-        choices = models.to_choose(self.model, {}, *self.features.shape)
-        estimator = counting.least_erring(
-            self.build({}), choices, self.features, self.target, self.folds[-1], untracked
+        fitted, tested = counting.choose_fit_and_test(
+            self.model, {}, self.build({}), self.features, self.target, self.folds, untracked
         )
-        fitted, tested = counting.fit_and_test(estimator, counted, self.features, self.target, self.folds, untracked)
         return fitted, scoring.cross_validated_scores(tested)["cv_mean_absolute_error"]
 
     def search(self, trials: int, start: dict[str, Any]) -> optuna.Study:

@@ -22,7 +22,7 @@ from runs import fingerprint, lineage, step, tracking
 from runs.parameters import AUTO, Parameter, as_text, mapping, nearest, one_of, or_auto, whole
 from tabular.learning import digests
 from tabular.learning.estimators import ENCODERS, LOG_TARGET
-from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of, to_choose, to_count
+from tabular.learning.models import BLEND, BLENDED, MODELS, OPTIONAL, model_of
 from workers import CLUSTER, on_cluster
 
 if TYPE_CHECKING:
@@ -152,11 +152,8 @@ def fit(
     model, model_params = parameters["model"], parameters["model_params"]
     features, target = rows[terms.features], rows[terms.target]
     estimator, folds = unfitted(parameters, rows, terms), folds_of(parameters, rows, terms)
-    choices, counted = to_choose(model, model_params, *features.shape), to_count(model, model_params, len(rows))
-    trying, testing = (step.tracker(f"{doing} {model}") for doing in ("choosing parameters of", "cross-validating"))
     with estimators.refusals(model, model_params):
-        estimator = counting.least_erring(estimator, choices, features, target, folds[-1], trying)
-        return counting.fit_and_test(estimator, counted, features, target, folds, testing)
+        return counting.choose_fit_and_test(model, model_params, estimator, features, target, folds, step.tracker)
 
 
 def unfitted(parameters: Mapping[str, Any], rows: "DataFrame", terms: "Contract") -> "Estimator":

@@ -1,6 +1,6 @@
 """Which parameters, and how many trees: those that err least on rows that were not learned from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,30 @@ from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 
 from tabular.learning import estimators, scoring
+from tabular.learning.models import to_choose, to_count
 from tabular.learning.rounding import LOGARITHMS
 from tabular.learning.threads import Track, each_in_threads, one_thread
 from tabular.reading.sampling import evenly_spaced
 
 DECIMALS = 3  # of an error beside the least: what errs as little is as good
 SAMPLE = (8_000, 2_000)  # rows to learn from and to test, of which to choose
+
+
+def choose_fit_and_test(
+    model: str,
+    model_params: dict[str, Any],
+    estimator: TransformedTargetRegressor,
+    features: pd.DataFrame,
+    target: pd.Series,
+    folds: list[tuple[Any, ...]],
+    tracker: Callable[[str], Track],
+) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
+    """As `scoring.fit_and_test`, of a model by its name, after `least_erring` has chosen what the user left open."""
+    choices = to_choose(model, model_params, *features.shape)
+    counted = to_count(model, model_params, len(features))
+    choosing, testing = tracker(f"choosing parameters of {model}"), tracker(f"cross-validating {model}")
+    estimator = least_erring(estimator, choices, features, target, folds[-1], choosing)
+    return fit_and_test(estimator, counted, features, target, folds, testing)
 
 
 def least_erring(
