@@ -17,7 +17,7 @@ import pandas as pd
 from workflow import PROJECT, compare, measure, median
 
 SIZES = (10_000, 100_000, 1_000_000)
-ROUNDS = 3
+ROUNDS = 5
 
 
 def made_up(rows: int) -> pd.DataFrame:

@@ -95,13 +95,12 @@ class Stored:
     def at(self, places: np.ndarray) -> pd.DataFrame:
         """The rows at some places, in the order of these: (places, columns)."""
         order = np.argsort(places, kind="stable")
-        ordered, first = places[order], 0
-        found = []
+        ordered, first, found = places[order], 0, []
+        last = places.max(initial=-1)
         for batch in self.read(self.names):
-            here = within(ordered, first, batch.num_rows)
-            found.append(batch.take(here))
+            found.append(batch.take(within(ordered, first, batch.num_rows)))
             first += batch.num_rows
-            if first > ordered.max(initial=-1):
+            if first > last:
                 break
         table = pyarrow.Table.from_batches(found, self.schema)
         if (order[1:] < order[:-1]).any():
