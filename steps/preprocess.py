@@ -84,8 +84,6 @@ def inputs(parameters: Mapping[str, Any]) -> dict[str, Input]:
 
 def preprocess(parameters: dict[str, Any], upstream: None) -> None:
     """Log `train.parquet`, `test.parquet`, the contract and the data report."""
-    import numpy as np
-
     from tabular.learning import leak, split
     from tabular.reading import contract, stored
     from tabular.telling.data_report import data_lead, data_report
@@ -99,14 +97,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         contract.check_texts(rows, train, terms)
         parts = ((TRAIN, "training", train), (TEST, "testing", test))
         writes = [beside.submit(rows.write, places, folder / part, contract.typing(terms)) for part, _, places in parts]
-        counts = {
-            "rows_in": kept.rows_in,
-            "rows_rejected": kept.rejected["row"].nunique(),
-            "rows_duplicate": int(copies.sum()) - len(rows),
-            "rows_train": len(train),
-            "rows_test": len(test),
-            "rows_overlap": int(np.isin(test, train).sum()),
-        }
+        counts = counts_of(kept, rows, copies, train, test)
         scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
         warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
         lead = data_lead(counts, split.question(parameters["split"], split_column(parameters["split"], terms)))
@@ -119,12 +110,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
             beginning = stored.part(folder / part).beginning(tracking.dataset_rows(len(terms.columns)))
             digest = digests.short_digest(ids[places])
             tracking.log_dataset(beginning, terms.target, parameters["data"], context, digest)
-        (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
-        examples = kept.examples.to_json(orient="records", date_format="iso", indent=2)
-        (folder / EXAMPLES).write_text(examples, encoding="utf-8")
-        kept.rejected.to_csv(folder / "rejected.csv", index=False)
-        facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
-        (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
+        write_facts(folder, kept, terms, notes, counts, warnings)
     mlflow.log_metrics(counts | scores)
     careful = "".join(f"\n\n**Careful.** {warning}" for warning in warnings)
     tracking.write_note(f"{lead}{careful}\n\n[The data report]({links.run_page(run, REPORT)})")
@@ -148,6 +134,39 @@ def keep_typed_rows(parameters: dict[str, Any], path: Path) -> "tuple[Report, Co
             terms, notes = found.contract, found.notes
         with stored.storing(path) as keep:
             return contract.enforce(data.chunks(), terms, data.lost, keep), terms, notes
+
+
+def counts_of(kept: "Report", rows: "Stored", copies: "ndarray", train: "ndarray", test: "ndarray") -> dict[str, int]:
+    """How many rows there are of each sort, by the names of the metrics."""
+    import numpy as np
+
+    return {
+        "rows_in": kept.rows_in,
+        "rows_rejected": kept.rejected["row"].nunique(),
+        "rows_duplicate": int(copies.sum()) - len(rows),
+        "rows_train": len(train),
+        "rows_test": len(test),
+        "rows_overlap": int(np.isin(test, train).sum()),
+    }
+
+
+def write_facts(
+    folder: Path,
+    kept: "Report",
+    terms: "Contract",
+    notes: dict[str, str],
+    counts: dict[str, int],
+    warnings: list[str],
+) -> None:
+    """Write the contract, what became of the rows, and some of them as the file has them."""
+    from tabular.reading import contract
+
+    (folder / CONTRACT).write_text(contract.contract_text(terms, notes), encoding="utf-8")
+    examples = kept.examples.to_json(orient="records", date_format="iso", indent=2)
+    (folder / EXAMPLES).write_text(examples, encoding="utf-8")
+    kept.rejected.to_csv(folder / "rejected.csv", index=False)
+    facts = counts | {"missing": kept.missing, "ignored_columns": kept.ignored, "warnings": warnings}
+    (folder / "data_report.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def split_rows(
