@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 TRAIN, TEST = "train.parquet", "test.parquet"
 CONTRACT, REPORT, EXAMPLES = "contract.yaml", "data_report.html", "examples.json"
-BY_CHANCE = 0.02  # R² by which two splits of the same rows may differ
+BY_CHANCE = 1.02  # times the error, as that of two splits of the same rows may be
 DATA = Parameter("data", "data/wines.csv", "a table: a path, or a URI (see the README)", without_secrets, decides=False)
 COLUMNS = (
     Parameter("target", "", "the column to predict; default: the contract's"),
@@ -99,7 +99,7 @@ def preprocess(parameters: dict[str, Any], upstream: None) -> None:
         writes = [beside.submit(rows.write, places, folder / part, contract.typing(terms)) for part, _, places in parts]
         counts = counts_of(kept, rows, copies, train, test)
         scores = leak.scores_with_and_without_copies(rows, copies, terms, parameters["seed"])
-        warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores)]
+        warnings = [*warn_of_leaky_columns(rows, terms), *warnings_of_copies(counts, scores, terms.unit)]
         lead = data_lead(counts, split.question(parameters["split"], split_column(parameters["split"], terms)))
         run = tracking.active_run()
         page = data_report(rows, terms, notes, kept, counts, lead, warnings, links.absolute(links.run_page(run)))
@@ -216,16 +216,19 @@ def warn_of_leaky_columns(rows: "Stored", terms: "Contract") -> list[str]:
     return found
 
 
-def warnings_of_copies(counts: dict[str, int], scores: dict[str, float]) -> list[str]:
-    """A sentence about what copies of rows would have done to a score, if that is more than another split would."""
+def warnings_of_copies(counts: dict[str, int], scores: dict[str, float], unit: str) -> list[str]:
+    """A sentence about what copies of rows would have done to a score, if that is more than chance does."""
+    from tabular.telling.report import number
+
     if not scores:
         return []
-    kept, dropped = scores["r2_score_with_copies"], scores["r2_score_without_copies"]
-    if kept - dropped < BY_CHANCE:
+    kept, dropped = (scores[f"mean_absolute_error_{seen}_copies"] for seen in ("with", "without"))
+    if dropped <= kept * BY_CHANCE:
         return []
     return [
         f"{counts['rows_duplicate']:,} rows are exact copies of another; with copies in both parts, a"
-        f" nearest-neighbours model would read R² {kept:.2f}, and without them it reads {dropped:.2f}"
+        f" nearest-neighbours model would seem to be off by {number(kept)} {unit}".rstrip()
+        + f" on average, and is off by {number(dropped)} where it has not seen the row before"
     ]
 
 

@@ -209,10 +209,12 @@ def test_a_leaked_score_is_shown_but_never_published(workflow):
 
 def test_copies_are_told_of_where_they_would_have_helped():
     counts = {"rows_duplicate": 1234}
-    (told,) = preprocess.warnings_of_copies(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.6})
+    errors = {"mean_absolute_error_with_copies": 4.0, "mean_absolute_error_without_copies": 32.0}
+    (told,) = preprocess.warnings_of_copies(counts, errors, "EUR")
     assert told.startswith("1,234 rows are exact copies")
-    assert preprocess.warnings_of_copies(counts, {"r2_score_with_copies": 0.9, "r2_score_without_copies": 0.91}) == []
-    assert preprocess.warnings_of_copies(counts, {}) == []
+    assert told.endswith("off by 4 EUR on average, and is off by 32 where it has not seen the row before")
+    assert preprocess.warnings_of_copies(counts, errors | {"mean_absolute_error_without_copies": 4.05}, "") == []
+    assert preprocess.warnings_of_copies(counts, {}, "") == []
 
 
 def test_other_parameters_and_groups(workflow):

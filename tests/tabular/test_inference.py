@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from conftest import PROJECT
 from frames import enforced, read_table, stored_rows
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 
@@ -146,6 +147,7 @@ def test_copies_flatter_a_score(tmp_path):
     rows = stored_rows(frame, tmp_path)
     scores = scores_with_and_without_copies(rows, np.full(400, 6), terms, 0)
     assert scores["r2_score_without_copies"] < 0.1 < 0.5 < scores["r2_score_with_copies"]
+    assert scores["mean_absolute_error_with_copies"] < scores["mean_absolute_error_without_copies"] / 4
     assert scores_with_and_without_copies(rows, np.full(400, 1), terms, 0) == {}
 
 
@@ -185,11 +187,23 @@ def test_scores_with_and_without_copies_are_those_of_a_plain_script(tmp_path):
 
     codes = distinct.assign(kind=distinct["kind"].map({"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}))[["kind", "size"]]
     codes = (codes - codes.mean()) / codes.std()
-    for name, rows in (("without", np.arange(300)), ("with", np.repeat(np.arange(300), copies))):
-        train, test = train_test_split(rows, test_size=0.2, random_state=3)
-        model = KNeighborsRegressor(weights="distance").fit(codes.iloc[train], distinct["price"].iloc[train])
-        expected = model.score(codes.iloc[test], distinct["price"].iloc[test])
-        assert found[f"r2_score_{name}_copies"] == pytest.approx(expected, abs=1e-3)
+    train, test = train_test_split(np.repeat(np.arange(300), copies), test_size=0.2, random_state=3)
+    price, predicted = distinct["price"].to_numpy(), {"with": [], "without": []}
+    for row in test:
+        for seen, learned in (("with", train), ("without", train[train % 5 != row % 5])):
+            model = KNeighborsRegressor(weights="distance").fit(codes.iloc[learned], price[learned])
+            predicted[seen].append(model.predict(codes.iloc[[row]])[0])
+    for seen, values in predicted.items():
+        assert found[f"r2_score_{seen}_copies"] == pytest.approx(r2_score(price[test], values), abs=1e-3)
+        error = np.abs(price[test] - values).mean()
+        assert found[f"mean_absolute_error_{seen}_copies"] == pytest.approx(error, abs=1e-3)
+
+
+def test_a_few_rows_with_many_copies_each(tmp_path):
+    distinct = pd.DataFrame({"size": np.arange(20.0), "price": np.arange(20.0) * 2})
+    terms = infer(distinct, "price").contract
+    found = scores_with_and_without_copies(stored_rows(distinct, tmp_path), np.full(20, 100), terms, 0)
+    assert found["mean_absolute_error_with_copies"] == 0 < found["mean_absolute_error_without_copies"]
 
 
 @pytest.mark.parametrize(
