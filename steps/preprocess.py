@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 TRAIN, TEST = "train.parquet", "test.parquet"
 CONTRACT, REPORT, EXAMPLES = "contract.yaml", "data_report.html", "examples.json"
-BY_CHANCE = 1.02  # times the error, as that of two splits of the same rows may be
+BY_CHANCE = 1.02  # times the error that copies make smaller: less says nothing of them
 DATA = Parameter("data", "data/wines.csv", "a table: a path, or a URI (see the README)", without_secrets, decides=False)
 COLUMNS = (
     Parameter("target", "", "the column to predict; default: the contract's"),
@@ -225,10 +225,11 @@ def warnings_of_copies(counts: dict[str, int], scores: dict[str, float], unit: s
     kept, dropped = (scores[f"mean_absolute_error_{seen}_copies"] for seen in ("with", "without"))
     if dropped <= kept * BY_CHANCE:
         return []
+    seeming = f"{number(kept)} {unit}".strip()
     return [
         f"{counts['rows_duplicate']:,} rows are exact copies of another; with copies in both parts, a"
-        f" nearest-neighbours model would seem to be off by {number(kept)} {unit}".rstrip()
-        + f" on average, and is off by {number(dropped)} where it has not seen the row before"
+        f" nearest-neighbours model would seem to be off by {seeming} on average, and is off by {number(dropped)}"
+        " where it has not seen the row before"
     ]
 
 

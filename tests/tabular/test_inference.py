@@ -181,7 +181,7 @@ def test_scores_with_and_without_copies_are_those_of_a_plain_script(tmp_path):
     distinct = pd.DataFrame({"kind": random.choice(list("abcd"), 300), "size": random.normal(5, 2, 300), "same": 1.0})
     distinct = distinct.assign(price=distinct["size"] + 3 * (distinct["kind"] == "a") + random.normal(0, 1, 300))
     kinds = {"kind": Column("categorical")} | {name: Column("numeric") for name in ("size", "same", "price")}
-    copies = random.integers(1, 5, 300)
+    copies = random.integers(1, 12, 300)
     terms = Contract("price", kinds)
     found = scores_with_and_without_copies(stored_rows(distinct, tmp_path), copies, terms, 3)
 

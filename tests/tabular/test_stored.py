@@ -2,6 +2,7 @@ import errno
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow
 import pytest
 from frames import stored_rows
@@ -97,6 +98,24 @@ def test_more_rows_than_the_memory_has_room_for(tmp_path, monkeypatch, memory):
     pd.testing.assert_frame_equal(
         found.at(places), frame.sort_values(["text", "number"]).iloc[places].reset_index(drop=True)
     )
+
+
+def test_what_has_been_found_is_not_held(tmp_path, monkeypatch):
+    numbers = np.random.default_rng(0).random((100_000, 30))
+    with stored.storing(tmp_path / "typed.arrow") as keep:
+        for more in range(5):
+            keep(pd.DataFrame(numbers + more))
+    held = []
+
+    def table(*rows, make=pyarrow.table):
+        memory = psutil.Process().memory_info()
+        held.append(memory.rss - memory.shared)
+        return make(*rows)
+
+    monkeypatch.setattr(pyarrow, "table", table)
+    stored.distinct(tmp_path / "typed.arrow", tmp_path / "distinct.arrow")
+    assert len(held) > 10
+    assert max(held) - held[0] < (tmp_path / "distinct.arrow").stat().st_size * 2 / 3
 
 
 def test_more_columns_have_more_memory(tmp_path):

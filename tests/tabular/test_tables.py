@@ -16,6 +16,7 @@ from errors import UserError
 from tabular.reading import stored, tables
 from tabular.reading.columns import Column, as_texts
 from tabular.reading.contract import Contract, check
+from tabular.reading.sampling import evenly_spaced
 from tabular.reading.tables import unique_names
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]
@@ -236,7 +237,9 @@ def test_chunks_are_the_table(tmp_path, monkeypatch, lines, size):
             chunks = list(table.chunks())
             assert max(map(len, chunks)) == min(size, table.rows)
             rows = [(place, *line.split(";")) for place, line in enumerate(lines, 1) if ";" in line][1:]
-            found = pd.concat(chunks).fillna("").itertuples(name=None)
+            whole = pd.concat(chunks)
+            pd.testing.assert_frame_equal(table.sample(2), whole.iloc[evenly_spaced(len(whole), 2)])
+            found = whole.fillna("").itertuples(name=None)
             assert list(found) == [(place, a.strip(), b) for place, a, b in rows]
         assert table.lost["row"].tolist() == [place for place, line in enumerate(lines, 1) if ";" not in line]
 

@@ -95,14 +95,7 @@ class Stored:
     def at(self, places: np.ndarray) -> pd.DataFrame:
         """The rows at some places, in the order of these: (places, columns)."""
         order = np.argsort(places, kind="stable")
-        ordered, first, found = places[order], 0, []
-        last = places.max(initial=-1)
-        for batch in self.read(self.names):
-            found.append(batch.take(within(ordered, first, batch.num_rows)))
-            first += batch.num_rows
-            if first > last:
-                break
-        table = pyarrow.Table.from_batches(found, self.schema)
+        table = pyarrow.Table.from_batches(taken(self.read(self.names), places[order]), self.schema)
         if (order[1:] < order[:-1]).any():
             table = table.take(np.argsort(order))
         return table.to_pandas(self_destruct=True)
@@ -110,6 +103,16 @@ class Stored:
     def beginning(self, rows: int) -> pd.DataFrame:
         """The first rows, up to so many: (rows, columns)."""
         return self.at(np.arange(min(rows, len(self))))
+
+
+def taken(batches: Iterable[pyarrow.RecordBatch], places: np.ndarray) -> Iterator[pyarrow.RecordBatch]:
+    """What is at some ascending places of the batches, of which none is read after the last place."""
+    first, last = 0, places.max(initial=-1)
+    for batch in batches:
+        yield batch.take(within(places, first, batch.num_rows))
+        first += batch.num_rows
+        if first > last:
+            return
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Mapped(Stored):
 
 
 def part(path: Path) -> Stored:
-    """The rows of a file that `Stored.write` has written."""
+    """The rows of a file that `Mapped.write` has written."""
     file = parquet_file(path)  # once: to open one of thousands of columns takes a twentieth of a second
     schema = file.schema_arrow
     pieces = held_at_once(len(schema))
@@ -186,7 +189,7 @@ def distinct(typed: Path, path: Path) -> tuple[Mapped, np.ndarray]:
     copies = [np.empty(0, int)]
     with arrow_batches(typed) as rows, database(path.parent, len(rows.schema)) as connection:
         schema = rows.schema
-        numbered = pyarrow.schema([field.with_name(name) for field, name in zip(schema, numbers(schema), strict=True)])
+        numbered = pyarrow.schema(zip(numbers(schema), schema.types, strict=True))
         renamed = (pyarrow.RecordBatch.from_arrays(batch.columns, schema=numbered) for batch in rows)
         connection.register("rows", pyarrow.RecordBatchReader.from_batches(numbered, renamed))
         found = connection.sql(DISTINCT).to_arrow_reader(held_at_once(len(schema)))

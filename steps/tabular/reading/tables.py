@@ -18,7 +18,7 @@ import pyarrow
 
 from errors import UserError
 from tabular.reading.sampling import evenly_spaced, within
-from tabular.reading.stored import ATTRIBUTES, arrow_batches, arrow_file, database, held_at_once, parquet_file
+from tabular.reading.stored import ATTRIBUTES, arrow_batches, arrow_file, database, held_at_once, parquet_file, taken
 from tabular.reading.texts import as_utf8, first_line
 
 BREACH = ["row", "column", "value", "reason"]
@@ -166,11 +166,11 @@ def chosen(
     batches: Iterable[pyarrow.RecordBatch], index: pd.Index, some: Places
 ) -> Iterator[tuple[pyarrow.RecordBatch, pd.Index]]:
     """What is at some places of the batches, and its part of the `index` of all their rows."""
+    if some is not None:
+        batches, index = taken(batches, some), index[some]
     first = 0
     for batch in batches:
-        there = index[first : first + batch.num_rows]
-        here = None if some is None else within(some, first, batch.num_rows)
-        yield (batch, there) if here is None else (batch.take(here), there[here])
+        yield batch, index[first : first + batch.num_rows]
         first += batch.num_rows
 
 
@@ -194,10 +194,11 @@ def workbook_table(path: Path) -> Table:
         raise UserError(f"data {path}: a workbook with {len(filled)} sheets that hold rows, not one; save one as CSV")
     (frame,) = filled.values()
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
-    every = np.arange(len(frame))
-    return Table(
-        list(frame.columns), len(frame), NONE_LOST, lambda some: iter([frame.iloc[every if some is None else some]])
-    )
+
+    def read(some: Places) -> Iterator[pd.DataFrame]:
+        yield frame.iloc[slice(None) if some is None else some]
+
+    return Table(list(frame.columns), len(frame), NONE_LOST, read)
 
 
 def csv_table(path: Path, name: Path, folder: Path) -> Table:
