@@ -28,6 +28,7 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
+
 from workflow import PROJECT
 
 sys.path.insert(0, str(PROJECT / "tests"))

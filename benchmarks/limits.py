@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+
 from workflow import PROJECT, median
 
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
@@ -27,14 +28,15 @@ sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 import environment  # noqa: E402
 
 import servers  # noqa: E402
+import workers as on_workers  # noqa: E402
 from dask_cluster import cluster  # noqa: E402
 
-import workers as on_workers  # noqa: E402
-from runs import lineage, trials  # noqa: E402
-from tabular.learning import models, search  # noqa: E402
+from workflow.evaluation import search  # noqa: E402
+from workflow.models import catalog  # noqa: E402
+from workflow.runs import execution, trials  # noqa: E402
 
 MODEL, FOLDS, ROUNDS = "boosting", 5, 9
-PARAMETERS = dict.fromkeys(models.model_of(MODEL).space, 0.123)
+PARAMETERS = dict.fromkeys(catalog.get_model(MODEL).space, 0.123)
 SCORES = [{"mean_absolute_error": 1.0, "r2_score": 0.5, "root_mean_squared_error": 2.0}] * FOLDS
 
 
@@ -84,8 +86,8 @@ def show_stores(sizes: list[int]) -> None:
                 with mlflow.start_run(experiment_id="0"):
                     mlflow.set_tag("workflow.fingerprint", "mark")
                 with mlflow.start_run(experiment_id="0"):
-                    found = milliseconds(lambda: lineage.find_run("mark"))
-                    missed = milliseconds(lambda: lineage.find_run("none"))
+                    found = milliseconds(lambda: execution.find_run("mark"))
+                    missed = milliseconds(lambda: execution.find_run("none"))
                     recorded = milliseconds(record)
                 print(
                     f"{label:<24} {size:>7,} runs: found in {found:.0f} ms, not found in {missed:.0f} ms,"
@@ -96,7 +98,7 @@ def show_stores(sizes: list[int]) -> None:
 
 def show_search(counts: list[int], seconds: float) -> None:
     """Print what the parts take; and for each number of workers the trials a second, predicted and made."""
-    space = search.distributions(MODEL, models.model_of(MODEL).space)
+    space = search.distributions(MODEL, catalog.get_model(MODEL).space)
     with tempfile.TemporaryDirectory() as name, stores(Path(name)) as places:
         mlflow.set_tracking_uri(places["server with PostgreSQL"][0])
         with mlflow.start_run(experiment_id="0"):

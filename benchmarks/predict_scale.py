@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mlflow
 from scale import with_a_price
+
 from workflow import PROJECT, compare, measure
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from workflow import PROJECT, compare, measure, median
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -24,7 +24,7 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from runs import comparison  # noqa: E402
+from workflow.provenance import comparison  # noqa: E402
 
 ROWS = 400
 PARAMETERS = ["--models", "linear,knn,rf,extra_trees,boosting,blend", "--shap_samples", "2"]

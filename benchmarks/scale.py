@@ -18,6 +18,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from preprocess_scale import made_up
+
 from workflow import PROJECT, measure
 
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+
 from workflow import PROJECT, search
 
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]

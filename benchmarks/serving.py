@@ -16,13 +16,14 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+
 from workflow import PROJECT, measure, median
 
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
 from servers import model_server  # noqa: E402
 
-from tabular.learning import model_files  # noqa: E402
+from workflow.models import model_files  # noqa: E402
 
 MODEL = "boosting"
 ASKED = {1: 101, 1000: 31}  # rows, and how often

@@ -23,9 +23,10 @@ sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
 from frames import distinct, enforced, parts, read_table  # noqa: E402
 
-from tabular.learning import encoders, estimators, models, shapley  # noqa: E402
-from tabular.learning.threads import one_thread  # noqa: E402
-from tabular.reading import contract  # noqa: E402
+from workflow.data import contract  # noqa: E402
+from workflow.evaluation import shapley  # noqa: E402
+from workflow.models import catalog, encoders, estimators  # noqa: E402
+from workflow.parallel.executors import single_blas_thread  # noqa: E402
 
 
 def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray:
@@ -34,7 +35,7 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     encoded, base = shapley.dense(encode.transform(rows)), shapley.dense(encode.transform(background))
     count = rows.shape[1]
     coalitions = (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
-    switched, sizes = coalitions @ encoders.encoded_members(encode[-1]), coalitions.sum(axis=1)
+    switched, sizes = coalitions @ encoders.encoded_column_owners(encode[-1]), coalitions.sum(axis=1)
     values = np.zeros(rows.shape)
     for row, point in enumerate(encoded):
         mixed = np.where(switched[:, None, :], point, base).reshape(-1, encoded.shape[1])
@@ -50,7 +51,7 @@ def of_logarithm(estimator, explain, rows: pd.DataFrame, background: pd.DataFram
     """Values of log(price), in EUR: stretched from row to row, or scaled in the end so that they add up."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, base = (shapley.dense(encode.transform(each)) for each in (rows, background))
-    members = sparse.csr_array(encoders.encoded_members(encode[-1]).T.astype(float))
+    members = sparse.csr_array(encoders.encoded_column_owners(encode[-1]).T.astype(float))
     values = explain(regress, encoded, base, members, stretched)
     if stretched:
         return values
@@ -78,8 +79,8 @@ def main(data: str) -> None:
     for model in ("linear", "knn", "rf", "extra_trees", "boosting"):
         estimator = estimators.build(model, terms, "target", "log", 0, {}, len(training))
         estimators.fit(estimator, training[terms.features], training[terms.target])
-        explainer = models.MODELS[model].explainer
-        with one_thread():
+        explainer = catalog.MODELS[model].explainer
+        with single_blas_thread():
             truth, started = exact(estimator, rows, background), time.monotonic()
             sampled, _ = shapley.explain(estimator, rows, background, explainer, 0, lambda items, total: items)
             report(model, "evaluate", started, sampled.to_numpy(), truth)
@@ -88,7 +89,7 @@ def main(data: str) -> None:
                 default_explainer(estimator, rows, background)
                 report(model, "shap.Explainer, defaults", started)
             if explainer:
-                explain = shapley.linear_values if explainer == "linear" else shapley.tree_values
+                explain = shapley.linear_shapley_values if explainer == "linear" else shapley.tree_shapley_values
                 for method, stretched in {"log(price), row by row": True, "log(price), then scaled": False}.items():
                     started = time.monotonic()
                     found = of_logarithm(estimator, explain, rows, background, stretched)

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-import workflow
-from models import FILES, PROJECT, geometric_mean, ours, parts_of, prepared, result, rivals, untracked
+from models import FILES, PROJECT, load_parts, geometric_mean, ours, prepared, result, rivals, untracked
 
-from tabular.learning import counting, estimators, models, scoring, search, split
-from tabular.learning.threads import each_in_processes, one_thread
-from tabular.reading import contract
+import workflow
+from workflow.data import contract, split
+from workflow.evaluation import cross_validation, search, tree_count
+from workflow.models import catalog, estimators
+from workflow.parallel.executors import iterate_in_processes, single_blas_thread
 
 SHOWN = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}, the first over CatBoost {:.3f}"
 
@@ -38,7 +39,7 @@ class Trials:
         """Fit nothing yet."""
         self.model, self.terms = model, terms
         self.features, self.target, self.rows = train[terms.features], train[terms.target], len(train)
-        self.scale = estimators.scale_to_learn("auto", self.target)
+        self.scale = estimators.choose_target_transform("auto", self.target)
         self.folds = split.folds(train, folds, 0)
 
     def build(self, own):
@@ -47,19 +48,19 @@ class Trials:
 
     def error(self, own, fold: int) -> float:
         """In one fold."""
-        tested = scoring.test_fold(self.build(own), self.features, self.target, self.folds[fold])
-        return scoring.fold_scores(tested)["mean_absolute_error"]
+        tested = cross_validation.predict_fold(self.build(own), self.features, self.target, self.folds[fold])
+        return cross_validation.fold_scores(tested)["mean_absolute_error"]
 
     def untuned(self):
         """The model as it is without a search, and its cross-validated error."""
-        fitted, tested = counting.choose_fit_and_test(
+        fitted, tested = tree_count.select_and_cross_validate(
             self.model, {}, self.build({}), self.features, self.target, self.folds, untracked
         )
-        return fitted, scoring.cross_validated_scores(tested)["cv_mean_absolute_error"]
+        return fitted, cross_validation.cross_validation_scores(tested)["cv_mean_absolute_error"]
 
     def search(self, trials: int, start: dict[str, Any]) -> optuna.Study:
         """The study after so many, of which the first has the parameters `start`."""
-        space = search.distributions(self.model, models.model_of(self.model).space)
+        space = search.distributions(self.model, catalog.get_model(self.model).space)
 
         def test_trial(asked):
             own, limits = asked
@@ -67,7 +68,7 @@ class Trials:
             return [scores[""] for scores in done]
 
         def test(asked):
-            return each_in_processes(test_trial, asked, ahead=8)
+            return iterate_in_processes(test_trial, asked, ahead=8)
 
         *_, study = search.search(space, start, trials, 0, 0, len(self.folds), test)
         return study
@@ -91,7 +92,7 @@ def bare_seconds(given: Trials, tried: list[dict[str, Any]], folder: str) -> flo
 
     def objective(trial: optuna.Trial) -> float:
         own, errors = tried[trial.number], []
-        with one_thread():
+        with single_blas_thread():
             for fold in range(len(given.folds)):
                 errors.append(given.error(own, fold))
                 trial.report(float(np.mean(errors)), fold)
@@ -110,11 +111,13 @@ def gain(names: list[str], trials: int) -> None:
     warnings.simplefilter("ignore")
     lines = []
     for name in names or FILES:
-        train, test, terms = parts_of(name)
+        train, test, terms = load_parts(name)
         given = Trials("boosting", train, terms)
         untuned, error = given.untuned()
         study = given.search(trials, untuned.regressor[-1].get_params())
-        board = ours(train, test, terms, models.compared(len(train)), {"boosting": search.rounded(study.best_params)})
+        board = ours(
+            train, test, terms, catalog.default_models(len(train)), {"boosting": search.rounded(study.best_params)}
+        )
         first = min(board, key=lambda each: each.ranked_by).mae
         after = next(each.mae for each in board if each.model == "boosting")
         before = result(name, untuned, test[terms.features], test[terms.target], 0).mae

@@ -48,7 +48,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+def dask_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     """A cluster with so many workers, each with one thread."""
     made = Cluster(folder)
     try:

@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tabular.learning import split
-from tabular.reading import contract, stored, tables
+from workflow.data import contract, split, stored, tables
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of a file or a folder, and its lines that are no rows."""
-    with tables.opened(path) as table:
+    with tables.open_table(path) as table:
         return pd.concat(table.chunks()), table.lost
 
 
 def enforced(
-    frame: pd.DataFrame, terms: contract.Contract, lost: pd.DataFrame = tables.NONE_LOST
+    frame: pd.DataFrame, terms: contract.Contract, lost: pd.DataFrame = tables.NONE_MALFORMED
 ) -> tuple[pd.DataFrame, contract.Report]:
     """The rows that keep to the contract, typed, and what became of the others."""
     kept: list[pd.DataFrame] = []
@@ -25,19 +24,19 @@ def enforced(
     return kept[0], report
 
 
-def stored_rows(frame: pd.DataFrame, folder: Path) -> stored.Stored:
+def stored_rows(frame: pd.DataFrame, folder: Path) -> stored.StoredRows:
     """The rows of a frame in a file of a folder."""
-    with stored.storing(folder / "rows.arrow") as keep:
+    with stored.arrow_appender(folder / "rows.arrow") as keep:
         keep(frame)
-    return stored.mapped(folder / "rows.arrow")
+    return stored.map_rows(folder / "rows.arrow")
 
 
 def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """The distinct rows in their own order, and how often each occurs."""
     with tempfile.TemporaryDirectory() as name:
         stored_rows(frame, folder := Path(name))
-        rows, copies = stored.distinct(folder / "rows.arrow", folder / "distinct.arrow")
-        return rows.at(np.arange(len(rows))), copies
+        rows, copies = stored.deduplicate(folder / "rows.arrow", folder / "distinct.arrow")
+        return rows.take(np.arange(len(rows))), copies
 
 
 def parts(

@@ -9,11 +9,11 @@ from pathlib import Path
 import forked
 import pytest
 from conftest import Workflow
-from dask_cluster import Cluster, cluster
+from dask_cluster import Cluster, dask_cluster
 
-import workers
-from errors import UserError
-from runs import receipt
+from workflow.errors import UserError
+from workflow.parallel import cluster
+from workflow.provenance import receipt
 
 pytestmark = pytest.mark.slow
 SEARCH = {"model": "knn", "trials": "20", "concurrent": "3", "cv": "3", "shap_samples": "3"}
@@ -55,7 +55,7 @@ def test_what_workers_compute_is_what_comes_out_without_them(alone, server, tmp_
     workflow.uri = workflow.environment["MLFLOW_TRACKING_URI"] = server  # which workers do not know of
     workflow.experiment = workflow.client.create_experiment("on a cluster")
     workflow.environment["MLFLOW_EXPERIMENT_ID"] = workflow.experiment
-    with cluster(tmp_path / "cluster") as there:
+    with dask_cluster(tmp_path / "cluster") as there:
         for result in (
             workflow.run("tune", **SEARCH, cluster=there.address),
             workflow.step("main", **MAIN, cluster=there.address),
@@ -90,7 +90,7 @@ def search_on(there: Cluster, workflow: Workflow) -> Process:
 
 def test_workers_come_and_go(alone, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
-    with cluster(tmp_path / "cluster") as there:
+    with dask_cluster(tmp_path / "cluster") as there:
         process = search_on(there, workflow)
         there.workers[0].kill()
         there.worker()
@@ -101,7 +101,7 @@ def test_workers_come_and_go(alone, tmp_path, small_data):
 
 def test_a_scheduler_that_is_gone(alone, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
-    with cluster(tmp_path / "cluster") as there:
+    with dask_cluster(tmp_path / "cluster") as there:
         process = search_on(there, workflow)
         there.scheduler.kill()
         process.join(timeout=120)
@@ -124,7 +124,7 @@ def test_a_worker_that_would_compute_something_else(alone, tmp_path):
             ({"PYTHONPATH": str(fake)}, "skops 9.9 there, "),
         )
     ):
-        with cluster(tmp_path / f"cluster{place}", workers=0) as there:
+        with dask_cluster(tmp_path / f"cluster{place}", workers=0) as there:
             there.worker(**variables)
             there.wait()
             result = alone.step("train", model="dummy", cluster=there.address)
@@ -148,24 +148,24 @@ def test_no_cluster(alone, address, words):
 
 
 def test_tasks_whose_code_another_command_has_replaced_are_refused(tmp_path, monkeypatch):
-    with cluster(tmp_path / "cluster", workers=1) as there, workers.connected(there.address) as client:
-        assert list(workers.each(client, abs, [-1, -2])) == [1, 2]
-        ours = workers.archive()
-        monkeypatch.setattr(workers, "archive", lambda: ("0" * 64, ours[1]))
-        with workers.connected(there.address):
-            monkeypatch.setattr(workers, "archive", lambda: ours)
+    with dask_cluster(tmp_path / "cluster", workers=1) as there, cluster.connected(there.address) as client:
+        assert list(cluster.each(client, abs, [-1, -2])) == [1, 2]
+        ours = cluster.archive()
+        monkeypatch.setattr(cluster, "archive", lambda: ("0" * 64, ours[1]))
+        with cluster.connected(there.address):
+            monkeypatch.setattr(cluster, "archive", lambda: ours)
             with pytest.raises(UserError, match="another command has sent other code to its workers"):
-                list(workers.each(client, abs, [-1]))
+                list(cluster.each(client, abs, [-1]))
 
 
 def test_what_is_large_is_sent_without_a_warning(tmp_path, recwarn):
-    with cluster(tmp_path / "cluster", workers=1) as there, workers.connected(there.address) as client:
-        assert list(workers.each(client, len, [b"x" * 2**24])) == [2**24]
+    with dask_cluster(tmp_path / "cluster", workers=1) as there, cluster.connected(there.address) as client:
+        assert list(cluster.each(client, len, [b"x" * 2**24])) == [2**24]
     assert not [each for each in recwarn if "large graph" in str(each.message)]
 
 
 def test_no_worker(alone, tmp_path):
-    with cluster(tmp_path / "cluster", workers=0) as there:
+    with dask_cluster(tmp_path / "cluster", workers=0) as there:
         result = alone.step("train", model="dummy", cluster=there.address)
     assert result.code == 2
     assert f"no worker has come; start one with `dask worker {there.address}`" in result.error

@@ -10,20 +10,11 @@ import environment
 import pytest
 from conftest import PROJECT
 
-import contract
-import evaluate
-import main
-import predict
-import preprocess
-import promote
-import reproduce
-import rollback
-import train
-import tune
-from runs.parameters import AUTO, Parameter, convert, resolved
-from tabular.learning.models import BLEND, compared
-from tabular.telling.leaderboard import TITLE, leaderboard, readable
-from workers import CLUSTER
+from workflow.commands import contract, evaluate, main, predict, preprocess, promote, reproduce, rollback, train, tune
+from workflow.models.catalog import BLEND
+from workflow.parallel.cluster import CLUSTER
+from workflow.parameters import AUTO, Parameter, convert, resolved
+from workflow.reports.leaderboard import TITLE, leaderboard, readable
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
 PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
@@ -129,4 +120,4 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
     places = [shown.index(" ".join(map(str, row)).split()) for row in table.itertuples(index=False)]
     assert places == list(range(places[0], places[0] + len(models)))
     assert resolved(main.PARAMETERS, {})["models"] == AUTO
-    assert models == [*compared(int(outcome["preprocess"]["metrics"]["rows_train"])), BLEND]
+    assert models == [*default_models(int(outcome["preprocess"]["metrics"]["rows_train"])), BLEND]

@@ -16,8 +16,8 @@ from frames import distinct, enforced, parts, read_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errors import UserError
-from tabular.reading import inference
+from workflow.data import inference
+from workflow.errors import UserError
 
 
 def rows(count: int = 40) -> list[list[str]]:
@@ -145,10 +145,10 @@ def test_each_file_is_understood_or_refused_in_one_line(tmp_path, name):
     if words == FINE:
         understood(path)
         return
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(UserError) as as_user_error:
         understood(path)
-    assert "\n" not in str(refusal.value)
-    assert words == "error" or words in str(refusal.value)
+    assert "\n" not in str(as_user_error.value)
+    assert words == "error" or words in str(as_user_error.value)
 
 
 @pytest.mark.slow

@@ -12,22 +12,15 @@ import pytest
 import yaml
 from conftest import PROJECT, Workflow
 from frames import stored_rows
-from sklearn import metrics
+from sklearn import metrics as sklearn_metrics
 
-import contract
-import evaluate
-import main
-import predict
-import preprocess
-import promote
-import reproduce
-import rollback
-import train
-import tune
-from tabular.learning import blending, scoring, split
-from tabular.reading.columns import Column
-from tabular.reading.contract import Contract
-from workers import CLUSTER
+from workflow.commands import contract, evaluate, main, predict, preprocess, promote, reproduce, rollback, train, tune
+from workflow.data import split
+from workflow.data.columns import Column
+from workflow.data.contract import Contract
+from workflow.evaluation import cross_validation
+from workflow.models import blending
+from workflow.parallel.cluster import CLUSTER
 
 pytestmark = pytest.mark.slow
 MODELS = ["linear", "extra_trees", "boosting", "blend"]  # of few rows
@@ -76,7 +69,7 @@ def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
     run = workflow.first("evaluate")
     predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
     for name in ("r2_score", "mean_absolute_error", "root_mean_squared_error", "median_absolute_error"):
-        expected = getattr(metrics, name)(predictions["true"], predictions["predicted"])
+        expected = getattr(sklearn_metrics, name)(predictions["true"], predictions["predicted"])
         assert run.data.metrics[name] == pytest.approx(expected)
         assert run.data.metrics[f"{name}_low"] <= run.data.metrics[name] <= run.data.metrics[f"{name}_high"]
         assert f"baseline_{name}" in run.data.metrics
@@ -143,7 +136,9 @@ def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
         model: pd.read_parquet(workflow.artifacts(trained[model], train.CROSS_VALIDATION))
         for model in sorted(MODELS[:-1])
     }
-    expected = scoring.cross_validated_scores(blending.cross_validate(*blending.tested_by_all(tables)))
+    expected = cross_validation.cross_validation_scores(
+        blending.cross_validate(*blending.stack_oof_predictions(tables))
+    )
     assert expected == pytest.approx({name: trained["blend"].data.metrics[name] for name in expected}, rel=1e-12)
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, Result, Workflow, copy_project, git
 
-from reproduce import STEPS
-from runs import receipt
-from runs.comparison import Comparison, compare
-from runs.recorded import compare_as_logged, tag_original
+from workflow.commands.reproduce import STEPS
+from workflow.provenance import receipt
+from workflow.provenance.comparison import Comparison, compare
+from workflow.runs.receipt_lookup import compare_as_logged, tag_original
 
 pytestmark = pytest.mark.slow
 SMALL = {"model": "linear", "shap_samples": "2"}

@@ -19,8 +19,8 @@ from conftest import PROJECT, Workflow
 from frames import read_table
 from mlflow.entities import Run
 
-from runs import fingerprint
-from tabular.reading import contract
+from workflow.data import contract
+from workflow.provenance import fingerprint
 
 pytestmark = pytest.mark.slow
 ROWS = 400

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from conftest import Workflow
 
-import tune
-from tabular.learning.pairs import Difference
-from tabular.telling.report import number
+from workflow.commands import tune
+from workflow.evaluation.paired import Difference
+from workflow.reports.report import number
 
 pytestmark = pytest.mark.slow
 SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2", "shap_samples": "3"}

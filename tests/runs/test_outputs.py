@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from errors import UserError
-from runs.outputs import written
+from workflow.errors import UserError
+from workflow.runs.outputs import written
 
 KILLED = """
 import sys, time; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from runs.outputs import written
+from workflow.runs.outputs import written
 with written("output", sys.argv[2], Path("."), False) as path:
     path.write_text("half"); print("writing", flush=True); time.sleep(60)
 """

@@ -1,6 +1,6 @@
 import pytest
 
-from runs import secrets
+from workflow.runs import secrets
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import servers
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from runs import tracking
+from workflow.runs import tracking
 
 
 @pytest.mark.slow
@@ -27,7 +27,7 @@ def test_a_database_that_crashes_is_waited_for(tmp_path):
 
         crash.start()
         while crash.is_alive():
-            assert tracking.patiently(get_run).info.run_id == run_id
+            assert tracking.retry_while_unavailable(get_run).info.run_id == run_id
         assert failed, "the database was never away: nothing was tested"
 
 
@@ -38,4 +38,4 @@ def test_a_dataset_of_very_many_columns_gets_fewer_rows():
 def test_what_is_not_there_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it waited"))
     with pytest.raises(MlflowException):
-        tracking.patiently(lambda: MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run("a" * 32))
+        tracking.retry_while_unavailable(lambda: MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run("a" * 32))

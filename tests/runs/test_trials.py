@@ -1,5 +1,5 @@
-from runs import trials
-from runs.tracking import TAG_LENGTH
+from workflow.runs import trials
+from workflow.runs.tracking import TAG_LENGTH
 
 SCORES = {
     "r2_score": -0.12345678901234567,

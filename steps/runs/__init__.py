@@ -1,1 +1,0 @@
-"""What we do to runs: knows MLflow, never imports scikit-learn or `tabular`."""

@@ -1,1 +1,0 @@
-"""What we do to data: knows DataFrames and estimators, never imports mlflow or `runs`."""

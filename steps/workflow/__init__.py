@@ -1,0 +1,1 @@
+"""The workflow behind the entry points of `steps/`."""

@@ -1,0 +1,1 @@
+"""One module per entry point: binds a stage to MLflow runs."""

@@ -1,0 +1,1 @@
+"""From a file to validated, deduplicated and split rows. Never imports MLflow."""

@@ -1,0 +1,1 @@
+"""Cross-validation, metrics, intervals, Shapley values, leakage and drift. Never imports MLflow."""

@@ -1,0 +1,1 @@
+"""Fingerprints, digests, receipts and their comparison; the code as git knows it."""

@@ -1,0 +1,1 @@
+"""MLflow runs: opened, described, found again, read through typed views."""

@@ -1,0 +1,104 @@
+"""The files that a parameter names: in this computer, on the web, in a bucket, in another run, on Kaggle."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from workflow.errors import UserError
+from workflow.runs.secrets import censored, with_secrets
+
+KAGGLE = "kaggle:"
+MOST_FILES = 10_000
+EXTRAS = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
+FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
+
+
+def local_copy(parameter: str, source: str, project: Path) -> Path:
+    """The file or folder that `parameter` names, brought here if it is elsewhere; relative paths are the project's.
+
+    Raises UserError if it is not there or cannot be had.
+    """
+    if not source:
+        raise UserError(f"{parameter}: names no file; there are {FORMS}")
+    if is_remote(source):
+        try:
+            return download(source)
+        except UserError as error:
+            raise UserError(f"{parameter}={source}: {error}") from error
+    path = project / as_path(source)
+    if path.is_dir() and len(list(islice(path.rglob("*"), MOST_FILES))) == MOST_FILES:
+        raise UserError(f"{parameter}={source}: a folder of {MOST_FILES:,} files or more; name the one with the table")
+    if path.exists():
+        return path
+    inside = not Path(source).is_absolute() and not source.startswith("file:")
+    hint = f' in the project folder; for a file of yours: -P {parameter}="$PWD/{source}"' if inside else ""
+    raise UserError(f"{parameter}={source}: no such file{hint}")
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source must be brought here: a URI of any kind but file."""
+    return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
+
+
+def as_path(source: str) -> Path:
+    """The path that a source of this computer names."""
+    return Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+
+
+def read_bytes(uri: str) -> bytes:
+    """The bytes of a file at a path or a URI; UserError if they cannot be had."""
+    try:
+        return (download(uri) if is_remote(uri) else as_path(uri)).read_bytes()
+    except (UserError, OSError) as error:
+        raise UserError(f"{uri}: {error}") from error
+
+
+@cache
+def download(source: str) -> Path:
+    """A local copy of a remote source, read once per process; UserError if it cannot be had."""
+    scheme = source.partition(":")[0]
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        if scheme == "kaggle":
+            return download_from_kaggle(source.removeprefix(KAGGLE))
+        if scheme in ("http", "https"):
+            return download_from_web(source, folder)
+        return Path(mlflow.artifacts.download_artifacts(with_secrets(source), dst_path=str(folder)))
+    except ImportError as error:
+        package = EXTRAS.get(scheme, error.name)
+        raise UserError(f"needs the package {package}, which is not installed: pip install {package}") from error
+    except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be had
+        if isinstance(error, MlflowException) and "Could not find a registered artifact repository" in str(error):
+            raise UserError(f"no such kind of source; there are {FORMS}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot be read: {censored(reason)}") from None  # its own text may hold a secret
+
+
+def download_from_web(source: str, folder: Path) -> Path:
+    """A download over HTTP; a password may stand in ~/.netrc."""
+    import requests
+
+    path = folder / (Path(unquote(urlsplit(source).path)).name or "data")
+    with requests.get(with_secrets(source), stream=True, timeout=60) as response, open(path, "wb") as file:
+        response.raise_for_status()
+        for chunk in response.iter_content(2**20):
+            file.write(chunk)
+    return path
+
+
+def download_from_kaggle(name: str) -> Path:
+    """A file of a Kaggle dataset, `<owner>/<dataset>/<file>`, or the whole of it, `<owner>/<dataset>`."""
+    import kagglehub
+
+    owner, dataset, *file = name.split("/", 2)
+    os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
+    return Path(kagglehub.dataset_download(f"{owner}/{dataset}", path=file[0] if file else None))

@@ -1,0 +1,205 @@
+"""One MLflow run: opened, described, given artifacts, closed whatever happens."""
+
+import json
+import os
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mlflow
+from mlflow.data.dataset import Dataset
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from rich.console import Console
+from rich.markup import escape
+
+from workflow.errors import UserError
+from workflow.runs.secrets import censored, without_secrets
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
+DATASET_ROWS = 1000  # of up to a hundred columns
+MODEL = "model/"
+TAG_LENGTH = 5000  # the least that tracking stores hold
+NOTE = "Latest result:"  # begins the experiment's notes that are ours
+PATIENCE = 10  # seconds: PostgreSQL is back after a crash in less
+GIVEN_UP = 6 * 60 * 60  # seconds: `mlflow run` opens a run before it builds an environment, which takes a while
+Answer = TypeVar("Answer")
+MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
+
+
+@cache
+def warn(message: str) -> None:
+    """Show, once, something that the user should know and that stops nothing."""
+    console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
+
+
+@contextmanager
+def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
+    """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
+    run = retry_while_unavailable(partial(mlflow.start_run, run_id, **arguments))
+    try:
+        retry_while_unavailable(partial(mlflow.set_tag, "workflow.process", this_process()))
+        yield run
+    except BaseException as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        reason = "interrupted" if stopped.is_set() else reason[:TAG_LENGTH]
+        retry_while_unavailable(partial(mlflow.set_tag, "workflow.error", reason))
+        write_note(f"**{'Interrupted' if stopped.is_set() else 'Failed'}.** {reason}")
+        mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
+        raise
+    mlflow.end_run()
+
+
+def store() -> str:
+    """The tracking store's address, without a password: for people."""
+    return without_secrets(mlflow.get_tracking_uri())
+
+
+def retry_while_unavailable(call: Callable[[], Answer]) -> Answer:
+    """What `call` gives: tried again while the database is away for a moment, or the run would stay RUNNING."""
+    patient_until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code != "TEMPORARILY_UNAVAILABLE" or time.monotonic() > patient_until:
+                raise
+        time.sleep(0.5)
+
+
+def active_run() -> Run:
+    """The run that is open: within a step there always is one."""
+    run = mlflow.active_run()
+    assert run is not None, "called outside a run"
+    return run
+
+
+def describe(label: str, parameters: Mapping[str, Any]) -> None:
+    """Name the active run and log its resolved parameters.
+
+    A name that the user chose stays. So do parameters that `mlflow run` has logged: they cannot be changed. Its tags
+    can, and lose the password of a repository.
+    """
+    run = mlflow.get_run(active_run().info.run_id)
+    tags = {name: without_secrets(value) for name, value in run.data.tags.items() if without_secrets(value) != value}
+    for name, value in run.data.params.items():
+        if censored(value) != value:
+            warn(
+                f"`mlflow run` logged the secret in {name} before this project could keep it out: delete the run, and"
+                f" pass a variable ({name}='https://…?sig=$NAME'), or keep the password in ~/.netrc"
+            )
+    tags["workflow.parameters"] = json.dumps(parameters)
+    if MADE_UP_NAME.fullmatch(run.info.run_name):
+        tags["mlflow.runName"] = label
+    mlflow.set_tags(tags)
+    mlflow.log_params({name: value for name, value in parameters.items() if name not in run.data.params})
+
+
+def write_note(text: str) -> None:
+    """Show a text, in Markdown, as the description of the active run in the MLflow UI."""
+    mlflow.set_tag(MLFLOW_RUN_NOTE, text[:TAG_LENGTH])
+
+
+def write_experiment_note(text: str) -> None:
+    """Show a line, in Markdown, above the runs of the active run's experiment, unless somebody else wrote there."""
+    experiment = mlflow.get_experiment(active_run().info.experiment_id)
+    if experiment.tags.get(MLFLOW_RUN_NOTE, NOTE).startswith(NOTE):
+        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{NOTE} {text}")
+
+
+def close_abandoned(experiment_id: str) -> None:
+    """Mark FAILED the runs that a killed process of this host left RUNNING, and those that none has begun to work on.
+
+    Of the latter nothing says whose they are: if `mlflow run` opened one for this project, it gets time: `GIVEN_UP`.
+    """
+    client = mlflow.MlflowClient()
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    here, source = socket.gethostname(), active_run().data.tags.get("mlflow.source.name", "")
+    for run in running:
+        host, _, process = run.data.tags.get("workflow.process", "").rpartition(":")
+        ours = run.data.tags.get("mlflow.source.name") == source
+        if host == here and not is_alive(int(process)):
+            reason = "its process ended without closing the run: it was killed, perhaps for want of memory"
+        elif not process and ours and time.time() - run.info.start_time / 1000 > GIVEN_UP:
+            reason = "its process never began"
+        else:
+            continue
+        client.set_tag(run.info.run_id, "workflow.error", reason)
+        client.set_terminated(run.info.run_id, "FAILED")
+
+
+def this_process() -> str:
+    """Where a run's work is done: host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this host is still there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def dataset_rows(columns: int) -> int:
+    """How many rows of so many columns are enough for `log_dataset`."""
+    return max(10, min(DATASET_ROWS, 100 * DATASET_ROWS // columns))
+
+
+def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -> Dataset:
+    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
+
+    MLflow looks at every value to find the types, so of a long frame it gets the beginning; `digest` is of all rows.
+    """
+    name, source = f"{Path(data).stem}-{context}", LocalArtifactDatasetSource(data)
+    beginning = frame.head(dataset_rows(len(frame.columns)))
+    dataset = from_pandas(beginning, source, targets=target, name=name, digest=digest)
+    mlflow.log_input(dataset, context=context)
+    return dataset
+
+
+def model_id(run: Run) -> str:
+    """The id of the model that a run logged."""
+    assert run.outputs is not None, "a train run has logged its model"
+    return run.outputs.model_outputs[0].model_id
+
+
+@contextmanager
+def artifacts() -> Iterator[Path]:
+    """A temporary folder whose files become artifacts of the active run, all at once, when the block succeeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+        mlflow.log_artifacts(folder)
+
+
+@contextmanager
+def downloaded(run: Run, path: str) -> Iterator[Path]:
+    """A temporary local copy of an artifact of `run`; UserError if it cannot be had.
+
+    A path that begins with `model/` leads into the model that the run logged, whatever that is called.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            place = run.info.artifact_uri
+            if path.startswith(MODEL):
+                place = mlflow.get_logged_model(model_id(run)).artifact_location
+            # By its own address: `runs:/` would look up the run again, and search it for models.
+            copy = get_artifact_repository(place).download_artifacts(path.removeprefix(MODEL), folder)  # type: ignore[no-untyped-call]
+        except (MlflowException, OSError) as error:
+            raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
+        yield Path(copy)

@@ -1,0 +1,47 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from workflow.data.columns import Column
+from workflow.data.contract import Contract
+from workflow.evaluation.drift import drift
+from workflow.reports.drift_report import drift_report
+
+NUMBERS = {name: Column("numeric") for name in ("area", "none", "price")}
+TERMS = Contract("price", {"town": Column("categorical")} | NUMBERS)
+
+
+def test_drift_is_the_share_that_would_have_to_change():
+    old = pd.DataFrame({"town": ["A"] * 5 + ["B"] * 5, "area": np.arange(10.0), "none": np.nan}).astype({"town": "str"})
+    new = pd.DataFrame({"town": ["A"] * 5 + ["C", "C", "B", None, None], "area": np.arange(10.0) + 3, "none": 1.0})
+    found = drift(old, new, TERMS).set_index("column")
+    assert found.loc["town", "drift"] == pytest.approx(0.375)  # 5/8 A, 1/8 B, 2/8 C against 1/2, 1/2
+    assert found.loc["town", "unseen"] == pytest.approx(0.25)
+    assert found.loc["town", "missing now"] == pytest.approx(0.2)
+    assert found.loc["area", "drift"] == pytest.approx(0.3)
+    assert np.isnan(found.loc["none", "drift"])
+    assert list(found.index) == ["town", "area", "none"]
+    assert (drift(old, old, TERMS)["drift"].dropna() == 0).all()
+
+
+def test_the_page_about_drift():
+    moved = pd.DataFrame(
+        {
+            "column": ["<b>", "empty"],
+            "drift": [0.375, np.nan],
+            "missing before": [0.0, 1.0],
+            "missing now": [0.2, 1.0],
+            "unseen": [np.nan, np.nan],
+        }
+    )
+    page = drift_report(moved, "9 rows predicted", {"run": "http://x/"})
+    for words in (
+        "&lt;b&gt;",
+        '<div style="background:#7b1e3a;width:91px;',
+        "37.5 %",
+        "20.0 %",
+        "no values",
+        "9 rows predicted",
+        'href="http://x/"',
+    ):
+        assert words in page

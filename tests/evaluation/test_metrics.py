@@ -1,0 +1,181 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sklearn_metrics
+from sklearn import model_selection
+
+from workflow.data.columns import Column
+from workflow.data.contract import Contract
+from workflow.evaluation import cross_validation, metrics
+from workflow.models import estimators
+
+TERMS = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
+values = arrays(float, 30, elements=st.floats(0.01, 1e6))
+
+
+@settings(max_examples=100, deadline=None)
+@given(values, values)
+def test_metrics_are_those_of_scikit_learn(true, predicted):
+    for metric in {*metrics.applicable_metrics(true), *metrics.TRAINING}:
+        expected = getattr(sklearn_metrics, metric.__name__)(true, predicted)
+        if metric is metrics.r2_score and np.ptp(true) == 0:
+            continue  # scikit-learn says 0 or 1 by convention
+        assert metric(true, predicted) == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(float, (3, 30), elements=st.floats(0.01, 1e6)), arrays(float, (3, 30), elements=st.floats(0.01, 1e6)))
+def test_metrics_score_along_an_axis(true, predicted):
+    for metric in (*metrics.applicable_metrics(true[0]), *metrics.TRAINING):
+        rows = [float(metric(*pair)) for pair in zip(true, predicted, strict=True)]
+        np.testing.assert_allclose(metric(true, predicted, axis=1), rows, rtol=1e-9)
+        np.testing.assert_allclose(metric(true.T, predicted.T, axis=0), rows, rtol=1e-9)
+
+
+def test_nothing_is_explained_of_what_does_not_vary():
+    assert metrics.r2_score(np.ones(5), np.arange(5.0)) == 0
+    assert metrics.r2_score(np.array([0, 0.1]), np.array([0, 0.2])) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("rows", [50, 300])
+def test_intervals_are_those_of_a_plain_bootstrap(monkeypatch, rows):
+    monkeypatch.setattr(metrics, "ROWS", 200)
+    random = np.random.default_rng(0)
+    true = random.normal(size=rows)
+    predicted = true + random.normal(size=rows)
+    found = metrics.scores_with_intervals(true, predicted, 0, "baseline_")
+    assert found == metrics.scores_with_intervals(true, predicted, 0, "baseline_")
+    assert found != metrics.scores_with_intervals(true, predicted, 1, "baseline_")
+    drawn = random.integers(0, rows, (20_000, rows))
+    for metric in metrics.TEST:
+        name = f"baseline_{metric.__name__}"
+        low, high = np.percentile(metric(true[drawn], predicted[drawn]), [2.5, 97.5])
+        width = high - low
+        assert found[name] == metric(true, predicted)
+        assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(width, rel=0.1 if rows == 50 else 0.35)
+        assert found[f"{name}_low"] == pytest.approx(low, abs=(0.1 if rows == 50 else 0.4) * width)
+
+
+def test_as_many_rows_as_are_resampled_are_all_resampled(monkeypatch):
+    true = np.random.default_rng(0).normal(size=200)
+    whole = metrics.scores_with_intervals(true, true + 1 + true**2, 0)
+    monkeypatch.setattr(metrics, "ROWS", 200)
+    assert metrics.scores_with_intervals(true, true + 1 + true**2, 0) == whole
+
+
+def untracked(items, total):
+    return items
+
+
+@pytest.fixture(scope="module")
+def noise() -> pd.DataFrame:
+    """Rows from which nothing can be learned, though a model can learn them by heart."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"winery": random.choice(list("ABCDEFGH"), 300), "year": random.normal(2010, 5, 300)})
+    return frame.assign(price=random.normal(50, 10, 300))
+
+
+@pytest.mark.parametrize("model", ["linear", "knn", "rf"])
+def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_estimators": 10} if model == "rf" else {})
+    folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
+    arguments = (noise[TERMS.features], noise["price"])
+    fitted, tested = cross_validation.cross_val_predict_and_refit(estimator, *arguments, folds, untracked)
+    found = cross_validation.cross_validation_scores(tested)
+    names = {"r2_score": "r2", "mean_absolute_error": "neg_mean_absolute_error"}
+    expected = model_selection.cross_validate(estimator, *arguments, cv=folds, scoring=names)
+    for name in names:
+        values = np.abs(expected[f"test_{name}"]) if name != "r2_score" else expected[f"test_{name}"]
+        assert found[f"cv_{name}"] == pytest.approx(values.mean(), rel=1e-12)
+        assert found[f"cv_{name}_std"] == pytest.approx(values.std(), rel=1e-9)
+    assert not hasattr(estimator, "regressor_")
+    of_all_rows = estimators.fit(estimator, *arguments)
+    np.testing.assert_array_equal(fitted.predict(arguments[0]), of_all_rows.predict(arguments[0]))
+
+
+@pytest.mark.parametrize("model", ["linear", "knn", "rf", "extra_trees"])
+def test_noise_has_no_score(noise, model):
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_neighbors": 1} if model == "knn" else {})
+    folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
+    _, tested = cross_validation.cross_val_predict_and_refit(
+        estimator, noise[TERMS.features], noise["price"], folds, untracked
+    )
+    found = cross_validation.cross_validation_scores(tested)
+    assert found["cv_r2_score"] < 0.05
+    assert found["cv_mean_absolute_error"] > 7.5  # the mean answered always misses by 8
+
+
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_intervals_cover_the_truth(monkeypatch, rows):
+    monkeypatch.setattr(metrics, "TEST", (metrics.mean_absolute_error,))
+    monkeypatch.setattr(metrics, "RESAMPLES", 400)
+    monkeypatch.setattr(metrics, "ROWS", 200)  # so 1,000 rows are too many to resample
+    random = np.random.default_rng(0)
+    truth = np.sqrt(2 / np.pi)  # the mean absolute value of a standard normal number
+    covered, centred, below, above = 0, 0, 0.0, 0.0
+    for _ in range(200):
+        true = np.zeros(rows)
+        found = metrics.scores_with_intervals(true, random.normal(size=rows), 0)
+        low, high = found["mean_absolute_error_low"], found["mean_absolute_error_high"]
+        covered += low < truth < high
+        centred += low < found["mean_absolute_error"] < high
+        below += found["mean_absolute_error"] - low
+        above += high - found["mean_absolute_error"]
+    assert 0.9 < covered / 200 < 0.99
+    assert centred == 200
+    assert above == pytest.approx(below, rel=0.2)
+
+
+def test_intervals_hold_the_score_and_narrow_with_more_rows():
+    random = np.random.default_rng(0)
+    true = random.lognormal(3, 1, 4000)
+    predicted = true * random.lognormal(0, 0.3, 4000)
+    few = metrics.scores_with_intervals(true[:100], predicted[:100], 0)
+    many = metrics.scores_with_intervals(true, predicted, 0)
+    for found in (few, many):
+        assert found["mean_absolute_error_low"] < found["mean_absolute_error"] < found["mean_absolute_error_high"]
+    width = {name: found["r2_score_high"] - found["r2_score_low"] for name, found in (("few", few), ("many", many))}
+    assert width["many"] < width["few"]
+
+
+@pytest.mark.parametrize("lowest", [0, -5])
+def test_a_percentage_is_only_of_what_is_above_zero(lowest):
+    true = np.arange(1.0, 101.0)
+    name = "mean_absolute_percentage_error"
+    assert name in metrics.scores_with_intervals(true, true + 1, 0)
+    assert name in metrics.segments(true, true + 1)
+    true[0] = lowest
+    assert not any(name in found for found in metrics.scores_with_intervals(true, true + 1, 0))
+    assert name not in metrics.segments(true, true + 1)
+
+
+def test_segments_cover_all_rows_from_low_to_high():
+    true = np.arange(1.0, 101.0)
+    table = metrics.segments(true, true + 2)
+    assert table["rows"].tolist() == [25] * 4
+    assert table["from"].tolist() == [1, 26, 51, 76]
+    assert table["to"].tolist() == [25, 50, 75, 100]
+    assert table["bias"].tolist() == [2] * 4
+    assert table["mean_absolute_error"].tolist() == [2] * 4
+    assert table.index.tolist() == [0, 1, 2, 3]
+
+
+def test_segments_of_ties():
+    true = np.array([5.0] * 60 + [7.0, 8, 9, 10] * 10)
+    table = metrics.segments(true, true - 1)
+    assert table["rows"].tolist() == [80, 20]
+    assert table["bias"].tolist() == [-1, -1]
+
+
+def test_the_worst_come_first():
+    assert metrics.worst(np.array([1.0, 2.0, 3.0]), np.array([1.5, 9.0, 0.0]), 2).tolist() == [1, 2]
+    assert metrics.worst(np.zeros(50), np.ones(50)).tolist() == list(range(10))
+
+
+def test_rows_with_their_errors():
+    found = metrics.with_errors(pd.DataFrame({"wine": ["b", "c"], "price": [2.0, 3.0]}), "price", np.array([9.0, 0.0]))
+    assert list(found.columns) == ["price", "predicted", "error", "wine"]
+    assert found.to_numpy().tolist() == [[2, 9, 7, "b"], [3, 0, -3, "c"]]

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from workflow.evaluation import metrics, paired
+
+
+@pytest.fixture
+def three() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A truth, a close prediction of it, and one that errs twice as much."""
+    random = np.random.default_rng(0)
+    true = random.normal(100, 20, 3000)
+    noise = random.normal(0, 5, 3000)
+    return true, true + noise, true + 2 * noise
+
+
+@pytest.mark.parametrize("error", paired.ERRORS)
+def test_a_difference_is_that_of_the_errors(three, error):
+    true, better, worse = three
+    found = paired.difference(true, better, worse, error, 0)
+    expected = getattr(sklearn_metrics, error)(true, better) - getattr(sklearn_metrics, error)(true, worse)
+    assert found.value == pytest.approx(expected)
+    assert found.low < found.value < found.high < 0
+    back = paired.difference(true, worse, better, error, 0)
+    assert back.value == pytest.approx(-expected)
+    assert back.low > 0
+
+
+def test_rows_are_resampled_in_pairs(three):
+    true, better, _ = three
+    found = paired.difference(true, better, better + 0.01 * np.sign(better - true), "mean_absolute_error", 0)
+    assert found.high - found.low < 1e-6  # every row is a hundredth worse; unpaired, chance would hide it
+    assert found.value == pytest.approx(-0.01)
+
+
+def test_many_rows_narrow_the_interval(three, monkeypatch):
+    whole = paired.difference(*three, "mean_absolute_error", 0)
+    monkeypatch.setattr(metrics, "ROWS", 500)
+    few = paired.difference(*three, "mean_absolute_error", 0)
+    assert few.value == whole.value
+    assert few.high - few.low == pytest.approx(whole.high - whole.low, rel=0.2)

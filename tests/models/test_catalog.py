@@ -1,0 +1,128 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+
+from workflow.data.columns import Column
+from workflow.data.contract import Contract
+from workflow.errors import UserError
+from workflow.models import catalog, estimators, model_files
+
+TERMS = Contract("price", {"winery": Column("categorical"), "rating": Column("numeric"), "price": Column("numeric")})
+IMPORTED = [
+    "sklearn.svm.SVR",
+    "sklearn.linear_model.HuberRegressor",
+    "sklearn.gaussian_process.GaussianProcessRegressor",  # its file holds kernels, classes of scikit-learn
+    "sklearn.neural_network.MLPRegressor",
+]
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"winery": random.choice(list("ABC"), 100), "rating": random.normal(4, 0.3, 100)})
+    return frame.astype({"winery": "str"}).assign(price=frame["rating"] * 10 + random.normal(0, 1, 100))
+
+
+def fitted(rows: pd.DataFrame, model: str):
+    estimator = estimators.build(model, TERMS, "target", "identity", 0, {}, 500)
+    return estimators.fit(estimator, rows[TERMS.features], rows["price"])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("model", [*IMPORTED, *catalog.OPTIONAL])
+def test_a_regressor_of_another_place_comes_back_from_its_file(rows, tmp_path, model):
+    if model in catalog.OPTIONAL:
+        pytest.importorskip(model)
+    estimator = fitted(rows, model)
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    found = model_files.load(tmp_path / "model.skops", [model])
+    expected = estimators.predict(estimator, rows[TERMS.features])
+    np.testing.assert_array_equal(estimators.predict(found, rows[TERMS.features]), expected)
+    assert set(model_files.trusted_types_of(estimator, [model])) >= set(
+        skops.io.get_untrusted_types(file=tmp_path / "model.skops")
+    )
+
+
+@pytest.mark.parametrize("hostile", [os.system, eval, np.load, skops.io.load])
+def test_a_file_of_an_imported_regressor_brings_no_function_and_no_other_package(rows, tmp_path, hostile):
+    estimator = fitted(rows, "sklearn.svm.SVR")
+    estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    with pytest.raises(UserError, match=r"model file of sklearn.svm.SVR holds types it should not: .*; train again"):
+        model_files.load(tmp_path / "model.skops", ["sklearn.svm.SVR"])
+    with pytest.raises(UserError, match="types it should not"):
+        model_files.trusted_types_of(estimator, ["sklearn.svm.SVR"])
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("sklearn.svm.SVC", "model=sklearn.svm.SVC: not a scikit-learn regressor"),
+        ("os.system", "not a scikit-learn regressor"),
+        ("sklearn.svm.SRV", "there is no sklearn.svm.SRV in what is installed of sklearn; check the import path"),
+        ("nowhere.Regressor", "needs the package nowhere, which is not installed; pip install nowhere"),
+        ("sklearn.ensemble.VotingRegressor", "missing 1 required positional argument: 'estimators'; give it in"),
+        ("broken_for_a_test.Regressor", "cannot be imported: a reason"),
+    ],
+)
+def test_what_is_no_regressor_is_refused_in_a_line(tmp_path, monkeypatch, model, words):
+    (tmp_path / "broken_for_a_test.py").write_text("raise OSError('a reason')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=words):
+        catalog.regressor(model, 0, {})
+
+
+@pytest.mark.parametrize("model", ["rf", "extra_trees"])
+def test_a_forest_is_as_large_with_many_rows_as_with_fewer(model):
+    assert catalog.regressor(model, 0, {}, 5_000).get_params() == catalog.regressor(model, 0, {}).get_params()
+    random = np.random.default_rng(0)
+    features, target = random.normal(size=(60_000, 2)), random.normal(size=60_000)
+    forest = catalog.regressor(model, 0, {"n_estimators": 2}, len(target)).fit(features, target)
+    assert [tree.get_n_leaves() for tree in forest.estimators_] == [2_400] * 2
+    assert [len(np.unique(rows)) < 50_000 for rows in forest.estimators_samples_] == [True] * 2
+    assert catalog.regressor(model, 0, {"max_leaf_nodes": 9}, len(target)).max_leaf_nodes == 9
+
+
+@pytest.mark.parametrize(("model", "share"), [("rf", 0.6), ("extra_trees", 1.0)])
+def test_a_random_forest_looks_at_a_part_of_the_columns_of_many_rows(model, share):
+    assert [catalog.regressor(model, 0, {}, rows).max_features for rows in (10_000, 10_001)] == [1.0, share]
+
+
+def test_which_forest_main_compares_by_the_number_of_rows():
+    assert [catalog.default_models(rows)[1] for rows in (0, 2_000, 2_001)] == ["extra_trees", "extra_trees", "rf"]
+
+
+def test_k_nn_remembers_a_part_of_many_rows():
+    features = np.arange(50_000.0)[:, None]
+    neighbours = catalog.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])
+    assert neighbours.estimators_[0].n_samples_fit_ == 20_000
+    assert neighbours.get_params()["estimator__n_neighbors"] == 1
+    np.testing.assert_allclose(neighbours.predict(features), features[:, 0], atol=50)
+    again = catalog.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])
+    np.testing.assert_array_equal(again.predict(features), neighbours.predict(features))
+
+
+def test_boosting_has_bins_of_three_rows():
+    bins = {rows: catalog.regressor("boosting", 0, {}, rows).max_bins for rows in (0, 4, 300, 764, 765, 10_000)}
+    assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}
+
+
+def test_the_trees_of_boosting_by_the_numbers_of_rows_and_columns():
+    sizes = ((0, 9), (1_999, 9), (2_000, 9), (10_000, 999), (10_001, 9), (100_000, 10), (1_000_000, 10), (20_000, 999))
+    trees = {size: catalog.regressor("boosting", 0, {}, *size).max_iter for size in sizes}
+    assert list(trees.values()) == [600, 600, 600, 300, 2_000, 1_000, 300, 300]
+
+
+def test_boosting_that_stops_early_does_in_each_fold():
+    """Of 11,000 rows, a fold leaves fewer than those from which scikit-learn begins to stop by itself."""
+    assert [catalog.regressor("boosting", 0, {}, rows).early_stopping for rows in (10_000, 10_001)] == ["auto", True]
+
+
+@pytest.mark.parametrize("rows", [500, 10_000])
+def test_default_parameters_are_those_that_a_model_gets(rows):
+    found = catalog.regressor("boosting", 3, {}, rows, 5).get_params()
+    assert catalog.default_parameters("boosting", 3, rows, 5) == found

@@ -1,0 +1,234 @@
+import dataclasses
+import math
+
+import pytest
+
+from workflow.provenance.comparison import (
+    DIFFERS,
+    EQUAL,
+    MAY_DIFFER,
+    WITHIN_TOLERANCE,
+    Comparison,
+    Row,
+    artifact,
+    compare,
+    exact,
+    metric,
+    outcomes,
+    shortened,
+)
+
+ONE, OTHER = "1" * 64, "2" * 64
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reproduced", "rtol", "verdict", "deviation"),
+    [
+        (1.0, 1.0, 0, EQUAL, 0),
+        (None, None, 0, EQUAL, 0),
+        (1.0, 1.0 + 1e-15, 0, DIFFERS, pytest.approx(1e-15, rel=0.2)),
+        (1.0, 1.0 + 1e-15, 1e-9, WITHIN_TOLERANCE, pytest.approx(1e-15, rel=0.2)),
+        (1.0, 1.0 + 0.9e-9, 1e-9, WITHIN_TOLERANCE, pytest.approx(0.9e-9)),
+        (1.0, 1.0 + 1.1e-9, 1e-9, DIFFERS, pytest.approx(1.1e-9)),
+        (1.0, 1.1, 1e-9, DIFFERS, pytest.approx(0.1)),
+        (0.0, 1e-300, 0.5, DIFFERS, math.inf),
+        (1.0, None, 0.5, DIFFERS, math.inf),
+        (1.0, "–", 0.5, DIFFERS, math.inf),
+        (-2.0, -1.0, 0.5, WITHIN_TOLERANCE, 0.5),
+    ],
+)
+def test_metric(recorded, reproduced, rtol, verdict, deviation):
+    row = metric("train rf", "r2_score", recorded, reproduced, rtol)
+    assert (row.verdict, row.deviation) == (verdict, deviation)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "reproduced", "rtol", "verdict"),
+    [
+        ({"sha256": ONE}, {"sha256": ONE}, 0, EQUAL),
+        ({"sha256": ONE}, {"sha256": OTHER}, 0.5, DIFFERS),  # nothing to measure by
+        ({"sha256": ONE}, None, 0.5, DIFFERS),
+        (None, {"sha256": ONE}, 0.5, DIFFERS),
+        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0, DIFFERS),
+        (
+            {"sha256": ONE, "count": 9, "sample": [4.0]},
+            {"sha256": OTHER, "count": 9, "sample": [4.1]},
+            0.1,
+            WITHIN_TOLERANCE,
+        ),
+        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 8, "sample": [4.0]}, 0.1, DIFFERS),
+        (
+            {"sha256": ONE, "structure": ONE, "count": 9, "sample": [4.0]},
+            {"sha256": OTHER, "structure": OTHER, "count": 9, "sample": [4.0]},
+            0.1,
+            DIFFERS,
+        ),
+    ],
+)
+def test_artifact(recorded, reproduced, rtol, verdict):
+    assert artifact("evaluate rf", "predictions.parquet", recorded, reproduced, rtol).verdict == verdict
+
+
+def test_what_only_one_has_differs():
+    one = {"train rf": {"metrics": {"a": 1.0}, "artifacts": {}}}
+    other = {"train knn": {"metrics": {}, "artifacts": {"model": {"sha256": ONE}}}}
+    assert [row.verdict for row in outcomes(one, other, 0)] == [DIFFERS, DIFFERS]
+    assert [row.verdict for row in exact("packages", {"numpy": "2"}, {"scipy": "1"})] == [DIFFERS, DIFFERS]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "all 1 metrics and artifacts came out again, bit for bit"),
+        ([Row("packages", "numpy", "1", "2", DIFFERS)], "bit for bit; what changed: packages: numpy 1 → 2"),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS, 1.0)],
+            "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2",
+        ),
+        ([Row("rf", "mae", "1", "2", DIFFERS, 1.0)], "the largest deviation is 1 (rf: mae); nothing that is recorded"),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS, 1e-8), Row("platform", "blas", "a", "b", MAY_DIFFER)],
+            "perhaps because of platform: blas a → b: reproduce it where these are as recorded",
+        ),
+        (
+            [Row("rf", "mae", "1", "2", DIFFERS, 1e-12), Row("platform", "blas", "a", "b", MAY_DIFFER)],
+            "because of platform: blas a → b: it comes out with -P rtol=1e-9",
+        ),
+        (
+            [
+                Row("rf", "mae", "1", "2", DIFFERS, 1e-12),
+                Row("platform", "processor", "a", "b", MAY_DIFFER),
+                Row("platform", "numpy", "V3", "V4", MAY_DIFFER),
+            ],
+            "because of platform: numpy V3 → V4: it comes out",
+        ),
+        (
+            [Row("rf", "mae", "1", "2", WITHIN_TOLERANCE, 1e-12), Row("platform", "numpy", "V3", "V4", MAY_DIFFER)],
+            "1 of them not bit for bit; the largest deviation is 1e-12 (rf: mae); because of platform: numpy V3 → V4",
+        ),
+        ([Row("code", str(n), "1", "2", DIFFERS) for n in range(5)], "code: 0 1 → 2, 1 1 → 2, 2 1 → 2 and 2 more"),
+    ],
+)
+def test_conclusion(rows, words):
+    assert words in Comparison([Row("rf", "r2", "1", "1", EQUAL), *rows], {"rf"}, 0).conclusion
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([EQUAL, MAY_DIFFER], "equal"),
+        ([EQUAL, WITHIN_TOLERANCE], "equal within 1e-9"),
+        ([EQUAL, WITHIN_TOLERANCE, DIFFERS], "differs"),
+    ],
+)
+def test_verdict(verdicts, expected):
+    rows = [Row("rf", str(place), "1", "2", verdict) for place, verdict in enumerate(verdicts)]
+    assert Comparison(rows, {"rf"}, 1e-9).verdict == expected
+
+
+def receipt(value=1.0, version=2, python="3.11.7", **platform):
+    environment = {"python": python, "packages": {}, "platform": {"numpy": "V3", "processor": "A"} | platform}
+    return {
+        "version": version,
+        "code": {"files": {}},
+        "parameters": {},
+        "environment": environment | {"threads": {}},
+        "outcome": {"rf": {"metrics": {"mae": value}, "artifacts": {}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "rtol", "verdict"),
+    [
+        ({}, None, "differs"),
+        ({"processor": "B"}, None, "differs"),  # what it is called does not matter
+        ({"numpy": "V4"}, None, "equal within 1e-9"),
+        ({"python": "3.12.1"}, None, "equal within 1e-9"),
+        ({"numpy": "V4"}, 0.0, "differs"),
+        ({}, 1e-12, "equal within 1e-12"),
+        ({"numpy": "V4", "value": 1 + 1e-8}, None, "differs"),
+        ({"numpy": "V4", "value": 1.0}, None, "equal"),
+    ],
+)
+def test_another_platform_has_a_tolerance(change, rtol, verdict):
+    found = compare(receipt(), receipt(**{"value": 1 + 1e-15} | change), [], rtol)
+    assert found.verdict == verdict
+
+
+def test_the_first_version_does_not_tell_the_level():
+    found = compare(receipt(version=1), receipt(1 + 1e-8, version=1), [], None)
+    assert "perhaps because of platform: numpy's level not recorded → not recorded" in found.conclusion
+
+
+def test_all_rows_of_two_receipts():
+    one, other = receipt(), receipt(numpy="V4", python="3.12.1")
+    one["code"]["files"], other["code"]["files"] = {"train.py": ONE}, {"train.py": OTHER, "new.py": ONE}
+    one["parameters"], other["parameters"] = {"seed": 0}, {"seed": 1}
+    one["environment"]["packages"], other["environment"]["packages"] = {"numpy": "2"}, {}
+    one["environment"]["threads"], other["environment"]["threads"] = {"cpus": 2}, {"cpus": 8}
+    one["outcome"]["rf"]["artifacts"] = {"a": {"sha256": ONE}, "c": {"sha256": ONE}}
+    other["outcome"]["rf"] = {"metrics": {"r2": 0.5}, "artifacts": {"b": {"sha256": OTHER}, "c": {"sha256": ONE}}}
+    first = Row("data", "wines.csv", ONE, ONE, EQUAL)
+    found = compare(one, other, [first], 0)
+    assert list(found.rows) == [
+        first,
+        Row("code", "train.py", ONE, OTHER, DIFFERS),
+        Row("code", "new.py", "–", ONE, DIFFERS),
+        Row("parameters", "seed", "0", "1", DIFFERS),
+        Row("packages", "numpy", "2", "–", DIFFERS),
+        Row("platform", "python", "3.11.7", "3.12.1", MAY_DIFFER),
+        Row("platform", "numpy", "V3", "V4", MAY_DIFFER),
+        Row("platform", "processor", "A", "A", EQUAL),
+        Row("threads", "cpus", "2", "8", MAY_DIFFER),
+        Row("rf", "mae", "1.0", "–", DIFFERS, math.inf),
+        Row("rf", "r2", "–", "0.5", DIFFERS, math.inf),
+        Row("rf", "a", ONE, "–", DIFFERS, math.inf),
+        Row("rf", "c", ONE, ONE, EQUAL),
+        Row("rf", "b", "–", OTHER, DIFFERS, math.inf),
+    ]
+    assert set(found.results) == {"rf"}
+
+
+def test_the_row_of_an_artifact_tells_how_many_numbers_were_compared():
+    recorded = {"sha256": ONE, "count": 9, "sample": [4.0, None, 2.0]}
+    made = {"sha256": OTHER, "count": 9, "sample": [4.0 + 4e-10, None, 2.0]}
+    row = artifact("evaluate rf", "shap", recorded, made, 1e-9)
+    expected = Row("evaluate rf", "shap", ONE, f"{OTHER} (3 of 9 numbers compared)", WITHIN_TOLERANCE, row.deviation)
+    assert row == expected
+    assert row.deviation == pytest.approx(1e-10, rel=1e-3)
+    assert artifact("evaluate rf", "shap", recorded, made, 0).reproduced == OTHER
+    one, other = ({"rf": {"metrics": {}, "artifacts": {"shap": terms}}} for terms in (recorded, made))
+    assert outcomes(one, other, 1) == [dataclasses.replace(row, group="rf")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0123456789abcdef" * 4, "0123456789ab"),
+        ("0123456789abcdef" * 4 + " (3 of 9 numbers compared)", "0123456789ab (3 of 9 numbers compared)"),
+        ("0123456789abcdef" * 3, "0123456789abcdef" * 3),
+        ("x" * 64, "x" * 64),
+        ("abc", "abc"),
+    ],
+)
+def test_a_digest_is_quoted_by_its_beginning(text, expected):
+    assert shortened(text) == expected
+
+
+def test_a_conclusion_in_full():
+    rows = [
+        Row("rf", "mae", "1", "2", DIFFERS, math.inf),
+        Row("knn", "mae", "1", "1", WITHIN_TOLERANCE, 1e-12),
+        Row("code", "a.py", ONE, OTHER, DIFFERS),
+        Row("packages", "numpy", "1", "2", DIFFERS),
+        *(Row("parameters", str(number), "1", "2", DIFFERS) for number in range(3)),
+    ]
+    assert Comparison(rows, {"rf", "knn"}, 0).conclusion == (
+        "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2; the largest deviation is 1e-12"
+        " (knn: mae); what changed: code: a.py 111111111111 → 222222222222; packages: numpy 1 → 2;"
+        " parameters: 0 1 → 2, 1 1 → 2, 2 1 → 2"
+    )
+    lone = Comparison([Row("rf", "mae", "1", "–", DIFFERS, math.inf)], {"rf"}, 0)
+    assert "; no number to measure a deviation by; nothing that is recorded" in lone.conclusion
+    close = [Row("rf", "mae", "1", "2", DIFFERS, 1e-9), Row("platform", "blas", "a", "b", MAY_DIFFER)]
+    assert "it comes out with -P rtol=1e-9" in Comparison(close, {"rf"}, 0).conclusion
