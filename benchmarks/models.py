@@ -30,7 +30,7 @@ sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 import environment  # noqa: E402
 
 import skops.io  # noqa: E402
-from frames import distinct, enforced, parts  # noqa: E402
+from frames import distinct, enforced, split_frame  # noqa: E402
 
 from workflow.data import (  # noqa: E402
     contract,
@@ -110,8 +110,8 @@ def prepared(path: Path, target: str) -> tuple[pd.DataFrame, pd.DataFrame, contr
     """As `load_parts`, of the file at a path."""
     with tables.open_table(path) as table:
         terms = inference.infer(table.sample(inference.sample_size(len(table.columns))), target).contract
-        typed, _ = enforced(pd.concat(table.chunks()), terms, table.lost)
-    return *parts(distinct(typed)[0], 0.2, 0), terms
+        typed, _ = enforced(pd.concat(table.chunks()), terms, table.malformed)
+    return *split_frame(distinct(typed)[0], 0.2, 0), terms
 
 
 @dataclass(frozen=True)

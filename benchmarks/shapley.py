@@ -21,7 +21,7 @@ from scipy import sparse
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
-from frames import distinct, enforced, parts, read_table  # noqa: E402
+from frames import distinct, enforced, read_table, split_frame  # noqa: E402
 
 from workflow.data import contract  # noqa: E402
 from workflow.evaluation import shapley  # noqa: E402
@@ -73,7 +73,7 @@ def main(data: str) -> None:
     """Print a table."""
     terms = contract.read_contract(PROJECT / "data/wines.yaml")
     frame, _ = enforced(read_table(Path(data))[0], terms)
-    training, test = parts(distinct(frame)[0], 0.2, 0)
+    training, test = split_frame(distinct(frame)[0], 0.2, 0)
     rows, background = test[terms.features].head(50), training[terms.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
     for model in ("linear", "knn", "rf", "extra_trees", "boosting"):

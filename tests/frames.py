@@ -1,4 +1,4 @@
-"""In memory, what the workflow does with files and pieces of them."""
+"""Run in memory what the workflow does with files and chunks of them."""
 
 import tempfile
 from pathlib import Path
@@ -6,43 +6,44 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow.data import contract, split, stored, tables
+from workflow.data import split, stored, tables
+from workflow.data.contract import Contract, ValidationReport, enforce
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of a file or a folder, and its lines that are no rows."""
+    """Return the rows of a file or a folder, and its malformed lines."""
     with tables.open_table(path) as table:
-        return pd.concat(table.chunks()), table.lost
+        return pd.concat(table.chunks()), table.malformed
 
 
 def enforced(
-    frame: pd.DataFrame, terms: contract.Contract, lost: pd.DataFrame = tables.NONE_MALFORMED
-) -> tuple[pd.DataFrame, contract.Report]:
-    """The rows that keep to the contract, typed, and what became of the others."""
+    frame: pd.DataFrame, contract: Contract, malformed: pd.DataFrame = tables.NONE_MALFORMED
+) -> tuple[pd.DataFrame, ValidationReport]:
+    """Return the valid rows, typed, and the report on all rows."""
     kept: list[pd.DataFrame] = []
-    report = contract.enforce([frame], terms, lost, kept.append)
+    report = enforce([frame], contract, malformed, kept.append)
     return kept[0], report
 
 
-def stored_rows(frame: pd.DataFrame, folder: Path) -> stored.StoredRows:
-    """The rows of a frame in a file of a folder."""
-    with stored.arrow_appender(folder / "rows.arrow") as keep:
-        keep(frame)
+def stored_rows(frame: pd.DataFrame, folder: Path) -> stored.MappedRows:
+    """Store the rows of a frame in a folder."""
+    with stored.arrow_appender(folder / "rows.arrow") as append:
+        append(frame)
     return stored.map_rows(folder / "rows.arrow")
 
 
 def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The distinct rows in their own order, and how often each occurs."""
+    """Return the distinct rows in canonical order, and how often each occurs."""
     with tempfile.TemporaryDirectory() as name:
         stored_rows(frame, folder := Path(name))
-        rows, copies = stored.deduplicate(folder / "rows.arrow", folder / "distinct.arrow")
-        return rows.take(np.arange(len(rows))), copies
+        rows, duplicate_counts = stored.deduplicate(folder / "rows.arrow", folder / "distinct.arrow")
+        return rows.take(np.arange(len(rows))), duplicate_counts
 
 
-def parts(
-    frame: pd.DataFrame, test_size: float, seed: int, way: str = split.RANDOM, by: str | None = None
+def split_frame(
+    frame: pd.DataFrame, test_size: float, seed: int, strategy: str = split.RANDOM, column: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The training part and the test part."""
-    places = split.split(np.ones(len(frame), int), test_size, seed, way, frame[by] if by else None)
-    train, test = (frame.iloc[part].reset_index(drop=True) for part in places)
-    return train, test
+    """Return the training set and the test set."""
+    counts, values = np.ones(len(frame), int), frame[column] if column else None
+    train, test = split.split(counts, test_size, seed, strategy, values)
+    return frame.iloc[train].reset_index(drop=True), frame.iloc[test].reset_index(drop=True)

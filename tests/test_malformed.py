@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import Workflow
-from frames import distinct, enforced, parts, read_table
+from frames import distinct, enforced, read_table, split_frame
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +64,7 @@ FILES = {
     "utf-16": (csv().encode("utf-16"), FINE),
     "utf-32": (csv().encode("utf-32"), FINE),
     "latin-1": (csv("viñedo,size,price").encode("latin-1"), FINE),
-    "half utf-16": (csv().encode("utf-16")[:-1], "not text in utf-16"),
+    "half utf-16": (csv().encode("utf-16")[:-1], "not valid utf-16"),
     "random bytes": (random.Random(0).randbytes(3000), "error"),
     "semicolons": (csv(delimiter=";").encode(), FINE),
     "tabs": (csv(delimiter="\t").encode(), FINE),
@@ -80,14 +80,14 @@ FILES = {
     "nul in a field": (PLAIN + b"a\x00,1,9\n", FINE),
     "nuls only": (b"\x00" * 200, "error"),
     "names that come again": (csv("size,size,price").encode(), FINE),
-    "the target's name again": (csv("price,size,price").encode(), "not a column of numbers"),
+    "the target's name again": (csv("price,size,price").encode(), "not a numeric column"),
     "a blank name": (csv(",size,price").encode(), FINE),
     "blank names only": (csv(",,").encode(), "no column price"),
     "non-ascii names": (csv("类型,größe,price").encode(), FINE),
     "names with quotes": (csv('"ki\'n""d","si;ze",price').encode(), FINE),
-    "no header": ("\n".join(["1,2,3"] * 30).encode(), "no names of columns"),
+    "no header": ("\n".join(["1,2,3"] * 30).encode(), "no header"),
     "another target": (csv("kind,size,cost").encode(), "no column price; the file has kind, size, cost"),
-    "one column": (b"price\n" + b"\n".join(b"%d" % (n % 7) for n in range(40)), "no column is left"),
+    "one column": (b"price\n" + b"\n".join(b"%d" % (n % 7) for n in range(40)), "no feature is left"),
     "mixed types": (with_column("mixed", ["1", "two", "3.0", "2024-01-01"] * 10), FINE),
     "infinities": (with_column("infinite", ["inf", "-inf", "1", "2"] * 10), "too few rows"),
     "a few infinities": (with_column("infinite", ["inf"] + ["1", "2", "5"] * 13), FINE),
@@ -101,15 +101,15 @@ FILES = {
     "dates before 1677": (with_column("sold", [f"{1200 + n}-01-01" for n in range(40)]), FINE),
     "impossible dates": (with_column("sold", ["2024-02-30", "2024-13-01"] * 20), FINE),
     "a formula": (with_column("evil", ["=cmd|' /C calc'!A0", "<script>alert(1)</script>"] * 20), FINE),
-    "text target": (with_prices(lambda n, price: f"cheap {n % 3}"), "target=price: not a column of numbers"),
+    "text target": (with_prices(lambda n, price: f"cheap {n % 3}"), "target=price: not a numeric column"),
     "some text in the target": (with_prices(lambda n, price: "POA" if n == 3 else price), FINE),
-    "constant target": (with_prices(lambda n, price: "9.99"), "column price, which is needed, has one value"),
-    "missing target": (with_prices(lambda n, price: ""), "column price, which is needed, is empty"),
+    "constant target": (with_prices(lambda n, price: "9.99"), "target=price: the column is constant"),
+    "missing target": (with_prices(lambda n, price: ""), "target=price: the column is empty"),
     "money": (with_prices(lambda n, price: f"€ {price}"), FINE),
     "decimal commas": (csv(lines=[[a, b, c.replace(".", ",")] for a, b, c in rows()], delimiter=";").encode(), FINE),
     "one row": (csv(lines=rows(1)).encode(), "error"),
     "few rows": (csv(lines=rows(12)).encode(), "too few rows"),
-    "a header": (b"kind,size,price\n", "and no rows"),
+    "a header": (b"kind,size,price\n", "no rows after the header"),
     "nothing": (b"", "an empty file"),
     "blank": (b"\n\n\n", "error"),
     "a million columns": (",".join(f"c{n}" for n in range(10**6)).encode(), "1,000,000 fields"),
@@ -121,20 +121,20 @@ FILES = {
     "zip": (zipped(**{"it.csv": csv()}), FINE),
     "truncated gzip": (gzip.compress(PLAIN)[:-30], "cannot be unpacked"),
     "zip of two": (zipped(**{"a.csv": csv(), "b.csv": csv()}), "a zip of 2 files"),
-    "workbook": (zipped(**{"[Content_Types].xml": "", "sheet.xml": ""}), "not a whole Excel workbook"),
+    "workbook": (zipped(**{"[Content_Types].xml": "", "sheet.xml": ""}), "not a valid Excel workbook"),
     "parquet": (parquet(), FINE),
     "parquet with lists": (parquet(tags=[["a"], []] * 20), FINE),
     "parquet with dates": (parquet(sold=pd.date_range("2024-01-01", periods=40)), FINE),
-    "truncated parquet": (parquet()[:-20], "not a whole Parquet file"),
+    "truncated parquet": (parquet()[:-20], "not a valid Parquet file"),
 }
 
 
 def understood(path: Path) -> None:
     """What preprocess does to a file, in this process."""
-    frame, lost = read_table(path)
-    terms = inference.infer(frame, "price").contract
-    kept, _ = enforced(frame, terms, lost)
-    parts(distinct(kept)[0], 0.3, 0)
+    frame, malformed = read_table(path)
+    contract = inference.infer(frame, "price").contract
+    kept, _ = enforced(frame, contract, malformed)
+    split_frame(distinct(kept)[0], 0.3, 0)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -256,7 +256,7 @@ def test_the_future(workflow):
     result = workflow.step("evaluate", split="time", time="year", model="linear", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
-    assert "whose year is later than all it has learned from" in workflow.artifacts(run, "report.html").read_text()
+    assert "rows later in year than all training rows" in workflow.artifacts(run, "report.html").read_text()
     trained = workflow.client.get_run(run.data.tags["workflow.upstream"])
     preprocessed = workflow.client.get_run(trained.data.tags["workflow.upstream"])
     years = [pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["year"] for part in ("train", "test")]

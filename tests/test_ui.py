@@ -95,7 +95,7 @@ def test_a_logged_model_has_its_scores_by_dataset(on_server):
 
 
 def test_the_description_of_main_is_its_leaderboard(on_server, browser):
-    question = "How well rows like those it has learned from are predicted:"
+    question = "How well the model predicts rows that resemble the training rows:"
     shown(browser, printed(on_server, "leaderboard"), "main linear,knn,dummy", question)
     browser.find_element("xpath", "//button[contains(., 'Show more')]").click()
     there = links(browser)

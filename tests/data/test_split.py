@@ -3,11 +3,13 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from frames import distinct, parts
+from frames import distinct, split_frame
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from workflow.data.contract import Contract
 from workflow.data.split import default_n_folds, folds, max_training_rows, question, row_hashes, split
+from workflow.data.split_column import split_column
 from workflow.errors import UserError
 
 FOLDS = 5
@@ -18,7 +20,7 @@ sizes = st.sampled_from([0.2, 0.3, 0.5])
 
 
 def seen(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
-    """For each row of `test`, whether the very same row is in `train`."""
+    """Return for each row of `test` whether an equal row is in `train`."""
     return row_hashes(test).isin(row_hashes(train))
 
 
@@ -26,15 +28,15 @@ def seen(train: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "B", "é", "", None]), st.sampled_from([-2.5, 0, 3, None]))), st.randoms()
 )
-def test_distinct_rows_in_an_order_of_their_own(rows, random):
-    names = ["Kind", "kind"]  # which DuckDB takes for one
+def test_distinct_rows_are_sorted_and_counted(rows, random):
+    names = ["Kind", "kind"]  # the same name to DuckDB
     frame = pd.DataFrame(rows, columns=names).astype({"Kind": "str", "kind": "float64"})
-    found, copies = distinct(frame)
+    found, duplicate_counts = distinct(frame)
     expected = frame.drop_duplicates().sort_values(names, ignore_index=True)
     pd.testing.assert_frame_equal(found, expected)
-    assert copies.sum() == len(frame)
-    counts = Counter(map(str, frame.itertuples(index=False)))  # a missing value equals none but in writing
-    assert copies.tolist() == [counts[str(row)] for row in found.itertuples(index=False)]
+    assert duplicate_counts.sum() == len(frame)
+    counts = Counter(map(str, frame.itertuples(index=False)))  # as text, missing values are equal
+    assert duplicate_counts.tolist() == [counts[str(row)] for row in found.itertuples(index=False)]
     random.shuffle(rows)
     shuffled = pd.DataFrame(rows, columns=names).astype(frame.dtypes)
     pd.testing.assert_frame_equal(distinct(shuffled)[0], found)
@@ -42,8 +44,8 @@ def test_distinct_rows_in_an_order_of_their_own(rows, random):
 
 @settings(max_examples=50, deadline=None)
 @given(frames, sizes, st.integers(0, 2**32 - 1))
-def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
-    train, test = parts(frame, test_size, seed)
+def test_training_and_test_set_share_no_row_and_lose_none(frame, test_size, seed):
+    train, test = split_frame(frame, test_size, seed)
     assert not seen(train, test).any()
     assert sorted([*train.itertuples(index=False), *test.itertuples(index=False)]) == sorted(
         frame.itertuples(index=False)
@@ -54,14 +56,14 @@ def test_parts_share_no_row_and_lose_none(frame, test_size, seed):
 @settings(max_examples=50, deadline=None)
 @given(frames, st.integers(0, 2**32 - 1))
 def test_groups_stay_together(frame, seed):
-    assume(frame["group"].value_counts().max() < 15)  # else a part may hold too few rows
-    train, test = parts(frame, 0.5, seed, "group", "group")
+    assume(frame["group"].value_counts().max() < 15)  # else a set may have too few rows
+    train, test = split_frame(frame, 0.5, seed, "group", "group")
     assert not set(train["group"]) & set(test["group"])
 
 
 @settings(max_examples=50, deadline=None)
 @given(frames, st.integers(0, 2**32 - 1))
-def test_copies_of_a_row_share_a_fold(frame, seed):
+def test_duplicates_of_a_row_share_a_fold(frame, seed):
     doubled = pd.concat([frame, frame.head(30)], ignore_index=True)
     found = folds(doubled, FOLDS, seed)
     assert len(found) == FOLDS
@@ -70,29 +72,29 @@ def test_copies_of_a_row_share_a_fold(frame, seed):
     assert sorted(np.concatenate([test for _, test in found])) == list(range(len(doubled)))
 
 
-def test_the_very_same_rows_have_a_number_in_common():
+def test_equal_rows_have_equal_hashes():
     train = pd.DataFrame({"a": ["x", None], "b": [1.0, np.nan]})
     test = pd.DataFrame({"a": ["x", "x", None], "b": [1.0, 2.0, np.nan]})
     assert seen(train, test).tolist() == [True, False, True]
 
 
-def test_fewer_rows_of_more_columns_are_enough():
+def test_fewer_training_rows_are_used_of_more_columns():
     assert max_training_rows(5) == 10_000_000
     assert max_training_rows(5000) == 10_000
 
 
-def test_too_few_groups_for_the_folds():
+def test_too_few_groups_for_the_folds_is_an_error():
     with pytest.raises(UserError, match="too few distinct group"):
         folds(pd.DataFrame({"group": ["a", "b"] * 30, "value": range(60)}), FOLDS, 0, "group", "group")
 
 
 @settings(max_examples=50, deadline=None)
 @given(frames, sizes)
-def test_the_test_part_is_later_than_all_training(frame, test_size):
+def test_test_rows_are_later_than_all_training_rows(frame, test_size):
     assume(frame["value"].nunique() > 40)
-    assume(frame["value"].value_counts().max() < 4)  # else two folds may end at one time
+    assume(frame["value"].value_counts().max() < 4)  # else two folds may end at the same time
     frame.loc[3, "value"] = np.nan
-    train, test = parts(frame, test_size, 0, "time", "value")
+    train, test = split_frame(frame, test_size, 0, "time", "value")
     assert train["value"].max() < test["value"].min()
     assert len(train) + len(test) == len(frame)
     assert train["value"].isna().sum() == 1
@@ -100,44 +102,43 @@ def test_the_test_part_is_later_than_all_training(frame, test_size):
         assert train["value"][earlier].max() < train["value"][later].min()
 
 
-def test_too_few_times():
+def test_too_few_distinct_times_is_an_error():
     frame = pd.DataFrame({"year": [2001.0, 2002.0] * 30, "value": range(60)})
     with pytest.raises(UserError, match="too few distinct values of year"):
         folds(frame, FOLDS, 0, "time", "year")
-    with pytest.raises(UserError, match="too few rows: 60 to train and 0 to test"):
-        parts(frame.assign(year=2001.0), 0.2, 0, "time", "year")
+    with pytest.raises(UserError, match="too few rows: 60 in the training set and 0 in the test set"):
+        split_frame(frame.assign(year=2001.0), 0.2, 0, "time", "year")
 
 
 def rows(count: int) -> pd.DataFrame:
-    return pd.DataFrame({"group": [f"g{place % 20}" for place in range(count)], "value": np.arange(float(count))})
+    return pd.DataFrame({"group": [f"g{number % 20}" for number in range(count)], "value": np.arange(float(count))})
 
 
-@pytest.mark.parametrize("way", [("random", None), ("group", "group")])
-def test_a_seed_decides(way):
-    for part, again, other in zip(
-        parts(rows(100), 0.2, 1, *way), parts(rows(100), 0.2, 1, *way), parts(rows(100), 0.2, 2, *way), strict=True
-    ):
-        pd.testing.assert_frame_equal(part, again)
-        assert not part.equals(other)
-    first, second, third = ([test.tolist() for _, test in folds(rows(100), FOLDS, seed, *way)] for seed in (1, 1, 2))
+@pytest.mark.parametrize("by", [("random", None), ("group", "group")])
+def test_splits_and_folds_are_determined_by_the_seed(by):
+    first, second, third = (split_frame(rows(100), 0.2, seed, *by) for seed in (1, 1, 2))
+    for one, same_seed, other_seed in zip(first, second, third, strict=True):
+        pd.testing.assert_frame_equal(one, same_seed)
+        assert not one.equals(other_seed)
+    first, second, third = ([test.tolist() for _, test in folds(rows(100), FOLDS, seed, *by)] for seed in (1, 1, 2))
     assert first == second != third
 
 
-def test_a_group_is_tested_whole():
-    train, test = parts(rows(100), 0.2, 0, "group", "group")
+def test_a_group_split_takes_a_fraction_of_the_groups():
+    train, test = split_frame(rows(100), 0.2, 0, "group", "group")
     assert (test["group"].nunique(), train["group"].nunique()) == (4, 16)
     assert len(test) == 20
 
 
-def test_the_latest_share_is_tested():
-    train, test = parts(rows(100), 0.2, 0, "time", "value")
+def test_a_time_split_tests_the_latest_rows():
+    train, test = split_frame(rows(100), 0.2, 0, "time", "value")
     assert train["value"].tolist() == list(range(80))
     assert test["value"].tolist() == list(range(80, 100))
     uneven = pd.DataFrame({"value": [1.0] * 50 + [2.0] * 25 + [9.0] * 25})
-    assert parts(uneven, 0.4, 0, "time", "value")[1]["value"].tolist() == [9] * 25
+    assert split_frame(uneven, 0.4, 0, "time", "value")[1]["value"].tolist() == [9] * 25
 
 
-def test_each_fold_in_time_tests_what_follows():
+def test_a_time_series_fold_tests_the_rows_that_follow():
     found = [(train.tolist(), test.tolist()) for train, test in folds(rows(61), FOLDS, 0, "time", "value")]
     assert found == [(list(range(cut + 1)), list(range(cut + 1, cut + 11))) for cut in (10, 20, 30, 40, 50)]
     tied = pd.DataFrame({"value": np.repeat(np.arange(7.0), 10)})
@@ -146,45 +147,53 @@ def test_each_fold_in_time_tests_what_follows():
 
 
 @pytest.mark.parametrize("count", [19, 20])
-def test_a_part_has_ten_rows(count):
+def test_each_set_has_at_least_ten_rows(count):
     if count == 20:
-        assert [len(part) for part in parts(rows(20), 0.5, 0)] == [10, 10]
+        assert [len(one) for one in split_frame(rows(20), 0.5, 0)] == [10, 10]
         return
-    with pytest.raises(UserError) as as_user_error:
-        parts(rows(19), 0.5, 0)
-    assert str(as_user_error.value) == (
-        "too few rows: 9 to train and 10 to test, at least 10 each; bring more data or another test_size"
+    with pytest.raises(UserError) as error:
+        split_frame(rows(19), 0.5, 0)
+    assert str(error.value) == (
+        "too few rows: 9 in the training set and 10 in the test set, at least 10 needed in each; add data or change"
+        " test_size"
     )
 
 
-def test_very_many_rows_have_two_folds():
+def test_large_data_has_two_folds_by_default():
     sizes = [(500_000, 10), (500_001, 10), (16_000, 1000), (10_000, 1000)]
     assert [default_n_folds(*size) for size in sizes] == [5, 2, 2, 5]
 
 
-def test_a_row_counts_as_often_as_it_occurs():
-    places = np.concatenate(split(np.array([1, 30, 0, 2]), 0.5, 0))
-    assert np.bincount(places).tolist() == [1, 30, 0, 2]
+def test_a_row_is_split_as_often_as_it_occurs():
+    positions = np.concatenate(split(np.array([1, 30, 0, 2]), 0.5, 0))
+    assert np.bincount(positions).tolist() == [1, 30, 0, 2]
 
 
-def test_a_part_that_cannot_be():
+def test_a_split_of_one_row_is_an_error():
     with pytest.raises(UserError, match=r"^1 rows cannot be split with test_size=0.5: .+ n_samples=1"):
-        parts(rows(1), 0.5, 0)
+        split_frame(rows(1), 0.5, 0)
 
 
-def test_as_many_distinct_rows_as_folds():
+def test_folds_need_as_many_distinct_rows():
     assert len(folds(pd.concat([rows(FOLDS)] * 3), FOLDS, 0)) == FOLDS
     with pytest.raises(UserError, match=r"^too few distinct rows for 5-fold cross-validation: 4; lower cv$"):
         folds(pd.concat([rows(FOLDS - 1)] * 3), FOLDS, 0)
 
 
 @pytest.mark.parametrize(
-    ("way", "words"),
+    ("strategy", "words"),
     [
-        ("random", "rows like those it has learned from are predicted"),
-        ("group", "rows are predicted whose winery it has never seen"),
-        ("time", "rows are predicted whose winery is later than all it has learned from"),
+        ("random", "the model predicts rows that resemble the training rows"),
+        ("group", "the model predicts rows of a winery value never seen in training"),
+        ("time", "the model predicts rows later in winery than all training rows"),
     ],
 )
-def test_the_question_that_a_split_answers(way, words):
-    assert question(way, "winery") == words
+def test_the_question_of_a_score_depends_on_the_strategy(strategy, words):
+    assert question(strategy, "winery") == words
+
+
+def test_a_strategy_needs_its_column():
+    contract = Contract("price", {}, group="winery")
+    assert [split_column(strategy, contract) for strategy in ("random", "group")] == [None, "winery"]
+    with pytest.raises(UserError, match=r"^--time is required with split=time: -P time=<column>, or `time: "):
+        split_column("time", contract)

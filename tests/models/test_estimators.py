@@ -226,7 +226,7 @@ def test_the_number_of_threads_changes_nothing(rows, model):
 def test_predictions_in_pieces_are_those_of_all_rows(rows, monkeypatch, model):
     estimator = fitted(rows, model)
     whole = estimators.predict(estimator, rows[TERMS.features])
-    monkeypatch.setattr(stored, "CHUNK", 7)
+    monkeypatch.setattr(stored, "CHUNK_ROWS", 7)
     np.testing.assert_allclose(estimators.predict(estimator, rows[TERMS.features]), whole, rtol=1e-12)
 
 

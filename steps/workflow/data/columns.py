@@ -1,4 +1,4 @@
-"""One column of a file: its kind, how its values are written, and the numbers that they stand for."""
+"""The columns of a file: their kinds, and how their values become numbers."""
 
 import re
 from dataclasses import dataclass
@@ -9,20 +9,25 @@ import pyarrow
 
 NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE = "numeric", "categorical", "text", "boolean", "date"
 KINDS = (NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE)
-WORDS = (CATEGORICAL, TEXT)  # kinds that stay texts; all others become numbers
+STRING_KINDS = (CATEGORICAL, TEXT)  # kept as strings; all other kinds become float64
 BOOLEAN_WORDS = dict.fromkeys(("true", "yes", "y", "t", "on", "sí", "si", "ja", "oui", "sim", "1"), 1.0) | (
     dict.fromkeys(("false", "no", "n", "f", "off", "nein", "non", "não", "0"), 0.0)
 )
-SPACE = "[ \u00a0\u202f]"  # also the kinds that do not break a line
-DAY = np.timedelta64(1, "D")
+ANY_SPACE = "[ \u00a0\u202f]"  # a plain, a no-break or a narrow no-break space
+ONE_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its kind, how its values are written, and the range [low, high] that a number must lie in.
+    """The kind of a column, and how its values are written.
 
-    Numbers have a `decimal` sign, perhaps a separator of `thousands`, and texts to `remove` before they are read, such
-    as a currency sign. Dates have a `format` as strptime takes it.
+    Attributes:
+        kind: one of `KINDS`.
+        range: lowest and highest valid number.
+        decimal: decimal separator of numbers.
+        thousands: thousands separator of numbers; empty for none.
+        remove: texts to remove before a number is parsed, such as a currency sign.
+        format: format of dates, as strptime takes it.
     """
 
     kind: str
@@ -33,52 +38,52 @@ class Column:
     format: str = ""
 
 
-def parse_values(texts: pd.Series, terms: Column) -> pd.Series:
-    """The numbers that a column's values stand for, NaN where they stand for none: (rows,) of float64.
+def parse_values(values: pd.Series, column: Column) -> pd.Series:
+    """Return the values of a column as numbers: (rows,) of float64, NaN where a value is missing or unreadable.
 
-    A date is its days since 1970-01-01, a boolean is 1 or 0. What is typed already is only converted.
+    A date becomes its days since 1970-01-01, a boolean 1 or 0. Values that are typed already are only converted.
     """
-    if terms.kind == DATE:
-        return days(texts, terms.format)
-    if pd.api.types.is_numeric_dtype(texts) or pd.api.types.is_bool_dtype(texts):
-        return texts.astype("float64")
-    if terms.kind == BOOLEAN:
-        return texts.str.lower().map(BOOLEAN_WORDS).astype("float64")
-    for part in terms.remove:
-        texts = texts.str.replace(part, "", regex=False)
-    if terms.thousands:
-        mark = SPACE if terms.thousands == " " else re.escape(terms.thousands)
-        grouped = rf"\s*[-+−]?\d{{1,3}}(?:{mark}\d{{3}})+(?:{re.escape(terms.decimal)}\d*)?\s*"
-        texts = texts.where(texts.str.fullmatch(grouped) | ~texts.str.strip().str.contains(mark))
-        texts = texts.str.replace(mark, "", regex=True)
-    if terms.decimal != ".":
-        texts = texts.where(~texts.str.contains(".", regex=False)).str.replace(terms.decimal, ".", regex=False)
-    return floats(texts)
+    if column.kind == DATE:
+        return days_since_epoch(values, column.format)
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return values.astype("float64")
+    if column.kind == BOOLEAN:
+        return values.str.lower().map(BOOLEAN_WORDS).astype("float64")
+    for text in column.remove:
+        values = values.str.replace(text, "", regex=False)
+    if column.thousands:
+        separator = ANY_SPACE if column.thousands == " " else re.escape(column.thousands)
+        grouped = rf"\s*[-+−]?\d{{1,3}}(?:{separator}\d{{3}})+(?:{re.escape(column.decimal)}\d*)?\s*"
+        values = values.where(values.str.fullmatch(grouped) | ~values.str.strip().str.contains(separator))
+        values = values.str.replace(separator, "", regex=True)
+    if column.decimal != ".":
+        values = values.where(~values.str.contains(".", regex=False)).str.replace(column.decimal, ".", regex=False)
+    return parse_numbers(values)
 
 
-def floats(texts: pd.Series) -> pd.Series:
-    """Numbers with a decimal point, NaN for what is none: (rows,) of float64."""
+def parse_numbers(texts: pd.Series) -> pd.Series:
+    """Parse numbers with a decimal point: (rows,) of float64, NaN for any other text."""
     try:
-        numbers = pyarrow.Array.from_pandas(texts).cast(pyarrow.float64())  # five times as fast, if all can be read
+        numbers = pyarrow.Array.from_pandas(texts).cast(pyarrow.float64())  # five times as fast, but all or nothing
         return pd.Series(numbers.to_numpy(zero_copy_only=False), texts.index)
     except pyarrow.ArrowInvalid:
         return pd.to_numeric(texts.str.strip().str.replace("−", "-"), errors="coerce").astype("float64")
 
 
-def days(values: pd.Series, form: str) -> pd.Series:
-    """Days since 1970-01-01 of dates, in UTC where they name a time zone: (rows,) of float64.
+def days_since_epoch(values: pd.Series, date_format: str) -> pd.Series:
+    """Return dates as days since 1970-01-01, in UTC if they have a time zone: (rows,) of float64, NaN for no date.
 
-    Numbers are dates only by a format that says so: they may count days, seconds or nanoseconds.
+    Numbers are dates only if a format says so: without one, they might count days, seconds or nanoseconds.
     """
     if pd.api.types.is_numeric_dtype(values):
-        values = to_text(values) if form else pd.Series(pd.NaT, values.index)
-    dates = pd.to_datetime(values, format=form or None, errors="coerce", utc=True)
-    since = dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us")
-    return pd.Series(since / DAY, values.index)
+        values = to_text(values) if date_format else pd.Series(pd.NaT, values.index)
+    dates = pd.to_datetime(values, format=date_format or None, errors="coerce", utc=True)
+    since_epoch = dates.dt.tz_localize(None).to_numpy("datetime64[us]") - np.datetime64(0, "us")
+    return pd.Series(since_epoch / ONE_DAY, values.index)
 
 
 def to_text(values: pd.Series) -> pd.Series:
-    """Values as texts: (rows,) of str. A number that is whole has no fraction, whichever others are beside it."""
+    """Return values as text: (rows,) of str. A whole number has no decimal point, even in a column of floats."""
     texts = values.astype("str")
     if not pd.api.types.is_float_dtype(values):
         return texts

@@ -1,4 +1,4 @@
-"""The data contract: what the columns of a file mean, and which of its rows keep to it."""
+"""The data contract: what the columns of a file mean, and which of its rows are valid."""
 
 import dataclasses
 import sys
@@ -13,29 +13,30 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from workflow.data.columns import BOOLEAN, DATE, KINDS, NUMERIC, TEXT, WORDS, Column, parse_values, to_text
+from workflow.data.columns import BOOLEAN, DATE, KINDS, NUMERIC, STRING_KINDS, TEXT, Column, parse_values, to_text
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
 from workflow.errors import UserError
 
-TYPED = "typed by contract"  # the attribute of a frame that says which; a Parquet file keeps it
-FEW = 5  # rows, to show
+TYPED_BY = "typed by contract"  # attribute of a typed frame, kept in Parquet files: the text of its contract
+EXAMPLE_ROWS = 5
+LISTED_COLUMNS = 12  # in a message
 FINITE = (-sys.float_info.max, sys.float_info.max)
 UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a data file means.
+    """The meaning of a data file.
 
     Attributes:
         target: the column to predict; it is numeric and never missing.
-        columns: every column that is used, the target among them.
+        columns: every column that is used, including the target.
         missing: spellings of a missing value, besides the empty field.
         drop: columns of the file to leave out, with the reason.
-        group: the column whose values `split=group` keeps in one part.
-        time: the column whose latest values `split=time` keeps for the test part.
-        unit: of the target, for pictures and reports.
+        group: the column whose equal values `split=group` keeps in one set.
+        time: the column whose latest values `split=time` keeps for the test set.
+        unit: unit of the target, for plots and reports.
     """
 
     target: str
@@ -48,228 +49,273 @@ class Contract:
 
     @property
     def target_label(self) -> str:
-        """The target as a picture names it: `price (EUR)`."""
+        """Return the target with its unit, for plots: `price (EUR)`."""
         return f"{self.target} ({self.unit})" if self.unit else self.target
 
     @property
     def features(self) -> list[str]:
-        """The columns that a model reads."""
+        """Return the columns that a model reads."""
         return [name for name in self.columns if name != self.target]
 
     def select(self, names: Iterable[str]) -> "Contract":
-        """What it says of some of its columns."""
+        """Return the contract of some of the columns."""
         return dataclasses.replace(self, columns={name: self.columns[name] for name in names})
 
 
 @dataclass(frozen=True)
-class Report:
-    """What became of the rows of a file."""
+class ValidationReport:
+    """The outcome of checking a file against its contract.
+
+    Attributes:
+        rows_in: number of rows of the file, malformed lines included.
+        rejected: a row per violation of the contract, with the columns of `REJECTION_COLUMNS`.
+        missing: missing values of each column, among the valid rows.
+        ignored: columns of the file that the contract does not name.
+        examples: the first valid rows, as the file has them.
+    """
 
     rows_in: int
-    rejected: pd.DataFrame  # a row per breach of the contract: line of the file, column, value, reason
-    missing: dict[str, int]  # per column, among the rows that keep to the contract
-    ignored: list[str]  # columns of the file that the contract does not name
-    examples: pd.DataFrame  # the first rows that keep to the contract, as the file has them
+    rejected: pd.DataFrame
+    missing: dict[str, int]
+    ignored: list[str]
+    examples: pd.DataFrame
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract in a YAML file; UserError if it is not one."""
+    """Read a contract from a YAML file; UserError if it is not valid."""
+    source = f"contract {path}"
     try:
-        terms = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"contract {path}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{source}: {' '.join(str(error).split())}") from error
     try:
-        columns = {str(name): column(name, terms_of) for name, terms_of in terms.pop("columns").items()}
-        drop = terms.pop("drop", None) or {}
-        drop = {str(name): str(drop[name]) if isinstance(drop, dict) else "" for name in drop}
-        missing = tuple(map(str, terms.pop("missing", None) or ()))
-        contract = Contract(columns=columns, drop=drop, missing=missing, **terms)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"contract {path}: {error}; see data/wines.yaml for the form") from error
-    return checked(contract, f"contract {path}")
+        contract = parse_contract(entries)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{source}: {error}; see data/wines.yaml for an example") from error
+    return validated(contract, source)
 
 
-def checked(contract: Contract, place: str) -> Contract:
-    """The contract, if its parts fit each other; else a UserError that begins with `place`."""
+def parse_contract(entries: Any) -> Contract:
+    """Build a contract from the content of its YAML file; ValueError if it has not the form of one."""
+    check_entries("the file", entries, Contract)
+    if not isinstance(entries["columns"], dict):
+        raise ValueError("columns must map each column to its kind")
+    columns = {str(name): parse_column(f"column {name}", column) for name, column in entries["columns"].items()}
+    drop = entries.get("drop") or {}
+    drop = {str(name): str(drop[name]) if isinstance(drop, dict) else "" for name in drop}
+    missing = tuple(map(str, entries.get("missing") or ()))
+    return Contract(**entries | {"columns": columns, "drop": drop, "missing": missing})
+
+
+def parse_column(label: str, entries: Any) -> Column:
+    """Build a column from its entries in a contract; ValueError if they are not valid."""
+    check_entries(label, entries, Column)
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    column = Column(**given)
+    if column.kind not in KINDS:
+        raise ValueError(f"{label} has kind {column.kind}; expected one of {', '.join(KINDS)}")
+    if column.range is not None and len(column.range) != 2:
+        raise ValueError(f"{label}: range must be two numbers, [lowest, highest]")
+    return column
+
+
+def check_entries(label: str, entries: Any, form: type[Contract] | type[Column]) -> None:
+    """Raise ValueError unless `entries` map fields of the dataclass `form`, and all that are required."""
+    fields = dataclasses.fields(form)
+    names = [entry.name for entry in fields]
+    if not isinstance(entries, dict):
+        raise ValueError(f"{label} must be a mapping of {', '.join(names)}")
+    if unknown := [str(name) for name in entries if name not in names]:
+        raise ValueError(f"{label} has unknown entries {', '.join(unknown)}; expected {', '.join(names)}")
+    for entry in fields:
+        optional = entry.default is not dataclasses.MISSING or entry.default_factory is not dataclasses.MISSING
+        if not optional and entry.name not in entries:
+            raise ValueError(f"{label} has no {entry.name}")
+
+
+def validated(contract: Contract, source: str) -> Contract:
+    """Return the contract if its parts are consistent; else raise UserError, which begins with `source`."""
     columns = contract.columns
     if contract.target not in columns or columns[contract.target].kind != NUMERIC:
-        raise UserError(f"{place}: target {contract.target} must be one of the columns, and numeric")
+        raise UserError(f"{source}: target {contract.target} must be a numeric column of the contract")
     if contract.group and contract.group not in columns:
-        raise UserError(f"{place}: group {contract.group} is not among the columns")
+        raise UserError(f"{source}: group {contract.group} must be a column of the contract")
     if contract.time and (contract.time not in columns or columns[contract.time].kind not in (DATE, NUMERIC)):
-        raise UserError(f"{place}: time {contract.time} must be one of the columns, and a date or a number")
+        raise UserError(f"{source}: time {contract.time} must be a date or numeric column of the contract")
     if len(columns) == 1:
-        raise UserError(f"{place}: no column but the target; name the columns to predict it from")
+        raise UserError(f"{source}: the target is the only column; add the features to columns")
     return contract
 
 
-def column(name: str, terms: dict[str, Any]) -> Column:
-    """One column of a contract; ValueError if its terms are not of the form."""
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in terms.items()}
-    found = Column(**given)
-    if found.kind not in KINDS:
-        raise ValueError(f"column {name} is {found.kind}; kinds are {', '.join(KINDS)}")
-    if found.range is not None and len(found.range) != 2:
-        raise ValueError(f"the range of column {name} must be two numbers")
-    return found
-
-
 def contract_text(contract: Contract, notes: dict[str, str]) -> str:
-    """The contract as YAML, with the notes on columns as comments."""
+    """Return the contract as YAML, with the notes on columns as comments."""
+    head = {"target": contract.target, "unit": contract.unit, "group": contract.group, "time": contract.time}
+    lines = [column_line(name, column, notes.get(name, "")) for name, column in contract.columns.items()]
+    tail = {"missing": list(contract.missing), "drop": contract.drop}
+    return "\n".join([non_empty_yaml(head).strip(), "columns:", *lines, non_empty_yaml(tail)])
 
-    def plain(value: Any) -> Any:
-        return list(value) if isinstance(value, tuple) else value
 
-    defaults = {term.name: term.default for term in dataclasses.fields(Column)}
-    lines = []
-    for name, found in contract.columns.items():
-        terms = {key: plain(value) for key, value in vars(found).items() if value != defaults[key]}
-        entry = yaml.safe_dump({name: terms}, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
-        lines.append(f"  {entry.strip()[1:-1]}" + (f"  # {notes[name]}" if name in notes else ""))
-    parts = {"target": contract.target, "unit": contract.unit, "group": contract.group, "time": contract.time}
-    ends = {"missing": list(contract.missing), "drop": contract.drop}
+def column_line(name: str, column: Column, note: str) -> str:
+    """Return the line of a column in a contract: its entries other than the defaults, and the note as a comment."""
+    entries = {
+        entry.name: list(value) if isinstance(value := getattr(column, entry.name), tuple) else value
+        for entry in dataclasses.fields(Column)
+        if getattr(column, entry.name) != entry.default
+    }
+    text = yaml.safe_dump({name: entries}, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
+    return f"  {text.strip()[1:-1]}" + (f"  # {note}" if note else "")
 
-    def dumped(terms: dict[str, Any]) -> str:
-        given = {key: value for key, value in terms.items() if value}
-        return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000) if given else ""
 
-    return "\n".join([dumped(parts).strip(), "columns:", *lines, dumped(ends)])
+def non_empty_yaml(entries: dict[str, Any]) -> str:
+    """Return the entries that are not empty as YAML."""
+    given = {key: value for key, value in entries.items() if value}
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=1000) if given else ""
 
 
 def enforce(
-    chunks: Iterable[pd.DataFrame], contract: Contract, lost: pd.DataFrame, keep: Callable[[pd.DataFrame], None]
-) -> Report:
-    """Hand on the rows that keep to the contract, words as text and all else as float64; and what became of the others.
+    chunks: Iterable[pd.DataFrame], contract: Contract, malformed: pd.DataFrame, keep: Callable[[pd.DataFrame], None]
+) -> ValidationReport:
+    """Check rows against the contract and pass on the valid ones, categories and texts as str, all else as float64.
 
     Args:
-        chunks: (rows, columns) as a `Table` has them, its index being the rows' places in the file.
-        contract: what the columns mean.
-        lost: the lines of the file that are no rows, with the columns of `REJECTION_COLUMNS`.
-        keep: takes the typed rows of a chunk.
+        chunks: (rows, columns) as a `Table` has them, indexed by the rows' positions in the file.
+        contract: the contract of the file.
+        malformed: the malformed lines of the file, with the columns of `REJECTION_COLUMNS`.
+        keep: called with the typed valid rows of each chunk.
 
-    Raises UserError if a column is not there, or if more than half of the rows break the contract.
+    Raises:
+        UserError: if a column is absent, or if more than half of the rows break the contract.
     """
-    rows_in, breaches, examples = lost["row"].nunique(), [lost], []
+    rows_in, violations, examples = malformed["row"].nunique(), [malformed], []
     missing: Counter[str] = Counter()
     for rows in chunks:
-        check_columns(rows, contract, "is the contract the one for this file (-P contract=…)?")
-        typed, faults = check(rows, contract)
+        check_columns(rows, contract, "pass the contract of this file: -P contract=<file>")
+        typed, found = check(rows, contract)
         keep(typed)
         rows_in += len(rows)
         missing.update({name: int(count) for name, count in typed.isna().sum().items()})
-        breaches.append(faults)
-        examples.append(rows.loc[typed.index[:FEW], list(contract.columns)])
-    rejected = pd.concat(breaches).sort_values(["row", "column"], ignore_index=True)
+        violations.append(found)
+        examples.append(rows.loc[typed.index[:EXAMPLE_ROWS], list(contract.columns)])
+    rejected = pd.concat(violations).sort_values(["row", "column"], ignore_index=True)
     check_rejected(rejected, rows_in)
     ignored = [name for name in rows if name not in {*contract.columns, *contract.drop}]
-    return Report(rows_in, rejected, dict(missing), ignored, pd.concat(examples).head(FEW))
+    return ValidationReport(rows_in, rejected, dict(missing), ignored, pd.concat(examples).head(EXAMPLE_ROWS))
 
 
 def check_rejected(rejected: pd.DataFrame, rows_in: int) -> None:
-    """Raise UserError if more than half of the rows break the contract: then it is that of another file."""
+    """Raise UserError if more than half of the rows break the contract: it is probably that of another file."""
     count = rejected["row"].nunique()
     if count <= rows_in / 2:
         return
     column, reason = rejected.groupby(["column", "reason"], sort=False).size().idxmax()
     example = rejected[(rejected["column"] == column) & (rejected["reason"] == reason)].iloc[0]
-    named = f"column {column} {reason}" if column else f"a line {reason}"
+    subject = f"column {column}" if column else "a line"
     raise UserError(
-        f"{count:,} of {rows_in:,} rows break the contract: {named}"
-        f" (first: {example['value']!r} in line {example['row']}); mend the file or the contract"
+        f"{count:,} of {rows_in:,} rows break the contract: {subject} {reason}"
+        f" (first: {example['value']!r} in line {example['row']}); correct the file or the contract"
     )
 
 
 def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
-    """Raise UserError, which ends in `remedy`, if a column of the contract is not in the frame."""
+    """Raise UserError, which ends in `remedy`, if a column of the contract is absent from the frame."""
     if absent := [name for name in contract.columns if name not in frame]:
-        there = ", ".join(map(str, frame.columns[:12]))
-        raise UserError(f"no column {', '.join(absent)}; the data has {there}; {remedy}")
+        present = ", ".join(map(str, frame.columns[:LISTED_COLUMNS]))
+        raise UserError(f"no column {', '.join(absent)}; the data has {present}; {remedy}")
 
 
 def check_text_columns(rows: Mapping[str, pd.Series] | StoredRows, train: np.ndarray, contract: Contract) -> None:
-    """Raise UserError if a column of prose is empty in the training part, which is at the places `train`."""
-    for name, terms in contract.columns.items():
-        if terms.kind == TEXT and not rows[name].iloc[train].notna().any():
+    """Raise UserError if a text column is empty in the training set, the rows at the positions `train`."""
+    for name, column in contract.columns.items():
+        if column.kind == TEXT and not rows[name].iloc[train].notna().any():
             raise UserError(
-                f"column {name}: no row of the training part has a text; move it to `drop` in the contract, or split"
-                " another way"
+                f"column {name}: all texts of the training set are missing; move it to `drop` in the contract, or"
+                " choose another split"
             )
 
 
-def typing(contract: Contract) -> dict[str, str]:
-    """The attributes of a frame whose rows are typed by the contract."""
-    return {TYPED: contract_text(contract, {})}
+def frame_attributes(contract: Contract) -> dict[str, str]:
+    """Return the attributes of a frame whose rows are typed by the contract."""
+    return {TYPED_BY: contract_text(contract, {})}
 
 
 def is_typed_by(frame: pd.DataFrame, contract: Contract) -> bool:
-    """Whether a frame says that its rows are typed by this very contract."""
-    return frame.attrs.get(TYPED) == contract_text(contract, {})
+    """Return whether the attributes of a frame say that its rows are typed by this very contract."""
+    return frame.attrs.get(TYPED_BY) == contract_text(contract, {})
 
 
 def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `frame` that keep to the contract, words as text and all else as float64; a row per breach.
+    """Check and type the rows of a frame.
 
-    What is `typed_already` is as it must be.
+    Args:
+        frame: (rows, columns) with at least the columns of the contract.
+        contract: the contract of the rows.
+        typed_already: whether the rows are typed by this contract, so that nothing is left to check.
+
+    Returns:
+        The valid rows, categories and texts as str and all else as float64; and a row per violation, with the columns
+        of `REJECTION_COLUMNS`.
     """
+    no_violations = pd.DataFrame(columns=REJECTION_COLUMNS)
     if typed_already:
-        return frame[list(contract.columns)], pd.DataFrame(columns=REJECTION_COLUMNS)
-    typed, faults = {}, []
-    for name, terms in contract.columns.items():
+        return frame[list(contract.columns)], no_violations
+    typed, found = {}, []
+    for name, column in contract.columns.items():
         values = frame[name]
         if not pd.api.types.is_numeric_dtype(values):
-            absent = values.isin(contract.missing)
-            values = values.mask(absent) if absent.any() else values
-        if terms.kind in WORDS:
+            missing = values.isin(contract.missing)
+            values = values.mask(missing) if missing.any() else values
+        if column.kind in STRING_KINDS:
             typed[name] = to_text(values)
         else:
-            typed[name] = parse_values(values, terms) + 0.0  # -0 becomes 0: equal rows must be the same to the last bit
-            low, high = terms.range or FINITE
-            outside = typed[name].notna() & ~typed[name].between(low, high)
-            faults.append((name, values, values.notna() & typed[name].isna(), UNREADABLE[terms.kind]))
-            faults.append((name, values, outside, f"is outside {low:g} to {high:g}"))
-        if name == contract.target:
-            faults.append((name, values, values.isna(), "is missing"))
-    breaches = [
+            typed[name] = parse_values(values, column) + 0.0  # -0 becomes 0: equal rows must have equal bits
+        found += column_violations(name, values, typed[name], contract)
+    valid = pd.DataFrame(typed, copy=False)
+    if not found:
+        return valid, no_violations
+    violations = pd.concat(found).sort_values(["row", "column"], ignore_index=True)
+    return valid.drop(index=violations["row"].unique()), violations
+
+
+def column_violations(name: str, values: pd.Series, typed: pd.Series, contract: Contract) -> list[pd.DataFrame]:
+    """Return the violations of the contract in a column, a frame per reason, given its values as read and as typed."""
+    column = contract.columns[name]
+    wrong: dict[str, pd.Series] = {}
+    if column.kind not in STRING_KINDS:
+        low, high = column.range or FINITE
+        wrong[UNREADABLE[column.kind]] = values.notna() & typed.isna()
+        wrong[f"is outside {low:g} to {high:g}"] = typed.notna() & ~typed.between(low, high)
+    if name == contract.target:
+        wrong["is missing"] = values.isna()
+    return [
         pd.DataFrame(
-            {
-                "row": values.index[wrong],
-                "column": name,
-                "value": values[wrong].fillna("").astype(str),
-                "reason": reason,
-            }
+            {"row": values.index[rows], "column": name, "value": values[rows].fillna("").astype(str), "reason": reason}
         )
-        for name, values, wrong, reason in faults
-        if wrong.any()
+        for reason, rows in wrong.items()
+        if rows.any()
     ]
-    table = (
-        pd.concat(breaches).sort_values(["row", "column"], ignore_index=True)
-        if breaches
-        else pd.DataFrame(columns=REJECTION_COLUMNS)
-    )
-    kept = pd.DataFrame(typed, copy=False)
-    return kept.drop(index=table["row"].unique()) if len(table) else kept, table
 
 
 def as_file_values(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Rows that somebody sends, in the form in which a `Table` has those of a file.
+    """Return the rows of a request in the form in which a `Table` has the rows of a file.
 
-    Blanks around a text go, an empty one is missing, and what stands beside texts in a column is one. A column that is
-    absent is missing.
+    Texts are stripped, and empty ones are missing; in a column that also has texts, every value becomes a text. An
+    absent column is missing throughout.
     """
-
-    def written(value: Any, decimal: str) -> Any:
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, float) and value.is_integer():
-            return str(int(value))
-        return str(value).replace(".", decimal) if isinstance(value, int | float) else value
-
     columns = {}
-    for name, terms in contract.columns.items():
+    for name, column in contract.columns.items():
         values = rows.get(name, pd.Series(np.nan, rows.index))
         if values.dtype == object:
-            values = values.map(partial(written, decimal=terms.decimal), na_action="ignore").astype("str")
+            values = values.map(partial(as_file_text, decimal=column.decimal), na_action="ignore").astype("str")
         if pd.api.types.is_string_dtype(values):
             values = values.str.strip().replace("", np.nan)
         columns[name] = values
     return pd.DataFrame(columns, rows.index)
+
+
+def as_file_text(value: Any, decimal: str) -> Any:
+    """Return a boolean or a number as a file would have it; any other value as it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).replace(".", decimal) if isinstance(value, int | float) else value

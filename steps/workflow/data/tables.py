@@ -1,4 +1,4 @@
-"""Tables in files: CSV of any dialect, encoding or compression, Parquet, or a folder of one of them."""
+"""Tables in files: CSV of any dialect, encoding or compression, Parquet, Excel, or a folder of such files."""
 
 import json
 import mmap
@@ -23,97 +23,120 @@ from workflow.errors import UserError
 
 REJECTION_COLUMNS = ["row", "column", "value", "reason"]
 NONE_MALFORMED = pd.DataFrame(columns=REJECTION_COLUMNS)
-NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()}  # of one type, whatever is missing
-MOST_COLUMNS = 10_000
-PARQUET = b"PAR1"  # begins such a file
-WORKBOOK = "[Content_Types].xml"  # in the zip that it is
-Places = np.ndarray | None  # of some rows of a table, in ascending order; None for all
+NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()}  # one type, missing values or not
+MAX_COLUMNS = 10_000
+START_BYTES = 64  # of a file, which show its format
+MAX_HEADER_BYTES = 2**24
+MAX_VALUE_LENGTH = 200  # of a malformed line in a report
+LISTED_COLUMNS = 5  # in a message
+PARQUET_START = b"PAR1"
+WORKBOOK_ENTRY = "[Content_Types].xml"  # in every Excel workbook, which is a zip archive
+Positions = np.ndarray | None  # sorted positions of some rows of a table; None for all rows
 HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
-READ = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true)"
-LOST = "SELECT line, coalesce(column_name, '') AS column_name, csv_line, error_type FROM reject_errors ORDER BY line"
-NO_ROW = {
+READ_CSV = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true)"
+MALFORMED_LINES = (
+    "SELECT line, coalesce(column_name, '') AS column_name, csv_line, error_type FROM reject_errors ORDER BY line"
+)
+MALFORMED_REASONS = {
     "MISSING COLUMNS": "has too few fields",
     "TOO MANY COLUMNS": "has too many fields",
-    "UNQUOTED VALUE": "has a quote in the wrong place",
+    "UNQUOTED VALUE": "has a misplaced quote",
     "LINE SIZE OVER MAXIMUM": "is longer than 2 MB",
-    "INVALID ENCODING": "holds bytes that are no text",
+    "INVALID ENCODING": "has bytes that are not valid text",
 }
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table in a file that is open: what can `read` its rows at some places, and its `lost` lines that are no rows.
+    """A table in open files.
 
-    Columns are text where the file is CSV, with empty fields missing; typed where it is Parquet or a workbook. The
-    index of a chunk is its rows' places in the file, or in all files of a folder as if they were one. Lost lines have
-    the columns of `REJECTION_COLUMNS`, `row` being the number of the line.
+    Attributes:
+        columns: names of the columns.
+        rows: number of rows, malformed lines not included.
+        malformed: the malformed lines, with the columns of `REJECTION_COLUMNS`; `row` is the number of the line.
+        read: reads the rows at some positions, in chunks. Columns are text if the file is CSV, with empty fields
+            missing, and typed if it is Parquet or a workbook. The index is the position in the file, or in all files
+            of a folder as if they were one.
     """
 
     columns: list[str]
     rows: int
-    lost: pd.DataFrame
-    read: Callable[[Places], Iterator[pd.DataFrame]]
+    malformed: pd.DataFrame
+    read: Callable[[Positions], Iterator[pd.DataFrame]]
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """All rows, a piece at a time."""
+        """Return all rows, in chunks."""
         return self.read(None)
 
-    def sample(self, most: int) -> pd.DataFrame:
-        """Up to `most` of the rows, evenly spaced."""
-        return pd.concat(self.read(evenly_spaced_positions(self.rows, most)))
+    def sample(self, max_rows: int) -> pd.DataFrame:
+        """Return up to `max_rows` rows, evenly spaced."""
+        return pd.concat(self.read(evenly_spaced_positions(self.rows, max_rows)))
 
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """The table in a file, or in all files of a folder in the order of their names.
+    """Open the table in a file, or in all files of a folder in the order of their names.
 
-    Folders called `name=value` are a column. Files that begin with `.` or `_` are passed over. Raises UserError for
-    what is no table.
+    Folders called `name=value` become a column; files whose names begin with `.` or `_` are skipped. Raises UserError
+    if there is no table.
     """
     files = files_in(path) if path.is_dir() else [Path()]
     with ExitStack() as stack:
-        parts = [stack.enter_context(open_table_file(path / file)) for file in files]
-        folders = [partition(file) for file in files]
-        names = [[*part.columns, *folder] for part, folder in zip(parts, folders, strict=True)]
-        for file, there in zip(files, names, strict=True):
-            if there != names[0]:
-                raise UserError(f"data {path / file}: its columns are not those of {files[0]} in the same folder")
-        lines = [part.rows + part.lost["row"].nunique() for part in parts]
-        before = np.cumsum([0, *lines[:-1]])
-        rows_before = np.cumsum([0, *(part.rows for part in parts)])
-        if not rows_before[-1]:
+        tables = [stack.enter_context(open_table_file(path / file)) for file in files]
+        partitions = [partition(file) for file in files]
+        columns = [[*table.columns, *values] for table, values in zip(tables, partitions, strict=True)]
+        for file, names in zip(files, columns, strict=True):
+            if names != columns[0]:
+                raise UserError(f"data {path / file}: its columns differ from those of {files[0]} in the same folder")
+        table = concat_tables(tables, partitions)
+        if not table.rows:
             raise UserError(f"data {path}: no rows")
-
-        def read(some: Places) -> Iterator[pd.DataFrame]:
-            for part, folder, line, first in zip(parts, folders, before, rows_before[:-1], strict=True):
-                for rows in part.read(None if some is None else slice_positions(some, first, part.rows)):
-                    rows.index += line
-                    yield rows.assign(**{name: pd.Series(value, rows.index, "str") for name, value in folder.items()})
-
-        lost = [part.lost.assign(row=part.lost["row"] + line) for part, line in zip(parts, before, strict=True)]
-        yield Table(names[0], rows_before[-1], pd.concat(lost, ignore_index=True), read)
+        yield table
 
 
-def files_in(path: Path) -> list[Path]:
-    """The files of a table in a folder, relative to it, in the order of their names; UserError if there are none."""
-    inside = sorted(file.relative_to(path) for file in path.rglob("*") if file.is_file())
+def concat_tables(tables: list[Table], partitions: list[dict[str, str | None]]) -> Table:
+    """Concatenate tables of the same columns, and add the columns of their partitions.
+
+    Line numbers go on from table to table, as if all were one file.
+    """
+    lines = [table.rows + table.malformed["row"].nunique() for table in tables]
+    lines_before = np.cumsum([0, *lines[:-1]])
+    rows_before = np.cumsum([0, *(table.rows for table in tables)])
+
+    def read(positions: Positions) -> Iterator[pd.DataFrame]:
+        for table, values, line, start in zip(tables, partitions, lines_before, rows_before[:-1], strict=True):
+            for rows in table.read(None if positions is None else slice_positions(positions, start, table.rows)):
+                rows.index += line
+                yield rows.assign(**{name: pd.Series(value, rows.index, "str") for name, value in values.items()})
+
+    malformed = [
+        table.malformed.assign(row=table.malformed["row"] + line)
+        for table, line in zip(tables, lines_before, strict=True)
+    ]
+    names = [*tables[0].columns, *partitions[0]]
+    return Table(names, rows_before[-1], pd.concat(malformed, ignore_index=True), read)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of a table in a folder, relative to it and sorted by name; UserError if there are none."""
+    inside = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
     files = [file for file in inside if not any(part.startswith((".", "_")) for part in file.parts)]
     if not files:
-        raise UserError(f"data {path}: an empty folder")
+        raise UserError(f"data {folder}: an empty folder")
     return files
 
 
 def partition(file: Path) -> dict[str, str | None]:
-    """The columns that the folders of a file stand for, as Hive writes them: `year=2024/part-0.parquet`."""
+    """Return the columns in the folder names of a file, in the style of Hive: `year=2024/part-0.parquet`."""
     pairs = [part.split("=", 1) for part in file.parent.parts if "=" in part]
     return {unquote(name): None if value == HIVE_MISSING else unquote(value) for name, value in pairs}
 
 
 @contextmanager
 def open_table_file(path: Path) -> Iterator[Table]:
-    """As `opened`, of one file."""
-    start = start_of(path)
-    if start.startswith(PARQUET):
+    """Open the table in one file, as `open_table` does."""
+    start = file_start(path)
+    if start.startswith(PARQUET_START):
         yield parquet_table(path)
     elif is_workbook(path, start):
         yield workbook_table(path)
@@ -124,125 +147,139 @@ def open_table_file(path: Path) -> Iterator[Table]:
             yield table
 
 
-def start_of(path: Path) -> bytes:
-    """The first bytes of a file, by which its kind is told; UserError if there are none."""
+def file_start(path: Path) -> bytes:
+    """Return the first bytes of a file, which show its format; UserError if it is empty."""
     with open(path, "rb") as file:
-        start = file.read(64)
+        start = file.read(START_BYTES)
     if not start:
         raise UserError(f"data {path}: an empty file")
     return start
 
 
 def is_workbook(path: Path, start: bytes) -> bool:
-    """Whether a file that begins with `start` is an Excel workbook."""
-    return start.startswith(b"PK") and zipfile.is_zipfile(path) and WORKBOOK in zipfile.ZipFile(path).namelist()
+    """Return whether a file that begins with `start` is an Excel workbook."""
+    return start.startswith(b"PK") and zipfile.is_zipfile(path) and WORKBOOK_ENTRY in zipfile.ZipFile(path).namelist()
 
 
 def parquet_table(path: Path) -> Table:
-    """The table in a Parquet file."""
+    """Open the table in a Parquet file."""
     try:
         file = parquet_file(path)
         names = list(file.schema_arrow.empty_table().to_pandas().columns)
     except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-        raise no_parquet(path, error) from error
+        raise invalid_parquet(path, error) from error
     attributes = json.loads((file.schema_arrow.metadata or {}).get(ATTRIBUTES.encode(), "{}"))
-
     index = pd.RangeIndex(file.metadata.num_rows)
 
-    def read(some: Places) -> Iterator[pd.DataFrame]:
+    def read(positions: Positions) -> Iterator[pd.DataFrame]:
         try:
-            for batch, there in chosen(file.iter_batches(chunk_rows(len(names))), index, some):
+            for batch, batch_index in take_with_index(file.iter_batches(chunk_rows(len(names))), index, positions):
                 rows = batch.to_pandas(types_mapper=NULLABLE.get)
-                rows.index = there
+                rows.index = batch_index
                 rows.attrs |= attributes
                 yield rows
         except (OSError, ValueError) as error:
-            raise no_parquet(path, error) from error
+            raise invalid_parquet(path, error) from error
 
     return Table(names, len(index), NONE_MALFORMED, read)
 
 
-def chosen(
-    batches: Iterable[pyarrow.RecordBatch], index: pd.Index, some: Places
+def take_with_index(
+    batches: Iterable[pyarrow.RecordBatch], index: pd.Index, positions: Positions
 ) -> Iterator[tuple[pyarrow.RecordBatch, pd.Index]]:
-    """What is at some places of the batches, and its part of the `index` of all their rows."""
-    if some is not None:
-        batches, index = take_sorted(batches, some), index[some]
-    first = 0
+    """Yield the rows of the batches at `positions`, each batch with its part of the `index` of all rows."""
+    if positions is not None:
+        batches, index = take_sorted(batches, positions), index[positions]
+    start = 0
     for batch in batches:
-        yield batch, index[first : first + batch.num_rows]
-        first += batch.num_rows
+        yield batch, index[start : start + batch.num_rows]
+        start += batch.num_rows
 
 
-def no_parquet(path: Path, error: Exception) -> UserError:
-    """The error of a Parquet file that cannot be read."""
-    return UserError(f"data {path}: not a whole Parquet file ({first_line(error)})")
+def invalid_parquet(path: Path, error: Exception) -> UserError:
+    """Return the error for a Parquet file that cannot be read."""
+    return UserError(f"data {path}: not a valid Parquet file ({first_line(error)})")
 
 
 def workbook_table(path: Path) -> Table:
-    """The table on the one sheet of an Excel workbook in which there are rows."""
+    """Read the table on the only sheet of an Excel workbook that has rows."""
     try:
         sheets = pd.read_excel(path, sheet_name=None, engine="openpyxl")
     except ImportError as error:
         raise UserError(
-            f"data {path}: an Excel workbook, which takes openpyxl to read: pip install openpyxl, or save it as CSV"
+            f"data {path}: an Excel workbook, which requires openpyxl: pip install openpyxl, or save it as CSV"
         ) from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, ParseError) as error:
-        raise UserError(f"data {path}: not a whole Excel workbook ({first_line(error)})") from error
+        raise UserError(f"data {path}: not a valid Excel workbook ({first_line(error)})") from error
     filled = {name: sheet for name, sheet in sheets.items() if len(sheet)}
     if len(filled) != 1:
-        raise UserError(f"data {path}: a workbook with {len(filled)} sheets that hold rows, not one; save one as CSV")
+        raise UserError(
+            f"data {path}: a workbook with {len(filled)} sheets that have rows; expected one; save the right one as CSV"
+        )
     (frame,) = filled.values()
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
 
-    def read(some: Places) -> Iterator[pd.DataFrame]:
-        yield frame.iloc[slice(None) if some is None else some]
+    def read(positions: Positions) -> Iterator[pd.DataFrame]:
+        yield frame.iloc[slice(None) if positions is None else positions]
 
     return Table(list(frame.columns), len(frame), NONE_MALFORMED, read)
 
 
-def csv_table(path: Path, name: Path, folder: Path) -> Table:
-    """The table in a UTF-8 text file, of which `folder` keeps a copy; delimiter and quotes are found by DuckDB.
+def csv_table(path: Path, source: Path, folder: Path) -> Table:
+    """Open the table in a UTF-8 text file; DuckDB detects its delimiter and quotes.
 
-    From a copy, because DuckDB finds out at the end which lines are no rows. A row's place is right if no field spans
-    several lines.
+    DuckDB knows only in the end which lines are malformed, so the rows are read from a copy. The row numbers are those
+    of the lines if no field spans several lines.
+
+    Args:
+        path: the text file.
+        source: the file that the user has named, for messages.
+        folder: a temporary folder for the copy.
+    """
+    copy = folder / "rows.arrow"
+    names, rows, malformed = copy_csv(path, source, copy)
+    check_header_names(names, source)
+    if not rows:
+        raise only_a_header(names, malformed, source)
+    index = row_numbers(rows, malformed)
+
+    def read(positions: Positions) -> Iterator[pd.DataFrame]:
+        with arrow_batches(copy) as batches:
+            for batch, batch_index in take_with_index(batches, index, positions):
+                yield csv_frame(batch).set_axis(batch_index)
+
+    return Table(unique_names([name.strip() for name in names]), rows, rejections(malformed), read)
+
+
+def copy_csv(path: Path, source: Path, copy: Path) -> tuple[list[str], int, pd.DataFrame]:
+    """Copy the rows of a UTF-8 text file to an Arrow file.
+
+    Returns the names of the columns, the number of rows, and the malformed lines in the words of DuckDB. Raises
+    UserError if the file is not a table.
     """
     import duckdb
 
-    fields = check_header(path, name)
-    copy = folder / "rows.arrow"
+    fields = count_header_fields(path, source)
+    batch_rows, rows = chunk_rows(fields), 0
     try:
-        with database(folder, fields) as connection:
-            most = chunk_rows(fields)
-            found = connection.sql(f"SELECT * {READ}", params=[str(path)]).to_arrow_reader(most)
-            names, rows = found.schema.names, 0
-            with arrow_file(copy, found.schema) as file:
-                for batch in coalesce_batches(found, most):
+        with database(copy.parent, fields) as connection:
+            reader = connection.sql(f"SELECT * {READ_CSV}", params=[str(path)]).to_arrow_reader(batch_rows)
+            with arrow_file(copy, reader.schema) as file:
+                for batch in coalesce_batches(reader, batch_rows):
                     file.write_batch(batch)
                     rows += batch.num_rows
-            lost = connection.sql(LOST).df()
+            return reader.schema.names, rows, connection.sql(MALFORMED_LINES).df()
     except (duckdb.Error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # the system's, as of a full disk, not the file's
+        if isinstance(error, OSError) and error.errno:  # from the system, such as a full disk, not from the file
             raise
-        raise UserError(f"data {name}: not a table: {reason_no_table(path, error)}") from error
-    check_names(names, name)
-    if not rows:
-        raise no_rows(names, lost, name)
-    index = places(rows, lost)
-
-    def read(some: Places) -> Iterator[pd.DataFrame]:
-        with arrow_batches(copy) as batches:
-            for batch, there in chosen(batches, index, some):
-                yield frame_of(batch).set_axis(there)
-
-    return Table(unique_names([one.strip() for one in names]), rows, breaches_of(lost), read)
+        raise UserError(f"data {source}: not a table: {csv_error_reason(path, error)}") from error
 
 
-def coalesce_batches(batches: Iterable[pyarrow.RecordBatch], most: int) -> Iterator[pyarrow.RecordBatch]:
-    """The same rows in fewer batches, of up to `most`: those of a wide file, as DuckDB reads it, have a hundred."""
+def coalesce_batches(batches: Iterable[pyarrow.RecordBatch], max_rows: int) -> Iterator[pyarrow.RecordBatch]:
+    """Merge batches into larger ones of up to `max_rows` rows: DuckDB reads wide files in batches of a hundred rows."""
     waiting: list[pyarrow.RecordBatch] = []
     for batch in batches:
-        if waiting and sum(map(len, waiting)) + len(batch) > most:
+        if waiting and sum(map(len, waiting)) + len(batch) > max_rows:
             yield pyarrow.concat_batches(waiting)
             waiting = []
         waiting.append(batch)
@@ -250,77 +287,79 @@ def coalesce_batches(batches: Iterable[pyarrow.RecordBatch], most: int) -> Itera
         yield pyarrow.concat_batches(waiting)
 
 
-def check_header(path: Path, name: Path) -> int:
-    """How many fields the first line of a text file has at most; UserError if it is too many for a table."""
+def count_header_fields(path: Path, source: Path) -> int:
+    """Return the maximum number of fields in the first line of a text file; UserError if there are too many."""
     with open(path, "rb") as file:
-        header = file.readline(2**24)
-    if (count := max(header.count(mark) for mark in (b",", b";", b"\t", b"|")) + 1) > MOST_COLUMNS:
-        raise UserError(f"data {name}: its first line has {count:,} fields; a table has up to {MOST_COLUMNS:,} columns")
+        header = file.readline(MAX_HEADER_BYTES)
+    count = max(header.count(delimiter) for delimiter in (b",", b";", b"\t", b"|")) + 1
+    if count > MAX_COLUMNS:
+        raise UserError(f"data {source}: its first line has {count:,} fields; at most {MAX_COLUMNS:,} are supported")
     return count
 
 
-def check_names(names: list[str], name: Path) -> None:
-    """Raise UserError if all names of columns are numbers, and so are none."""
-    if all(column.replace(".", "", 1).lstrip("-").isdecimal() for column in names):
-        raise UserError(f"data {name}: no names of columns, but {', '.join(names[:5])} in its first line")
+def check_header_names(names: list[str], source: Path) -> None:
+    """Raise UserError if all column names are numbers, so that the file seems to have no header."""
+    if all(name.replace(".", "", 1).lstrip("-").isdecimal() for name in names):
+        first = ", ".join(names[:LISTED_COLUMNS])
+        raise UserError(f"data {source}: no header: its first line is {first}; add a line of column names")
 
 
-def no_rows(names: list[str], lost: pd.DataFrame, name: Path) -> UserError:
-    """The error of a file that has a header only."""
-    reason = f"and line {lost['line'][0]} {reason_no_row(lost['error_type'][0])}" if len(lost) else "and no rows"
-    return UserError(f"data {name}: a header, {', '.join(names[:5])}, {reason}")
+def only_a_header(names: list[str], malformed: pd.DataFrame, source: Path) -> UserError:
+    """Return the error for a file that has a header and no valid row."""
+    why = f": line {malformed['line'][0]} {malformed_reason(malformed['error_type'][0])}" if len(malformed) else ""
+    return UserError(f"data {source}: no rows after the header {', '.join(names[:LISTED_COLUMNS])}{why}")
 
 
-def frame_of(batch: pyarrow.RecordBatch) -> pd.DataFrame:
-    """What DuckDB has read, with its texts trimmed and its names made unique."""
+def csv_frame(batch: pyarrow.RecordBatch) -> pd.DataFrame:
+    """Return rows that DuckDB has read, with trimmed texts and unique column names."""
     names = unique_names([name.strip() for name in batch.schema.names])
     return pyarrow.table([trim(column) for column in batch.columns], names).to_pandas()
 
 
-def places(rows: int, lost: pd.DataFrame) -> pd.Index:
-    """The places in their file of so many rows, between the lines that are none."""
-    return pd.RangeIndex(2, rows + lost["line"].nunique() + 2).difference(lost["line"])[:rows]
+def row_numbers(rows: int, malformed: pd.DataFrame) -> pd.Index:
+    """Return the line numbers of so many rows, which skip the header and the malformed lines."""
+    return pd.RangeIndex(2, rows + malformed["line"].nunique() + 2).difference(malformed["line"])[:rows]
 
 
-def breaches_of(lost: pd.DataFrame) -> pd.DataFrame:
-    """What DuckDB says of lines that are no rows, with the columns of `REJECTION_COLUMNS`."""
+def rejections(malformed: pd.DataFrame) -> pd.DataFrame:
+    """Return the malformed lines that DuckDB reports, with the columns of `REJECTION_COLUMNS`."""
     return pd.DataFrame(
         {
-            "row": lost["line"].astype(int),
-            "column": lost["column_name"],
-            "value": lost["csv_line"].str.slice(0, 200),
-            "reason": lost["error_type"].map(reason_no_row),
+            "row": malformed["line"].astype(int),
+            "column": malformed["column_name"],
+            "value": malformed["csv_line"].str.slice(0, MAX_VALUE_LENGTH),
+            "reason": malformed["error_type"].map(malformed_reason),
         }
     )
 
 
 def trim(column: pyarrow.Array) -> pyarrow.Array:
-    """The texts of a column without blanks around them; what was only blanks is missing."""
+    """Strip the texts of a column; blank ones become missing."""
     from pyarrow import compute
 
     texts = compute.utf8_trim_whitespace(column)
     return compute.if_else(compute.equal(texts, ""), None, texts)
 
 
-def reason_no_table(path: Path, error: Exception) -> str:
-    """What is wrong with a text file that DuckDB cannot read; it does not name the commonest reason."""
+def csv_error_reason(path: Path, error: Exception) -> str:
+    """Return why DuckDB cannot read a text file: a stray carriage return, which DuckDB does not name, or its error."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if b"\n" in content and (lone := re.search(rb"\r(?!\n)", content)):
-            line = content[: lone.start()].count(b"\n") + 1
-            return f"line {line} has a carriage return in it; remove it, or put the field in quotes"
+        if b"\n" in content and (stray := re.search(rb"\r(?!\n)", content)):
+            line = content[: stray.start()].count(b"\n") + 1
+            return f"line {line} has a carriage return in it; remove it, or quote the field"
     return first_line(error)
 
 
-def reason_no_row(error_type: str) -> str:
-    """Why a line is no row, in words."""
-    return NO_ROW.get(error_type, error_type.lower())
+def malformed_reason(error_type: str) -> str:
+    """Return why a line is malformed, in words."""
+    return MALFORMED_REASONS.get(error_type, error_type.lower())
 
 
 def unique_names(names: list[str]) -> list[str]:
-    """The names with a number after those that come again."""
-    seen: dict[str, int] = {}
-    found = []
+    """Return the names, with a number after each repetition."""
+    counts: dict[str, int] = {}
+    unique = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return found
+        counts[name] = counts.get(name, 0) + 1
+        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+    return unique

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from workflow.data.columns import WORDS
+from workflow.data.columns import STRING_KINDS
 from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
@@ -25,7 +25,7 @@ def leaky_columns(rows: StoredRows, contract: Contract) -> dict[str, str]:
     found = {}
     for name in contract.features:
         values = frame[name]
-        if contract.columns[name].kind in WORDS:
+        if contract.columns[name].kind in STRING_KINDS:
             if values.notna().all() and (values.astype(str) == target.astype(str)).all():
                 found[name] = "is a copy of the target"
             continue

@@ -152,9 +152,9 @@ def predict(estimator: "Estimator", features: "DataFrame") -> "ndarray":
     """Predicted target of each row, in one BLAS thread, and in pieces, which take little memory: (rows,)."""
     import numpy as np
 
-    from workflow.data.stored import CHUNK
+    from workflow.data.stored import CHUNK_ROWS
     from workflow.parallel.executors import single_blas_thread
 
     with single_blas_thread():
-        pieces = [features.iloc[first : first + CHUNK] for first in range(0, len(features), CHUNK)]
+        pieces = [features.iloc[first : first + CHUNK_ROWS] for first in range(0, len(features), CHUNK_ROWS)]
         return np.concatenate([estimator.predict(piece) for piece in pieces])
