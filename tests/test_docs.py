@@ -101,10 +101,16 @@ def test_the_documents_name_every_parameter():
         assert not [name for name in taken if f"`{name}`" not in table]
 
 
-def test_modules_that_the_design_names_exist():
-    design = (PROJECT / "docs/design.md").read_text()
-    for name in re.findall(r"`(?:steps/)?((?:runs|tabular)(?:/\w+)+\.\w+|steps/\w+\.py)`", design):
-        assert (PROJECT / "steps" / name.removeprefix("steps/")).is_file(), name
+@pytest.mark.parametrize("page", ["architecture.md", "decisions.md"])
+def test_files_that_a_page_names_exist(page):
+    packages = "commands|data|evaluation|models|parallel|provenance|reports|runs|stages"
+    text = (PROJECT / "docs" / page).read_text()
+    modules = re.findall(rf"`((?:{packages})/\w+\.py|(?:parameters|parsing|secrets)\.py)`", text)
+    others = re.findall(r"`((?:steps|benchmarks)/\w+\.\w+)`", text)
+    assert modules
+    assert others
+    files = [*(PROJECT / "steps/workflow" / name for name in modules), *(PROJECT / name for name in others)]
+    assert not [file for file in files if not file.is_file()]
 
 
 def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
