@@ -1,169 +1,255 @@
-"""The parameters of an entry point: what they are called, what text they take, and what is wrong with a text."""
+"""The parameters of every stage and entry point, with their types, defaults and help; MLproject declares the same."""
 
-import argparse
-import difflib
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Annotated, Any
 
-import yaml
+from pydantic import Field
 
-from workflow.errors import UserError
+from workflow.models.catalog import BLEND, FEW_FOR_RANDOM_FOREST, MODELS, OPTIONAL, default_models
+from workflow.models.estimators import ENCODERS, LOG_TARGET
+from workflow.parsing import (
+    AUTO,
+    FromText,
+    Params,
+    boolean,
+    csv_list,
+    fraction,
+    integer,
+    mapping,
+    nested_mapping,
+    non_negative,
+    one_of,
+    or_auto,
+)
+from workflow.secrets import without_secrets
 
-AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: `convert` makes its value of the command line's text, or raises ValueError."""
-
-    name: str
-    default: str
-    help: str
-    convert: Callable[[str], Any] = str
-    # A path decides nothing by itself (the content of its file does), nor does a run id (its fingerprint does).
-    decides: bool = True
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are UserErrors, so that they end in the run like any other."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `message` instead of printing the usage and leaving."""
-        raise UserError(f"{message}; see {self.prog} --help")
-
-
-def parse(description: str, parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """What the command line gives of `parameters`, converted; those left out are absent.
-
-    Raises UserError for an unknown parameter and for a value that does not convert.
-    """
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    for parameter in parameters:
-        parser.add_argument(
-            f"--{parameter.name}",
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=f"{parameter.help} (default: {parameter.default})".replace("%", "%%"),
-        )
-    known, unknown = parser.parse_known_args()
-    if unknown:
-        raise UserError(unknown_parameter(unknown[0], [p.name for p in parameters]))
-    return {p.name: convert(p, getattr(known, p.name)) for p in parameters if hasattr(known, p.name)}
+SINGLE_MODELS = (*MODELS, *OPTIONAL)
+MODEL_NAMES = (*SINGLE_MODELS, BLEND)
+LOCAL_CLUSTER = "local"
+SAME, RECORDED = "same", "recorded"
+PROMOTION_RULES = "steps/promotion.yaml"
+EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value
+Seed = Annotated[int, FromText(integer(0))]
+Split = Annotated[str, FromText(one_of(("random", "group", "time")))]
+Source = Annotated[str, FromText(without_secrets, in_fingerprint=False)]
+IntegerOrAuto = Annotated[int | str, FromText(or_auto(integer(2)))]
 
 
-def unknown_parameter(argument: str, names: Sequence[str]) -> str:
-    """One line about a parameter that does not exist, with the nearest that does."""
-    name = argument.lstrip("-").partition("=")[0]
-    return f"unknown parameter {name}: {nearest(name, names)}"
+def model_name(text: str) -> str:
+    """Parse the name of a model, or what may be an import path."""
+    return text if "." in text else one_of(MODEL_NAMES)(text)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """What to write instead of a name that does not exist."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+def model_names(text: str) -> list[str]:
+    """Parse a comma-separated list of models; an empty one is allowed."""
+    return csv_list(model_name)(text) if text else []
 
 
-def convert(parameter: Parameter, text: str) -> Any:
-    """The value of a parameter's text; UserError names the parameter and the reason."""
-    try:
-        return parameter.convert(text)
-    except ValueError as error:
-        raise UserError(f"{parameter.name}={text}: {error}") from error
+class ContractParams(Params):
+    """Of `contract`: the file, and the columns with a role."""
+
+    data: Source = Field("data/wines.csv", description="a table: a path, or a URI (see the README)")
+    target: str = Field("", description="column to predict; default: the contract's")
+    group: str = Field("", description="column whose values split=group keeps together; default: the contract's")
+    time: str = Field("", description="column by which split=time orders the rows; default: the contract's")
+
+    @property
+    def chosen_columns(self) -> dict[str, str]:
+        """The roles that the user gave to columns, which override the contract's."""
+        roles = {"target": self.target, "group": self.group, "time": self.time}
+        return {role: column for role, column in roles.items() if column}
 
 
-def resolved(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The value of each parameter: given, or its default."""
-    return {p.name: given.get(p.name, p.convert(p.default)) for p in parameters}
+class PreprocessParams(ContractParams):
+    """Of `preprocess`."""
+
+    contract: Source = Field(
+        AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
+    )
+    duplicates: Annotated[str, FromText(one_of(("drop", "keep")))] = Field(
+        "drop", description="exact duplicates of a row: drop or keep"
+    )
+    split: Split = Field("random", description="how to split: random, group (each in one set) or time (latest to test)")
+    test_size: Annotated[float, FromText(fraction)] = Field(
+        0.2, description="fraction of the rows (or groups) in the test set"
+    )
+    seed: Seed = Field(0, description="random seed of this and all later stages")
 
 
-def to_command_line(value: Any) -> str:
-    """The command line's text for a converted value."""
-    if isinstance(value, list):
-        return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
+class TrainingOptions(Params):
+    """What all compared models share in training."""
+
+    encoder: Annotated[str, FromText(one_of(ENCODERS))] = Field(
+        AUTO, description="categorical encoder: target, onehot or ordinal; auto picks per model"
+    )
+    log_target: Annotated[str, FromText(one_of(LOG_TARGET))] = Field(
+        AUTO,
+        description="fit on the logarithm of the target: true or false; auto: if it is non-negative and right-skewed",
+    )
+    max_rows: IntegerOrAuto = Field(
+        AUTO, description="maximum number of training rows, evenly spaced; auto: as many as hold 50 million values"
+    )
+    cv: IntegerOrAuto = Field(AUTO, description="number of cross-validation folds; auto: 5, or 2 for large data")
 
 
-def one_of(options: Iterable[str]) -> Callable[[str], str]:
-    """A converter that takes one of `options`."""
+class TrainParams(TrainingOptions):
+    """Of `train`; `split` and `seed` are the preprocess run's."""
 
-    def choose(text: str) -> str:
-        if text not in options:
-            raise ValueError(f"no such choice; {nearest(text, options)}")
-        return text
-
-    return choose
-
-
-def or_auto(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A converter that takes `auto` as it is, and hands all else to `convert`."""
-    return lambda text: text if text == AUTO else convert(text)
+    model: Annotated[str, FromText(model_name)] = Field(
+        "rf", description=f"one of {', '.join(MODEL_NAMES)}, or the import path of a regressor"
+    )
+    model_params: Annotated[EstimatorParams, FromText(mapping)] = Field(
+        default_factory=dict,
+        description="estimator parameters, a YAML or JSON mapping; of blend: its members, with theirs",
+    )
+    split: Split = "random"
+    seed: Seed = 0
 
 
-def several(convert: Callable[[str], str]) -> Callable[[str], list[str]]:
-    """A converter that takes a comma-separated list of what `convert` takes, each at most once."""
+class EvaluateParams(Params):
+    """Of `evaluate`; `seed` is the preprocess run's."""
 
-    def choose(text: str) -> list[str]:
-        chosen = [convert(name.strip()) for name in text.split(",") if name.strip()]
-        if not chosen:
-            raise ValueError("name at least one")
-        return list(dict.fromkeys(chosen))
-
-    return choose
+    shap_samples: Annotated[int, FromText(integer(1))] = Field(50, description="test rows to explain with SHAP")
+    seed: Seed = 0
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """A converter to a whole number from `least` to 2³² − 1, the largest seed that numpy takes."""
+class CompareParams(TrainingOptions):
+    """Of `main`: the models to compare."""
 
-    def number(text: str) -> int:
-        if not text.strip().lstrip("-").isdecimal() or not least <= int(text) < 2**32:
-            raise ValueError(f"must be a whole number from {least} to {2**32 - 1}")
-        return int(text)
-
-    return number
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1, both excluded."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1:
-        raise ValueError("must be a number between 0 and 1")
-    return number
+    models: Annotated[list[str] | str, FromText(or_auto(csv_list(model_name)))] = Field(
+        AUTO,
+        description=(
+            f"comma-separated, of {', '.join(MODEL_NAMES)}, or import paths of regressors; {BLEND} combines the others;"
+            f" auto: {','.join(default_models(0))},{BLEND}, with rf instead of extra_trees above"
+            f" {FEW_FOR_RANDOM_FOREST:,} training rows"
+        ),
+    )
+    model_params: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {n_estimators: 300}}"))] = Field(
+        default_factory=dict, description="estimator parameters by model, a YAML or JSON mapping"
+    )
 
 
-def at_least_zero(text: str) -> float:
-    """A finite number from 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise ValueError("must be a number from 0")
-    return number
+class TuneParams(TrainingOptions):
+    """Of `tune`; `split` and `seed` are the preprocess run's."""
+
+    model: Annotated[str, FromText(model_name)] = Field(
+        "boosting", description=f"one of {', '.join(SINGLE_MODELS)}, or the import path of a regressor"
+    )
+    models: Annotated[list[str], FromText(model_names)] = Field(
+        default_factory=list, description="several models instead, comma-separated"
+    )
+    trials: Annotated[int, FromText(integer(1))] = Field(50, description="trials per model")
+    concurrent: Annotated[int, FromText(integer(1))] = Field(
+        8, description="trials that may run in parallel; another number tries other parameters"
+    )
+    timeout: Annotated[int, FromText(integer(0))] = Field(
+        0, description="seconds after which no trial of a model starts; 0 for no limit"
+    )
+    space: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {max_depth: [5, 10]}}"))] = Field(
+        default_factory=dict,
+        description=(
+            "search space: a mapping of models to parameters, and these to {low: …, high: …, log: true} or a list"
+        ),
+    )
+    split: Split = "random"
+    seed: Seed = 0
+
+    @property
+    def tuned_models(self) -> list[str]:
+        """The models to tune."""
+        return self.models or [self.model]
 
 
-def truth(text: str) -> bool:
-    """`true` or `false`."""
-    return one_of(("true", "false"))(text.lower()) == "true"
+class ClusterOption(Params):
+    """Of every entry point that computes in parallel."""
+
+    cluster: Annotated[str, FromText(in_fingerprint=False)] = Field(
+        "", description="Dask cluster to compute on: local starts one here, tcp://<host>:8786 uses that one"
+    )
 
 
-def mapping(text: str) -> dict[str, Any]:
-    """A YAML or JSON mapping; `null` is the empty one."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML or JSON: {' '.join(str(error).split())}") from error
-    if value is None:
-        return {}
-    try:
-        json.dumps(value)
-    except TypeError as error:
-        raise ValueError(f"{error}; put the value in quotes") from error  # a YAML date, for one
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ValueError("must be a mapping of names to values, like '{n_estimators: 300}'")
-    return value
+class PreprocessRunOption(Params):
+    """Of stages that build on a preprocess run."""
+
+    preprocess_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
+        AUTO, description="preprocess run to build on; auto finds or makes one"
+    )
+
+
+class TrainRunOption(Params):
+    """Of stages that build on a train run."""
+
+    train_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
+        AUTO, description="train run to build on; auto finds or makes one"
+    )
+
+
+class TrainCommand(ClusterOption, PreprocessParams, TrainParams, PreprocessRunOption):
+    """What `-e train` takes."""
+
+
+class EvaluateCommand(TrainCommand, EvaluateParams, TrainRunOption):
+    """What `-e evaluate` takes."""
+
+
+class TuneCommand(ClusterOption, PreprocessParams, TuneParams, EvaluateParams, PreprocessRunOption):
+    """What `-e tune` takes."""
+
+
+class MainCommand(ClusterOption, EvaluateParams, CompareParams, PreprocessParams):
+    """What `-e main` takes."""
+
+    register_as: Annotated[str, FromText(in_fingerprint=False)] = Field(
+        "", alias="register", description="registered model that gets the winner as a version, and perhaps as champion"
+    )
+
+
+class PromoteParams(Params):
+    """Of `promote`."""
+
+    run: str = Field("", description="id of a main or tune run, whose winner is meant, or of a train run")
+    name: str = Field("", description="registered model; created if it does not exist")
+    rules: str = Field(PROMOTION_RULES, description="what a champion must fulfil: a YAML file")
+    dry_run: Annotated[bool, FromText(boolean)] = Field(
+        False, description="only decide: register nothing and move no alias"
+    )
+
+
+class RollbackParams(Params):
+    """Of `rollback`."""
+
+    name: str = Field("", description="registered model")
+
+
+class PredictCommand(ClusterOption):
+    """What `-e predict` takes."""
+
+    model: str = Field(
+        "", description="models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"
+    )
+    data: Source = Field("", description="rows in the form of the training file: a path or a URI, as for preprocess")
+    output: Source = Field("", description="file to write, ending in .csv or .parquet: a path, or a URI")
+    overwrite: Annotated[bool, FromText(boolean)] = Field(False, description="replace the output if it exists")
+
+
+class ReproduceCommand(ClusterOption):
+    """What `-e reproduce` takes."""
+
+    run: Source = Field(
+        "",
+        description=(
+            "what to reproduce: a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id"
+        ),
+    )
+    env: Annotated[str, FromText(one_of((SAME, RECORDED)))] = Field(
+        SAME, description="environment: same as now, or recorded, which uv builds"
+    )
+    rtol: Annotated[float | str, FromText(or_auto(non_negative))] = Field(
+        AUTO,
+        description="relative tolerance of numbers; 0 is bit for bit; auto: 0, or 1e-9 on another platform",
+    )
+    search: Annotated[bool, FromText(boolean)] = Field(
+        False, description="of a tune run, reproduce the whole search, not only its best model"
+    )
+    again: Annotated[bool, FromText(boolean)] = Field(
+        False, description="of an experiment, also reproduce runs already verified on this machine"
+    )

@@ -8,8 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workflow.data.contract import Contract
-from workflow.data.split import default_n_folds, folds, max_training_rows, question, row_hashes, split
-from workflow.data.split_column import split_column
+from workflow.data.split import default_n_folds, folds, max_training_rows, question, row_hashes, split, split_column
 from workflow.errors import UserError
 
 FOLDS = 5

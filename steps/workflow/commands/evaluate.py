@@ -1,202 +1,109 @@
-"""Score a logged model on the test part, explain it with SHAP, and write a report that a person reads.
+"""Evaluate as an MLflow run: scores of the test set, SHAP values and the model report."""
 
-    mlflow run . -e evaluate -P model=rf
-    mlflow run . -e evaluate -P train_run_id=<id> -P shap_samples=200
-
-Takes the parameters of train and preprocess too: without a train_run_id, they say which run to find or make.
-"""
-
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import environment
+from typing import TYPE_CHECKING
 
 import mlflow
-from mlflow.entities import LoggedModelInput, Run
+from mlflow.entities import LoggedModelInput
 
-from workflow.commands import preprocess, train
-from workflow.errors import UserError
-from workflow.parallel.cluster import CLUSTER, on_cluster
-from workflow.parameters import Parameter, whole
+from workflow.commands import train
+from workflow.models.catalog import BLEND
+from workflow.models.members import packages_of
+from workflow.parameters import EvaluateCommand, EvaluateParams
 from workflow.provenance import digests
-from workflow.runs import cli, execution, links, tracking
+from workflow.provenance.fingerprint import STEPS, Code
+from workflow.runs import cli, drawing, execution, tracking
+from workflow.runs.artifacts import EvaluateRun, PreprocessRun, TrainRun
+from workflow.runs.execution import Report, Task
+from workflow.runs.names import Files, Tags
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from workflow.data.contract import Contract
-    from workflow.data.stored import StoredRows
-    from workflow.evaluation.holdout import TestPredictions
     from workflow.models.estimators import Estimator
+    from workflow.stages.evaluate import EvaluateResult
 
-REPORT, PREDICTIONS, SHAP_VALUES = "report.html", "predictions.parquet", "shap_values.parquet"
-PARAMETERS = (Parameter("shap_samples", "50", "test rows to explain with SHAP", whole(1)),)
+CODE = Code(("workflow/stages/evaluate.py",), ("workflow/commands/evaluate.py", *execution.BINDINGS))
+PROOFS = {Files.PREDICTIONS: digests.numbers, Files.SHAP_VALUES: digests.numbers}
 
 
-def evaluate(parameters: dict[str, Any], upstream: Run) -> None:
-    """Log the scores on the test part with their intervals, the pictures, the SHAP values and the report."""
-    from workflow.data import split
-    from workflow.evaluation import holdout, metrics
-    from workflow.reports import plots
-    from workflow.reports.model_report import model_report, model_summary
+def run(command: EvaluateCommand) -> None:
+    """Evaluate in the active run."""
+    trained, data = train.upstream(command)
+    execution.execute(task(command.narrow(EvaluateParams), trained, data))
+    cli.print_run("evaluate")
 
-    model, preprocessed = parameters["model"], execution.upstream_of(upstream)
-    terms, estimator = preprocess.read_contract_of(preprocessed), train.read_model(upstream)
-    with preprocess.both_parts(preprocessed) as (training, test):
-        tested = holdout.predict_test_set(estimator, training, test, terms)
-        true, predicted = tested.true, tested.predicted
-        values, figures = explain(estimator, training, test, tested, terms, parameters, upstream)
-        worst = metrics.worst(true, predicted)
-        worst_rows = metrics.with_errors(test.take(tested.places[worst]), terms.target, predicted[worst])
-        beginning = test.take(tested.places[: tracking.dataset_rows(len(terms.columns))])
-    leak = warn_of_leak(tested)
-    figures["preds.png"] = plots.predictions(true, predicted, terms.target_label, f"{model} on the test part")
-    figures["residuals.png"] = plots.residuals(true, predicted, terms.target_label, f"{model}: errors on the test part")
-    metrics, others, predictions = scores_of(tested, estimator, upstream, parameters["seed"])
-    tables = {"segments.csv": metrics.segments(true, predicted), "worst_predictions.csv": worst_rows}
-    run, trained = tracking.active_run(), tracking.model_id(upstream)
-    pages = {
-        "run": links.run_page(run),
-        "model": links.model_page(run, trained),
-        "data report": links.run_page(preprocessed, preprocess.REPORT),
-    }
-    question = split.question(parameters["split"], preprocess.split_column(parameters["split"], terms))
-    lead = model_summary(model, terms, metrics | others, question)
-    with tracking.artifacts() as folder:
-        pictures = {name: plots.save(figure, folder / name) for name, figure in figures.items()}
-        for name, table in tables.items():
-            table.to_csv(folder / name, index=False)
-        values.to_parquet(folder / SHAP_VALUES)
-        predictions.to_parquet(folder / PREDICTIONS)
-        again = execution.command_line(STEP, parameters)
-        logged = upstream.data.params
-        shown = parameters | {name: logged[name] for name in sorted(logged.keys() - parameters)}
-        addresses = {name: links.absolute(page) for name, page in pages.items()}
-        html = model_report(shown, terms, metrics | others, tables, pictures, leak, lead, again, addresses)
-        (folder / REPORT).write_text(html, encoding="utf-8")
-    digest = digests.short_digest(tested.ids)
-    dataset = tracking.log_dataset(beginning, terms.target, parameters["data"], "testing", digest)
-    mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained)])
-    mlflow.log_metrics(metrics, model_id=trained, dataset=dataset)
-    mlflow.log_metrics(others)
-    careful = f"\n\n**Careful.** {leak}" if leak else ""
-    tracking.write_note(
-        f"{lead}{careful}\n\n[The report]({links.run_page(run, REPORT)}), [the model]({pages['model']}),"
-        f" [the data report]({pages['data report']})"
+
+def find_or_run(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> EvaluateRun:
+    """Return the evaluate run of a train run's model on the test set of a preprocess run."""
+    return EvaluateRun(execution.find_or_run(task(params, trained, data)))
+
+
+def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task:
+    """Return the task of evaluating one model."""
+    params, model = params.inherit(data.params), trained.params
+    reads = data.digests(Files.TRAINING_SET, Files.TEST_SET, Files.CONTRACT)
+    reads |= {name: trained.digest(name) for name in (Files.MODEL, Files.OOF_PREDICTIONS)}
+    return Task(
+        stage="evaluate",
+        label=f"evaluate {model.model}",
+        script=STEPS / "evaluate.py",
+        code=CODE,
+        params=params,
+        work=lambda: work(params, trained, data),
+        reads=reads | {"model": model.model},
+        upstream=(data, trained),
+        lineage=(data.params, model),
+        tags={Tags.UPSTREAM: trained.id, Tags.PREPROCESS: data.id},
+        proofs=PROOFS,
+        modules=packages_of(model.model, model.model_params),
+        report=Report(drawing.MODEL_REPORT_CODE, drawing.draw_model_report),
     )
 
 
-def scores_of(
-    tested: "TestPredictions", estimator: "Estimator", upstream: Run, seed: int
-) -> "tuple[dict[str, float], dict[str, float], DataFrame]":
-    """What models are compared by; the baseline's scores and what the intervals are worth; and the predictions."""
-    import pandas as pd
+def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None:
+    """Log the scores on the test set with their intervals, the predictions and the SHAP values."""
+    from workflow.stages import evaluate
 
-    from workflow.evaluation import conformal, metrics
-    from workflow.models import estimators
-
-    true, predicted, scale = tested.true, tested.predicted, estimators.target_transform_of(estimator)
-    low, high = conformal.interval(predicted, conformal.conformal_quantile(train.read_tested(upstream), scale), scale)
-    others = {
-        **tested.leaked,
-        **metrics.scores_with_intervals(true, tested.typical, seed, "baseline_"),
-        "interval_coverage": conformal.coverage(true, low, high),
-        "interval_width": float((high - low).mean()),
-    }
-    predictions = pd.DataFrame({"true": true, "predicted": predicted, "low": low, "high": high})
-    return metrics.scores_with_intervals(true, predicted, seed), others, predictions
-
-
-def warn_of_leak(tested: "TestPredictions") -> str:
-    """A warning that is shown, too, if test rows were seen in training; else nothing."""
-    if not tested.leaked:
-        return ""
-    leak = (
-        f"{tested.seen:,} of {tested.seen + len(tested.true):,} test rows were seen in training, so the scores leave"
-        f" them out; with them, R² would read {tested.leaked['leaked_r2_score']:.2f}."
-    )
-    mlflow.set_tag("workflow.leak", leak)
-    tracking.warn(leak)
-    return leak
-
-
-def explain(
-    estimator: "Estimator",
-    training: "StoredRows",
-    test: "StoredRows",
-    tested: "TestPredictions",
-    terms: "Contract",
-    parameters: dict[str, Any],
-    upstream: Run,
-) -> "tuple[DataFrame, dict[str, Figure]]":
-    """SHAP values of a sample of the test rows, with the mean prediction as column `base`; and their pictures."""
-    from workflow.data.sampling import random_positions
-    from workflow.evaluation import shapley
-    from workflow.models import blending, catalog
-    from workflow.reports import plots
-
-    model, seed = parameters["model"], parameters["seed"]
-    chosen = random_positions(len(tested.places), parameters["shap_samples"], seed)
-    sample = test.take(tested.places[chosen])[terms.features].set_axis(chosen)
-    parts = blending.blend_members(estimator, model)
-    if model == catalog.BLEND:
-        values = shap_values_of_blend({name: share for name, (share, _) in parts.items()}, parameters, upstream)
-    else:
-        background = training.take(random_positions(len(training), shapley.BACKGROUND, seed))[terms.features]
-        explainer, track = catalog.get_model(model).explainer, cli.tracker(f"explaining {model}")
-        explained, base = shapley.explain(estimator, sample, background, explainer, seed, track)
-        values = explained.assign(base=base)
-    _, last = [*parts.values()][-1]
-    own = values.drop(columns="base")
-    colours = shapley.colour_values(last, sample)
-    label = terms.target_label
-    return values, {
-        "shap.png": plots.importance(own, label, f"{model}: what moves a prediction"),
-        "shap_beeswarm.png": plots.beeswarm(own, colours, label, f"{model}: what moves which prediction where"),
-    }
-
-
-def shap_values_of_blend(shares: Mapping[str, float], parameters: Mapping[str, Any], upstream: Run) -> "DataFrame":
-    """The weighted mean of what runs of this step have logged, or are made to log, for the models of a blend.
-
-    Shapley values are linear in what they explain. Takes the share of each model, and the train run of the blend;
-    raises UserError if that run does not say which runs have fitted its models.
-    """
-    if train.BLENDS not in upstream.data.tags:
-        raise UserError(f"train_run_id={upstream.info.run_id}: a blend of an older version; train it again")
-    trained = json.loads(upstream.data.tags[train.BLENDS])
-    logged = {
-        name: execution.obtain(
-            STEP, train.part_of_blend(parameters, name) | {train.STEP.run_id_parameter: trained[name]}
+    model, estimator, contract = trained.params.model, trained.estimator(), data.contract
+    members = member_shap_values(params, trained, data, estimator) if model == BLEND else {}
+    with data.training_set() as training_set, data.test_set() as test_set:
+        inputs = evaluate.EvaluateInputs(
+            model, estimator, trained.oof_predictions(), training_set, test_set, contract, members
         )
-        for name in shares
-    }
-    return sum(share * read_shap_values(logged[name]) for name, share in shares.items())
+        rows = tracking.dataset_rows(len(contract.columns))
+        result = evaluate.run(params, inputs, rows, cli.progress_bar)
+    with tracking.artifacts() as folder:
+        result.predictions.to_parquet(folder / Files.PREDICTIONS)
+        result.shap_values.to_parquet(folder / Files.SHAP_VALUES)
+        result.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
+        result.segments.to_csv(folder / Files.SEGMENTS, index=False)
+        result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
+    log_scores(trained, data, result)
 
 
-def read_shap_values(run: Run) -> "DataFrame":
-    """What a run of this step has logged as SHAP values: see `explain`."""
-    import pandas as pd
+def member_shap_values(
+    params: EvaluateParams, trained: TrainRun, data: PreprocessRun, estimator: "Estimator"
+) -> "dict[str, DataFrame]":
+    """Return the SHAP values of a blend's members, which runs of this stage have logged, or are made to log."""
+    from workflow.models.blending import blend_members
 
-    with tracking.downloaded(run, SHAP_VALUES) as path:
-        return pd.read_parquet(path)
-
-
-def read_predictions(run: Run) -> "DataFrame":
-    """What a run of this step predicted of each test row: `true`, `predicted`, `low` and `high`."""
-    import pandas as pd
-
-    with tracking.downloaded(run, PREDICTIONS) as path:
-        return pd.read_parquet(path)
+    runs = trained.members()
+    return {model: find_or_run(params, runs[model], data).shap_values() for model in blend_members(estimator)}
 
 
-PROOFS = {PREDICTIONS: digests.numbers, SHAP_VALUES: digests.numbers}
-STEP = execution.Step(
-    "evaluate", Path(__file__), PARAMETERS, evaluate, upstream=train.STEP, modules=train.modules, proofs=PROOFS
-)
-
-if __name__ == "__main__":
-    cli.run(STEP, __doc__, [CLUSTER], on_cluster)
+def log_scores(trained: TrainRun, data: PreprocessRun, result: "EvaluateResult") -> None:
+    """Log the scores of the model on the test set, and warn of test rows that were seen in training."""
+    run = tracking.active_run()
+    digest = digests.short_digest(result.hashes)
+    dataset = tracking.log_dataset(result.head, data.contract.target, data.params.data, "testing", digest)
+    mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained.model_id)])
+    mlflow.log_metrics(result.scores, model_id=trained.model_id, dataset=dataset)
+    mlflow.log_metrics(result.other_scores)
+    if result.seen_rows:
+        leak = (
+            f"{result.seen_rows:,} of {result.seen_rows + len(result.predictions):,} test rows were seen in training,"
+            " so the scores leave them out; with them, R² would be"
+            f" {result.other_scores['leaked_r2_score']:.2f}"
+        )
+        mlflow.set_tag(Tags.LEAK, leak)
+        tracking.warn(leak)

@@ -1,55 +1,42 @@
-"""The whole workflow: preprocess once, train and evaluate every model, compare them and name the best.
+"""Main as an MLflow run: preprocess once, train and evaluate every model, compare them, name the best."""
 
-    mlflow run .
-    mlflow run . -P models=linear,knn,rf,extra_trees -P data=/path/to/wines.csv
-
-Takes the parameters of all steps. Steps whose result exists already are reused.
-"""
-
+import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import environment
+from dataclasses import dataclass
+from functools import partial
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
 
 from workflow.commands import evaluate, preprocess, train
+from workflow.data import split
 from workflow.errors import UserError
-from workflow.models.catalog import BLEND, FEW_FOR_RANDOM_FOREST
-from workflow.parallel.cluster import CLUSTER, on_cluster
-from workflow.parameters import AUTO, Parameter, mapping, nearest, or_auto, resolved, several, to_command_line
-from workflow.provenance import fingerprint
-from workflow.reports.leaderboard import SCORES, TITLE, leaderboard, readable
-from workflow.reports.report import markdown_table
-from workflow.runs import cli, execution, links, tracking
-
-if TYPE_CHECKING:
-    from workflow.data.contract import Contract
-
-MODEL_PARAMS = Parameter("model_params", "null", "a mapping of models to their own parameters, YAML or JSON", mapping)
-REGISTER = Parameter("register", "", "a registered model: the winner becomes a version of it, and perhaps the champion")
-POSSIBLE = [*dict.fromkeys([*compared(0), *compared(FEW_FOR_RANDOM_FOREST + 1)]), BLEND]  # of models=auto
-EXAMPLE = "{rf: {n_estimators: 300}}"
-PARAMETERS = (
-    Parameter(
-        "models",
-        AUTO,
-        f"comma-separated, of {', '.join(train.NAMES)}, or regressors' import paths; {BLEND} combines the others; auto:"
-        f" {','.join(compared(0))},{BLEND}, with rf for extra_trees if more than {FEW_FOR_RANDOM_FOREST:,} rows are"
-        " learned from",
-        or_auto(several(train.model_name)),
-    ),
-    *preprocess.PARAMETERS,
-    *train.SHARED,
-    MODEL_PARAMS,
-    *evaluate.PARAMETERS,
-    REGISTER,
+from workflow.models.catalog import BLEND, FEW_FOR_RANDOM_FOREST, default_models
+from workflow.models.members import packages_of
+from workflow.parameters import (
+    CompareParams,
+    EstimatorParams,
+    EvaluateParams,
+    MainCommand,
+    PreprocessParams,
+    PromoteParams,
+    TrainingOptions,
+    TrainParams,
 )
-PICTURE = "leaderboard.png"
-PAGES = {  # that the description links to
+from workflow.parsing import nearest, to_command_line
+from workflow.provenance.fingerprint import STEPS, Code
+from workflow.reports.leaderboard import TITLE, readable
+from workflow.reports.report import markdown_table
+from workflow.runs import cli, drawing, execution, links, tracking
+from workflow.runs.artifacts import EvaluateRun, PreprocessRun, TrainRun
+from workflow.runs.execution import METRICS, Report, Task
+from workflow.runs.names import Files, Tags
+from workflow.stages import compare
+
+CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.BINDINGS))
+FIGURE_CODE = Code(("workflow/reports/plots.py",))
+LINKED_PAGES = {  # in the description
     "compare": "side by side",
     "scores": "all scores",
     "models": "the models",
@@ -57,133 +44,185 @@ PAGES = {  # that the description links to
 }
 
 
-def main(given: dict[str, Any]) -> None:
-    """Find or make all runs, and log the leaderboard on the parent run."""
-    parameters = resolved(PARAMETERS, given)
-    model_params, is_chosen = parameters["model_params"], parameters["models"] != AUTO
-    check(model_params, parameters["models"] if is_chosen else POSSIBLE)
-    tracking.describe(f"main {to_command_line(parameters['models'])}", parameters)
-    mlflow.set_tag("workflow.step", "main")
-    preprocessed = execution.obtain(preprocess.STEP, parameters)
-    terms = preprocess.read_contract_of(preprocessed)
-    if not is_chosen:
-        parameters["models"] = models_for(preprocessed, parameters, terms)
-        check(model_params, parameters["models"])
-    models = parameters["models"]
-    trained, evaluated = {}, {}
-    for model in sorted(models, key=lambda model: model == BLEND):  # last: it combines what the others leave
-        own = model_params.get(model, {})
-        if model == BLEND and not own:
-            own = {other: model_params.get(other, {}) for other in sorted(models) if other != BLEND}
-        chosen = parameters | {"model": model, "model_params": own}
-        chosen["preprocess_run_id"] = preprocessed.info.run_id
-        trained[model] = execution.obtain(train.STEP, chosen)
-        chosen["train_run_id"] = trained[model].info.run_id
-        evaluated[model] = execution.obtain(evaluate.STEP, chosen)
-    table = leaderboard({model: trained[model].data.metrics | evaluated[model].data.metrics for model in models})
-    table["train_run_id"] = [trained[model].info.run_id for model in table["model"]]
-    table["evaluate_run_id"] = [evaluated[model].info.run_id for model in table["model"]]
-    runs = {model: evaluated[model] for model in table["model"]}
-    pages = {
-        "leaderboard": links.run_page(tracking.active_run()),
-        "models": links.models_page(preprocessed.info.experiment_id),
-        "scores": links.scores_page(preprocessed.info.experiment_id),
-        **({"compare": links.comparison_page(list(runs.values()))} if len(runs) > 1 else {}),
-        "data": links.run_page(preprocessed, preprocess.REPORT),
-        **{model: links.run_page(run, evaluate.REPORT) for model, run in runs.items()},
-    }
-    shown = readable(table, terms.unit)
-    describe(shown, runs, pages, preprocessed, terms)
-    publish(table, runs, parameters, terms.target_label)
-    right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
-    cli.print_table(shown, winner, TITLE, right)
-    if parameters["register"]:
-        pages |= register(parameters["register"])
+@dataclass(frozen=True)
+class Compared:
+    """The runs of one model."""
+
+    train: TrainRun
+    evaluate: EvaluateRun
+
+
+def run(command: MainCommand) -> None:
+    """Find or make all runs, and log the leaderboard on the active run."""
+    params = command.narrow(CompareParams)
+    check_model_params(params.model_params, params.models if isinstance(params.models, list) else possible_models())
+    tracking.describe_command(
+        "main", f"main {to_command_line(params.models)}", command.model_dump(mode="json", by_alias=True)
+    )
+    data = preprocess.find_or_run(command.narrow(PreprocessParams))
+    params = params.model_copy(update={"models": models_of(params, data)})
+    runs = run_models(params, command.narrow(EvaluateParams), data)
+    table = leaderboard(runs)
+    execution.execute(task(params, command.narrow(EvaluateParams), data, runs, table))
+    pages = pages_of(data, table, runs)
+    print_leaderboard(table, data.contract.unit)
+    if command.register_as:
+        pages |= register(command.register_as)
     cli.print_links(pages)
     cli.print_proof()
 
 
-def models_for(preprocessed: Run, parameters: Mapping[str, Any], terms: "Contract") -> list[str]:
-    """What is compared if nobody says what: it hangs on the number of rows that the models learn from."""
-    rows = int(preprocessed.data.metrics["rows_train"])
-    return [*compared(min(rows, train.most_rows(parameters, terms))), BLEND]
+def possible_models() -> list[str]:
+    """Return the models that models=auto may stand for."""
+    return [*dict.fromkeys([*default_models(0), *default_models(FEW_FOR_RANDOM_FOREST + 1)]), BLEND]
 
 
-def check(model_params: Mapping[str, Any], models: Sequence[str]) -> None:
-    """Raise UserError for parameters that are none, or of a model that is not compared."""
-    for model, own in model_params.items():
-        if not isinstance(own, dict):
-            raise UserError(f"model_params={{{model}: {own}}}: must map the model to its parameters, like {EXAMPLE}")
+def models_of(params: CompareParams, data: PreprocessRun) -> list[str]:
+    """Return the models to compare: those that the user chose, or the defaults for this number of training rows.
+
+    Raises UserError for parameters of a model that is not among them.
+    """
+    if isinstance(params.models, list):
+        return params.models
+    models = [*default_models(training_rows(params, data)), BLEND]
+    check_model_params(params.model_params, models)
+    return models
+
+
+def training_rows(params: TrainingOptions, data: PreprocessRun) -> int:
+    """Return how many rows the models are fitted on."""
+    limit = split.max_training_rows(len(data.contract.features), params.max_rows)
+    return min(int(data.metrics["rows_train"]), limit)
+
+
+def check_model_params(model_params: Mapping[str, EstimatorParams], models: Sequence[str]) -> None:
+    """Raise UserError for parameters of a model that is not compared."""
+    for model in model_params:
         if model not in models:
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
 
 
-def register(name: str) -> dict[str, str]:
-    """Make the active run's winner a version of a registered model, and perhaps the champion; the pages about that."""
-    from workflow.commands import promote
+def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessRun) -> dict[str, Compared]:
+    """Find or make the runs of every model; the blend comes last, because it combines what the others leave."""
+    options = params.narrow(TrainingOptions).model_dump()
+    runs = {}
+    for model in sorted(params.models, key=lambda model: model == BLEND):
+        own = params.model_params.get(model, {})
+        if model == BLEND and not own:
+            own = {other: params.model_params.get(other, {}) for other in sorted(params.models) if other != BLEND}
+        trained = train.find_or_run(TrainParams(model=model, model_params=own, **options), data)
+        runs[model] = Compared(trained, evaluate.find_or_run(explain, trained, data))
+    return {model: runs[model] for model in params.models}
 
-    chosen = resolved(promote.PARAMETERS, {"run": tracking.active_run().info.run_id, "name": name})
-    with tracking.opened(run_name=f"promote {name}", nested=True):
-        return promote.promote_run(chosen)
 
-
-def describe(
-    table: pd.DataFrame, runs: Mapping[str, Run], pages: Mapping[str, str], preprocessed: Run, terms: "Contract"
-) -> None:
-    """Write the leaderboard, a table of texts, as the active run's description; and how to get there above all runs.
-
-    The `runs` are the evaluate runs of its models.
-    """
-    from workflow.data import split
-
-    way = execution.parameters_of(preprocessed)["split"]
-    question = split.question(way, preprocess.split_column(way, terms))
-    leaks = {
-        run.data.tags["workflow.leak"]: None
-        for run in (preprocessed, *runs.values())
-        if "workflow.leak" in run.data.tags
-    }
-    linked = table.assign(
-        model=[f"[{name}]({links.run_page(run)})" for name, run in zip(table["model"], runs.values(), strict=True)]
-    )
-    parts = [
-        f"How well {question}:",
-        markdown_table(linked),
-        *(f"**Careful.** {leak}" for leak in leaks),
-        ", ".join(f"[{words}]({pages[name]})" for name, words in PAGES.items() if name in pages),
-    ]
-    tracking.write_note("\n\n".join(parts))
-    winner = next(iter(runs))
-    tracking.write_experiment_note(
-        f"[leaderboard]({pages['leaderboard']}), [{winner}, the best]({pages[winner]}), [all models]({pages['models']})"
+def leaderboard(runs: Mapping[str, Compared]) -> pd.DataFrame:
+    """Return the leaderboard with the ids of its runs."""
+    table = compare.run({model: each.train.metrics | each.evaluate.metrics for model, each in runs.items()})
+    return table.assign(
+        train_run_id=[runs[model].train.id for model in table["model"]],
+        evaluate_run_id=[runs[model].evaluate.id for model in table["model"]],
     )
 
 
-def publish(table: pd.DataFrame, runs: Mapping[str, Run], parameters: dict[str, Any], target: str) -> None:
-    """Log the leaderboard and tag the winner. The receipt says how to make all the evaluate `runs` again."""
-    winner = table.iloc[0]
-    upstream = {f"upstream {model}": run.data.tags["workflow.fingerprint"] for model, run in runs.items()}
-    mark = fingerprint.fingerprint("main", Path(__file__), {}, upstream)
+def task(
+    params: CompareParams,
+    explain: EvaluateParams,
+    data: PreprocessRun,
+    runs: Mapping[str, Compared],
+    table: pd.DataFrame,
+) -> Task:
+    """Return the task of comparing models; its receipt says how to make all their runs again."""
+    reads = {f"train {model}": each.train.digest(METRICS) for model, each in runs.items()}
+    reads |= {f"evaluate {model}": each.evaluate.digest(METRICS) for model, each in runs.items()}
+    trained = [each.train.params for each in runs.values()]
+    compared = Task(
+        stage="main",
+        label="main",
+        script=STEPS / "main.py",
+        code=CODE,
+        params=params,
+        work=lambda: work(data, runs, table),
+        reads=reads,
+        upstream=(data, *(each.evaluate for each in runs.values())),
+        lineage=(data.params, explain.inherit(data.params)),
+        modules=frozenset().union(*(packages_of(each.model, each.model_params) for each in trained)),
+    )
+    draw = partial(draw_figure, mark=compared.fingerprint(), table=table, target=data.contract.target_label)
+    return dataclasses.replace(compared, report=Report(FIGURE_CODE, draw))
+
+
+def work(data: PreprocessRun, runs: Mapping[str, Compared], table: pd.DataFrame) -> None:
+    """Log the leaderboard, tag the winner, and describe the run and its experiment."""
     with tracking.artifacts() as folder:
-        table.to_csv(folder / "leaderboard.csv", index=False)
-        if same := execution.find_run(mark):  # drawing takes a second, and nothing has changed
-            with tracking.downloaded(same, PICTURE) as path:
-                (folder / PICTURE).write_bytes(path.read_bytes())
+        table.to_csv(folder / Files.LEADERBOARD, index=False)
+    winner = table.iloc[0]
+    mlflow.log_metrics({name: float(winner[name]) for name in compare.SCORES})
+    tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
+    mlflow.MlflowClient().set_tag(winner["train_run_id"], Tags.WINNER_OF, tracking.active_run().info.run_id)
+    links.save_scores_view(data.run.info.experiment_id)
+    pages = pages_of(data, table, runs)
+    tracking.write_note(description(data, runs, readable(table, data.contract.unit), pages))
+    best = winner["model"]
+    tracking.write_experiment_note(
+        f"[leaderboard]({pages['leaderboard']}), [{best}, the best]({pages[best]}), [all models]({pages['models']})"
+    )
+
+
+def draw_figure(run: Run, mark: str, table: pd.DataFrame, target: str) -> None:
+    """Log the figure of the leaderboard; that of an identical run is copied, because drawing takes a second."""
+    same = execution.find_run(mark)
+    with tracking.artifacts(run.info.run_id) as folder:
+        if same and same.data.tags.get(Tags.REPORT) == FIGURE_CODE.fingerprint():
+            with tracking.downloaded(same, Files.LEADERBOARD_FIGURE) as path:
+                (folder / Files.LEADERBOARD_FIGURE).write_bytes(path.read_bytes())
         else:
             from workflow.reports import plots
 
-            plots.save(plots.leaderboard(table, target), folder / PICTURE)
-    scores = {name: float(winner[name]) for name in SCORES}
-    mlflow.log_metrics(scores)
-    mlflow.set_tags({"workflow.winner": winner["model"], "workflow.winner_run_id": winner["train_run_id"]})
-    mlflow.MlflowClient().set_tag(winner["train_run_id"], "workflow.winner_of", tracking.active_run().info.run_id)
-    receipts = [execution.receipt_of(runs[model]) for model in parameters["models"]]
-    decisive = {name: value for name, value in parameters.items() if name != REGISTER.name}
-    outcome = {"metrics": scores, "artifacts": {}}
-    modules = {name for run in runs.values() for name in train.modules(execution.parameters_of(run))}
-    execution.log_receipt("main", "main", Path(__file__), decisive, {}, receipts, outcome, modules)
-    mlflow.set_tag("workflow.fingerprint", mark)
+            plots.save(plots.leaderboard(table, target), folder / Files.LEADERBOARD_FIGURE)
 
 
-if __name__ == "__main__":
-    cli.command(__doc__, [*PARAMETERS, CLUSTER], on_cluster(main))
+def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, Compared]) -> dict[str, str]:
+    """Return the pages to look at, by name, the best model's first."""
+    evaluated = {model: runs[model].evaluate.run for model in table["model"]}
+    experiment = data.run.info.experiment_id
+    return {
+        "leaderboard": links.run_page(tracking.active_run()),
+        "models": links.models_page(experiment),
+        "scores": links.scores_page(experiment),
+        **({"compare": links.comparison_page(list(evaluated.values()))} if len(evaluated) > 1 else {}),
+        "data": links.run_page(data.run, Files.DATA_REPORT),
+        **{model: links.run_page(run, Files.MODEL_REPORT) for model, run in evaluated.items()},
+    }
+
+
+def description(
+    data: PreprocessRun, runs: Mapping[str, Compared], shown: pd.DataFrame, pages: Mapping[str, str]
+) -> str:
+    """Return the description of the active run: the leaderboard as a table with links, and warnings."""
+    names = [name.removesuffix(" ★") for name in shown["model"]]
+    evaluated = [runs[name].evaluate for name in names]
+    linked = shown.assign(
+        model=[f"[{name}]({links.run_page(each.run)})" for name, each in zip(shown["model"], evaluated, strict=True)]
+    )
+    leaks = dict.fromkeys(each.tags[Tags.LEAK] for each in (data, *evaluated) if Tags.LEAK in each.tags)
+    return drawing.note(
+        f"How well {drawing.question_of(data)}:\n\n{markdown_table(linked)}",
+        list(leaks),
+        ", ".join(f"[{words}]({pages[name]})" for name, words in LINKED_PAGES.items() if name in pages),
+    )
+
+
+def print_leaderboard(table: pd.DataFrame, unit: str) -> None:
+    """Print the leaderboard with the winner in bold."""
+    shown = readable(table, unit)
+    right = [name for name in shown if name != "model"]
+    cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
+
+
+def register(name: str) -> dict[str, str]:
+    """Make the active run's winner a version of a registered model, and perhaps the champion; return its pages."""
+    from workflow.commands import promote
+
+    params = PromoteParams(run=tracking.active_run().info.run_id, name=name)
+    with tracking.opened(run_name=f"promote {name}", nested=True):
+        return promote.promote(params)

@@ -1,179 +1,151 @@
-"""Make a logged result again from its receipt, compare, and prove that it is the same.
-
-    mlflow run . -e reproduce -P run=<run id>
-    mlflow run . -e reproduce -P run=receipts/wines.json -P env=recorded
-    mlflow run . -e reproduce -P run=models:/wines@champion
-    mlflow run . -e reproduce -P run=<name of an experiment>
-
-The exit code is 0 if all is equal, to the last bit on the same platform and within 1e-9 on another; 1 if something
-differs; 2 if it could not be compared. It runs the code that the receipt names: reproduce only what you trust.
-"""
+"""Reproduction as an MLflow run: a logged result, made again from its receipt and compared."""
 
 import dataclasses
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
-
-import environment
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Experiment, Run
 
-from workflow.commands import evaluate, tune
+from workflow.commands import evaluate, preprocess, train, tune
 from workflow.commands.preprocess import PROJECT
 from workflow.errors import Difference, UserError
-from workflow.parallel.cluster import CLUSTER
-from workflow.parameters import AUTO, Parameter, at_least_zero, one_of, or_auto, resolved, truth
-from workflow.provenance import comparison, git, receipt
+from workflow.parameters import ReproduceCommand
+from workflow.provenance import comparison, git
 from workflow.provenance.comparison import DIFFERS, EQUAL, Comparison
+from workflow.provenance.receipt import Receipt
 from workflow.reports.report import Section, page
 from workflow.reports.reproduction_report import reproduction_report, summary
 from workflow.runs import cli, links, receipt_lookup, reproduction, tracking
-from workflow.runs.secrets import without_secrets
+from workflow.runs.names import Files, Tags
 
-PARAMETERS = (
-    Parameter(
-        "run",
-        "",
-        "what to reproduce: a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id",
-        without_secrets,
-    ),
-    Parameter(
-        "env",
-        reproduction.SAME,
-        "the environment to use: the same as now, or one that uv builds as recorded",
-        one_of((reproduction.SAME, reproduction.RECORDED)),
-    ),
-    Parameter(
-        "rtol",
-        AUTO,
-        f"relative tolerance of numbers; 0 is bit for bit; auto: 0, but {comparison.power(comparison.ELSEWHERE)} on"
-        " another platform than the recorded one",
-        or_auto(at_least_zero),
-    ),
-    Parameter("search", "false", "of a tune run, reproduce the whole search, and not only its best model", truth),
-    CLUSTER,
-    Parameter("again", "false", "of an experiment, reproduce also what was found equal on this machine before", truth),
-)
-REPORT = "reproduction.html"
-STEPS = {link.name: link for link in [tune.STEP, *evaluate.STEP.chain()]}
+PROOFS = {"preprocess": preprocess.PROOFS, "train": train.PROOFS, "evaluate": evaluate.PROOFS, "tune": tune.PROOFS}
 
 
-def reproduce(given: dict[str, Any]) -> None:
+def run(params: ReproduceCommand) -> None:
     """Reproduce one run, or all of an experiment.
 
-    Raises UserError if something that it takes cannot be had, Difference if the result is not the same.
+    Raises UserError if something that is needed is not found, Difference if the result is not the same.
     """
-    parameters = resolved(PARAMETERS, given)
-    name = parameters["run"]
-    if not name:
-        raise UserError("run: name the run to reproduce by its id, by the path or URI of its receipt, or an experiment")
-    mlflow.set_tag("workflow.step", "reproduce")
-    if experiment := receipt_lookup.find_experiment(name, PROJECT):
-        tracking.describe(f"reproduce {experiment.name}", parameters)
-        reproduce_all(experiment, parameters)
+    cli.require("<run id, model URI, receipt, or experiment>", run=params.run)
+    if experiment := receipt_lookup.find_experiment(params.run, PROJECT):
+        describe(experiment.name, params)
+        reproduce_all(experiment, params)
         return
-    found = reproduce_one(name, parameters)
-    show(summary(table(found), found.results))
+    mlflow.set_tag(Tags.STAGE, "reproduce")
+    found = reproduce_one(params)
+    show(summary(table_of(found), found.results))
     cli.print_links({"reproduce": links.run_page(tracking.active_run())})
     if found.verdict == DIFFERS:
         raise Difference(found.conclusion)
     print(f"{found.verdict}: {found.conclusion}")
 
 
-def reproduce_one(name: str, parameters: dict[str, Any]) -> Comparison:
+def describe(label: str, params: ReproduceCommand) -> None:
+    """Name the active run and log its parameters."""
+    tracking.describe_command("reproduce", f"reproduce {label}", params.model_dump(mode="json"))
+
+
+def reproduce_one(params: ReproduceCommand) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
-    document, patch = receipt_lookup.find_receipt(name, PROJECT, parameters["search"])
-    label = list(document["outcome"])[-1]
-    tracking.describe(f"reproduce {label}", parameters)
-    mlflow.set_tags({"workflow.reproduces": receipt_lookup.run_id_of(document), "workflow.seal": document["sha256"]})
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    recorded, patch = receipt_lookup.find_receipt(params.run, PROJECT, params.search)
+    describe(recorded.label, params)
+    mlflow.set_tags({Tags.REPRODUCES: recorded.run_id, Tags.RECEIPT_DIGEST: recorded.sha256})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         (folder / "code").mkdir()
-        project = git.checkout(document["code"], patch, PROJECT, folder / "code")
-        inputs, rows = reproduction.restore_inputs(document, (project, PROJECT), folder)
+        project = git.checkout(recorded.code, patch, PROJECT, folder / "code")
+        inputs, rows = reproduction.restore_inputs(recorded, (project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
-        more = [f"--{CLUSTER.name}", parameters[CLUSTER.name]] if parameters[CLUSTER.name] else []
-        with reproduction.run_again(document, project, inputs, parameters["env"], store, more) as process:
-            rows = receipt_lookup.compare_as_logged(document, STEPS) + rows
-            made = reproduction.wait_for_receipt(process, document, store)
-    rtol = parameters["rtol"]
-    found = comparison.compare(document, made, rows, None if rtol == AUTO else rtol)
-    compared = table(found)
-    code, occasion = document["code"], document["occasion"]
-    changes = " with uncommitted changes" if code["patch"] else ""
-    origin = f"Recorded {occasion['time']} on {occasion['host']}, at commit {code['commit']}{changes}."
-    html = reproduction_report(compared, found.results, label, found.verdict, found.conclusion, origin)
-    with tracking.artifacts() as folder:
-        compared.to_csv(folder / "reproduction.csv", index=False)
-        (folder / REPORT).write_text(html, encoding="utf-8")
-        (folder / "recorded.json").write_text(receipt.text(document), encoding="utf-8")
-        (folder / "reproduced.json").write_text(receipt.text(made), encoding="utf-8")
-    mlflow.log_metric("largest_deviation", compared["deviation"].max())
-    mlflow.set_tag("workflow.verdict", found.verdict)
-    tracking.write_note(note(found.verdict, found.conclusion))
-    receipt_lookup.tag_original(document, found.verdict)
-    add_to_job_summary(found.verdict, found.conclusion, summary(compared, found.results))
+        more = ["--cluster", params.cluster] if params.cluster else []
+        with reproduction.run_again(recorded, project, inputs, params.env, store, more) as process:
+            rows = receipt_lookup.compare_as_logged(recorded, PROOFS) + rows
+            made = reproduction.wait_for_receipt(process, recorded, store)
+    rtol = params.rtol if isinstance(params.rtol, float) else None
+    found = comparison.compare(recorded, made, rows, rtol)
+    log_comparison(found, recorded, made)
+    receipt_lookup.tag_original(recorded, found.verdict)
     return found
 
 
-def table(found: Comparison) -> pd.DataFrame:
-    """The rows of a comparison, with digests as people quote them."""
-    rows = [dataclasses.asdict(row) for row in found.rows]
-    compared = pd.DataFrame(rows)
+def log_comparison(found: Comparison, recorded: Receipt, made: Receipt) -> None:
+    """Log a comparison on the active run, as a table and as a page, with both receipts."""
+    compared, provenance = table_of(found), recorded.provenance
+    changes = " with uncommitted changes" if recorded.code.patch else ""
+    origin = f"Recorded {provenance.time} on {provenance.host}, at commit {recorded.code.commit}{changes}."
+    html = reproduction_report(compared, found.results, recorded.label, found.verdict, found.conclusion, origin)
+    with tracking.artifacts() as folder:
+        compared.to_csv(folder / Files.REPRODUCTION, index=False)
+        (folder / Files.REPRODUCTION_REPORT).write_text(html, encoding="utf-8")
+        (folder / Files.RECORDED_RECEIPT).write_text(recorded.text(), encoding="utf-8")
+        (folder / Files.REPRODUCED_RECEIPT).write_text(made.text(), encoding="utf-8")
+    mlflow.log_metric("largest_deviation", compared["deviation"].max())
+    mlflow.set_tag(Tags.VERDICT, found.verdict)
+    tracking.write_note(note(found.verdict, found.conclusion))
+    add_to_job_summary(found.verdict, found.conclusion, summary(compared, found.results))
+
+
+def table_of(found: Comparison) -> pd.DataFrame:
+    """Return the rows of a comparison, with shortened digests."""
+    compared = pd.DataFrame([dataclasses.asdict(row) for row in found.rows])
     return compared.assign(**{name: compared[name].map(comparison.shortened) for name in ("recorded", "reproduced")})
 
 
-def reproduce_all(experiment: Experiment, parameters: dict[str, Any]) -> None:
-    """Reproduce every finished top-level run of an experiment, each in a nested run; log and print what came of them.
+def reproduce_all(experiment: Experiment, params: ReproduceCommand) -> None:
+    """Reproduce every finished top-level run of an experiment, each in a nested run; log and print the verdicts.
 
     Raises Difference if one differs, UserError if one could not be compared.
     """
     runs = receipt_lookup.top_level_runs(experiment.experiment_id)
     if not runs:
-        raise UserError(f"run={parameters['run']}: that experiment has no finished run with a receipt")
+        raise UserError(f"run={params.run}: that experiment has no finished run with a receipt")
     lines = []
-    for run in runs:
+    for each in runs:
         started = time.monotonic()
-        verdict, remark = attempt(run, parameters)
-        tracking.console.print(f"{run.info.run_name:<22} {verdict:<18} {time.monotonic() - started:5.1f} s")
-        lines.append((run.info.run_name, run.info.run_id, verdict, remark))
+        verdict, remark = attempt(each, params)
+        tracking.console.print(f"{each.info.run_name:<22} {verdict:<18} {time.monotonic() - started:5.1f} s")
+        lines.append((each.info.run_name, each.info.run_id, verdict, remark))
     outcome = pd.DataFrame(lines, columns=["run", "id", "verdict", "remark"])
-    well = outcome["verdict"].str.startswith(EQUAL)
-    conclusion = f"{well.sum()} of {len(runs)} runs of experiment {experiment.name} came out again"
-    if not well.all():
-        conclusion += f"; not {', '.join(outcome['run'][~well])}"
+    matching = outcome["verdict"].str.startswith(EQUAL)
+    conclusion = f"{matching.sum()} of {len(runs)} runs of experiment {experiment.name} match"
+    if not matching.all():
+        conclusion += f"; not {', '.join(outcome['run'][~matching])}"
     failed = next((kind for kind in (Difference, UserError) if (outcome["verdict"] == kind.heading).any()), None)
-    verdict = failed.heading if failed else outcome["verdict"].max()  # `equal within …` comes after `equal`
-    with tracking.artifacts() as folder:
-        outcome.to_csv(folder / "reproduction.csv", index=False)
-        html = page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
-        (folder / REPORT).write_text(html, encoding="utf-8")
-    mlflow.set_tag("workflow.verdict", verdict)
-    tracking.write_note(note(verdict, conclusion))
-    add_to_job_summary(verdict, conclusion, outcome)
-    show(outcome)
-    cli.print_links({"reproduce": links.run_page(tracking.active_run())})
+    verdict = failed.heading if failed else outcome["verdict"].max()  # `equal within …` sorts after `equal`
+    log_outcome(experiment, outcome, verdict, conclusion)
     if failed:
         raise failed(conclusion)
     print(f"{verdict}: {conclusion}")
 
 
-def attempt(run: Run, parameters: dict[str, Any]) -> tuple[str, str]:
-    """The verdict on one run of an experiment, and a remark.
+def log_outcome(experiment: Experiment, outcome: pd.DataFrame, verdict: str, conclusion: str) -> None:
+    """Log the verdicts on the runs of an experiment, and print them."""
+    with tracking.artifacts() as folder:
+        outcome.to_csv(folder / Files.REPRODUCTION, index=False)
+        html = page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
+        (folder / Files.REPRODUCTION_REPORT).write_text(html, encoding="utf-8")
+    mlflow.set_tag(Tags.VERDICT, verdict)
+    tracking.write_note(note(verdict, conclusion))
+    add_to_job_summary(verdict, conclusion, outcome)
+    show(outcome)
+    cli.print_links({"reproduce": links.run_page(tracking.active_run())})
 
-    What was found equal on this machine before, by the same receipt, is only looked at, unless `again`.
+
+def attempt(run: Run, params: ReproduceCommand) -> tuple[str, str]:
+    """Return the verdict on one run of an experiment, and a remark.
+
+    A run that was verified before on this machine, by the same receipt, is only compared as logged, unless `again`.
     """
     try:
-        document, _ = receipt_lookup.find_receipt(run.info.run_id, PROJECT, parameters["search"])
-        known = not parameters["again"] and receipt_lookup.is_proven(run, document)
-        if known and all(row.verdict == EQUAL for row in receipt_lookup.compare_as_logged(document, STEPS)):
-            return EQUAL, "proven before"
+        recorded, _ = receipt_lookup.find_receipt(run.info.run_id, PROJECT, params.search)
+        known = not params.again and receipt_lookup.already_verified(run, recorded)
+        if known and all(row.verdict == EQUAL for row in receipt_lookup.compare_as_logged(recorded, PROOFS)):
+            return EQUAL, "verified before"
         with tracking.opened(run_name=f"reproduce {run.info.run_name}", nested=True):
-            found = reproduce_one(run.info.run_id, parameters)
+            found = reproduce_one(params.model_copy(update={"run": run.info.run_id}))
             if found.verdict == DIFFERS:
                 raise Difference(found.conclusion)
     except UserError as error:
@@ -182,13 +154,14 @@ def attempt(run: Run, parameters: dict[str, Any]) -> tuple[str, str]:
 
 
 def show(table: pd.DataFrame) -> None:
-    """Print a table; what is not equal in bold."""
+    """Print a table with what is not equal in bold."""
     cli.print_table(table, bold=~table["verdict"].str.startswith(EQUAL))
 
 
 def note(verdict: str, conclusion: str) -> str:
-    """The description of the active run, in Markdown."""
-    return f"**{verdict}**: {conclusion}\n\n[All rows]({links.run_page(tracking.active_run(), REPORT)})"
+    """Return the description of the active run, in Markdown."""
+    page = links.run_page(tracking.active_run(), Files.REPRODUCTION_REPORT)
+    return f"**{verdict}**: {conclusion}\n\n[All rows]({page})"
 
 
 def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> None:
@@ -196,7 +169,3 @@ def add_to_job_summary(verdict: str, conclusion: str, table: pd.DataFrame) -> No
     if page_of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(page_of_job, "a", encoding="utf-8") as file:
             file.write(f"**{verdict}**: {conclusion}\n\n{table.to_html(index=False, border=0)}\n")
-
-
-if __name__ == "__main__":
-    cli.command(__doc__, PARAMETERS, reproduce)

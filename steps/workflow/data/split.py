@@ -6,11 +6,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workflow.data.contract import Contract
 from workflow.data.stored import StoredRows
 from workflow.errors import UserError
 
 MIN_SET_ROWS = 10  # in the training set and in the test set: a score on fewer rows means nothing
 RANDOM, GROUP, TIME = "random", "group", "time"
+
+
+def split_column(strategy: str, contract: Contract) -> str | None:
+    """Return the column that a split goes by; UserError if it needs one and the contract names none."""
+    column = {"group": contract.group, "time": contract.time}.get(strategy)
+    if strategy != "random" and not column:
+        raise UserError(
+            f"--{strategy} is required with split={strategy}: -P {strategy}=<column>, or `{strategy}: <column>` in the"
+            " contract"
+        )
+    return column
 
 
 def question(strategy: str, column: str | None) -> str:
@@ -79,9 +91,9 @@ def hash_rows(rows: StoredRows) -> pd.Series:
     return pd.concat(map(row_hashes, rows.chunks()), ignore_index=True)
 
 
-def max_training_rows(columns: int) -> int:
-    """Return the default limit of training rows: more cost time and memory and hardly improve a model."""
-    return 50_000_000 // columns
+def max_training_rows(columns: int, limit: int | str = "auto") -> int:
+    """Return the limit of training rows; by default, more cost time and memory and hardly improve a model."""
+    return limit if isinstance(limit, int) else 50_000_000 // columns
 
 
 def default_n_folds(rows: int, columns: int) -> int:

@@ -1,7 +1,7 @@
 """Fits, trials, explanations and predictions on the workers of a Dask cluster, instead of threads of this process.
 
-Workers need the packages, and nothing of the project: its code is sent to them, and so is the data. What they compute
-does not hang on how many there are, nor on when they come and go. Nothing of Dask is imported without the parameter.
+Workers need the packages, and nothing of the project: its code is sent to them, and so is the data. Results do not
+depend on how many there are, nor on when they come and go. Nothing of Dask is imported unless a cluster is named.
 """
 
 import hashlib
@@ -22,72 +22,63 @@ from typing import TYPE_CHECKING, Any
 import environment
 
 from workflow.errors import UserError
-from workflow.parameters import Parameter
-from workflow.provenance import fingerprint
-from workflow.runs import tracking
+from workflow.parallel import executors
+from workflow.parameters import LOCAL_CLUSTER
+from workflow.provenance.fingerprint import STEPS, Code
 
 if TYPE_CHECKING:
     from distributed import Client
 
-LOCAL = "local"
-CLUSTER = Parameter(
-    "cluster", "", "a Dask cluster to compute on: local starts one here, tcp://<host>:8786 uses that", decides=False
-)
-PATIENCE = 10  # seconds for a scheduler to answer
-TRAIN = Path(__file__).with_name("train.py")  # whose packages a number rests on
-PINNED = tuple(environment.PINS)
-Work = Callable[[dict[str, Any]], None]
+TIMEOUT_SECONDS = 10  # for a scheduler to answer
+TRAIN_CODE = Code(("workflow/stages/train.py",))  # the packages that decide numbers
+PINNED_VARIABLES = tuple(environment.PINS)
 
 
-def on_cluster(work: Work) -> Work:
-    """The work of an entry point that takes `CLUSTER`, with the cluster behind its threads, if one is named."""
-
-    def connected_work(given: dict[str, Any]) -> None:
-        address = given.pop(CLUSTER.name, "")
-        if not address:
-            work(given)
-            return
-        from workflow.parallel import executors
-
-        with connected(address) as client, executors.use_executor(partial(each, client)):
-            work(given)
-
-    return connected_work
+@contextmanager
+def using_cluster(address: str) -> "Iterator[Client | None]":
+    """Compute on the cluster at an address within the context, or in this process if there is none."""
+    if not address:
+        yield None
+        return
+    with connected(address) as client, executors.use_executor(partial(map_on_cluster, client)):
+        yield client
 
 
 @contextmanager
 def connected(address: str) -> "Iterator[Client]":
-    """A client of the cluster at an address, whose workers have the project's code.
+    """Yield a client of the cluster at an address, whose workers have the project's code.
 
-    Raises UserError if there is none, or if a worker is not as this process is.
+    Raises UserError if there is none, or if a worker differs from this process.
     """
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise UserError(f"cluster={address}: needs Dask; pip install -r requirements-cluster.txt") from error
-    if address != LOCAL and "://" not in address:
-        raise UserError(f"cluster={address}: neither {LOCAL} nor an address, like tcp://host:8786")
-    for name in logging.root.manager.loggerDict:
-        if name.startswith("distributed"):  # it tells of each lost connection with a traceback
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "Sending large graph")  # a model or a chunk of rows, which must be sent
+    if address != LOCAL_CLUSTER and "://" not in address:
+        raise UserError(f"cluster={address}: expected {LOCAL_CLUSTER} or an address such as tcp://host:8786")
+    quiet_dask()
     with ExitStack() as stack:
-        place: Any = address
-        if address == LOCAL:
-            place = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))  # type: ignore[no-untyped-call]
+        scheduler: Any = address
+        if address == LOCAL_CLUSTER:
+            scheduler = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))  # type: ignore[no-untyped-call]
         try:
-            client = stack.enter_context(Client(place, timeout=PATIENCE, set_as_default=False))  # type: ignore[no-untyped-call]
+            client = stack.enter_context(Client(scheduler, timeout=TIMEOUT_SECONDS, set_as_default=False))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"cluster={address}: no scheduler answers there; start one with `dask scheduler`"
-            ) from error
+            raise UserError(f"cluster={address}: no scheduler answers; start one with `dask scheduler`") from error
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
+            client.wait_for_workers(1, timeout=TIMEOUT_SECONDS)
         except TimeoutError as error:
-            raise UserError(f"cluster={address}: no worker has come; start one with `dask worker {address}`") from error
+            raise UserError(f"cluster={address}: no workers; start one with `dask worker {address}`") from error
         prepare(client, address)
-        tracking.console.print(f"computing on {address}, workers: {len(client.nthreads())}")
         yield client
+
+
+def quiet_dask() -> None:
+    """Silence the tracebacks of lost connections, and the warning about what must be sent: a model, or rows."""
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Sending large graph")
 
 
 def prepare(client: "Client", address: str) -> None:
@@ -95,35 +86,35 @@ def prepare(client: "Client", address: str) -> None:
     import cloudpickle
     from distributed import WorkerPlugin
 
-    class Code(WorkerPlugin):
+    class ProjectCode(WorkerPlugin):
         """What a worker must be like, and the code."""
 
         name = "workflow-code"
 
         def __init__(self, expected: dict[str, str], digest: str, content: bytes) -> None:
-            """As this process is; nothing of it may be needed there before the code is."""
+            """Hold what the worker needs; nothing of it may come from the project, which is not there yet."""
             self.expected, self.digest, self.content = expected, digest, content
 
         def setup(self, worker: Any) -> None:
             """Raise RuntimeError if the worker differs; else let it import this project's code, and no other."""
-            for name, there in surroundings(self.expected).items():
+            for name, there in runtime_versions(self.expected).items():
                 if there != self.expected[name]:
-                    raise RuntimeError(f"worker {worker.address}: {name} {there} there, {self.expected[name]} here")
-            install(self.digest, self.content, worker.local_directory)
+                    raise RuntimeError(f"worker {worker.address} has {name} {there}, expected {self.expected[name]}")
+            load_code_zip(self.digest, self.content, worker.local_directory)
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
-        client.register_plugin(Code(surroundings(fingerprint.packages(TRAIN)), *archive()))
+        client.register_plugin(ProjectCode(runtime_versions(TRAIN_CODE.packages()), *code_zip()))
     except RuntimeError as error:
         raise UserError(f"cluster={address}: {error}") from error
 
 
-def surroundings(names: Iterable[str]) -> dict[str, str]:
-    """What decides the last bits of a number besides the code: versions, and what `environment` pins.
+def runtime_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return what decides the last bits of a number besides the code: versions, and what `environment` pins.
 
-    `names` are of packages, or what this has returned elsewhere.
+    `names` are of packages, or the keys of what this returned elsewhere.
     """
-    found = {"Python": platform.python_version()} | {name: os.environ.get(name, "not set") for name in PINNED}
+    found = {"Python": platform.python_version()} | {name: os.environ.get(name, "not set") for name in PINNED_VARIABLES}
     for name in set(names) - found.keys():
         try:
             found[name] = metadata.version(name)
@@ -133,61 +124,61 @@ def surroundings(names: Iterable[str]) -> dict[str, str]:
 
 
 @cache
-def archive() -> tuple[str, bytes]:
-    """The project's modules as a zip file, and its digest."""
-    folder, content = Path(__file__).parent, io.BytesIO()
+def code_zip() -> tuple[str, bytes]:
+    """Return the digest of a zip file with the project's modules, and its bytes."""
+    content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
-        for path in sorted(folder.rglob("*.py")):
-            file.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
+        for path in sorted(STEPS.rglob("*.py")):
+            file.writestr(zipfile.ZipInfo(path.relative_to(STEPS).as_posix()), path.read_bytes())
     return hashlib.sha256(content.getvalue()).hexdigest(), content.getvalue()
 
 
-def install(digest: str, content: bytes, folder: str) -> None:
+def load_code_zip(digest: str, content: bytes, folder: str) -> None:
     """Let this process import the modules in a zip file, and forget those of an earlier one."""
-    place = Path(folder) / f"workflow-{digest}.zip"
-    if str(place) in sys.path:
+    path = Path(folder) / f"workflow-{digest}.zip"
+    if str(path) in sys.path:
         return
-    place.write_bytes(content)
+    path.write_bytes(content)
     earlier = [entry for entry in sys.path if "workflow-" in entry and entry.endswith(".zip")]
     for name, module in list(sys.modules.items()):
         if any((getattr(module, "__file__", None) or "").startswith(entry) for entry in earlier):
             del sys.modules[name]
-    sys.path[:] = [str(place), *(entry for entry in sys.path if entry not in earlier)]
+    sys.path[:] = [str(path), *(entry for entry in sys.path if entry not in earlier)]
 
 
-def each(client: "Client", function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
-    """As `executors.iterate_in_threads`, by the workers of a cluster. Raises UserError if it fails."""
+def map_on_cluster(
+    client: "Client", function: Callable[[Any], Any], items: Iterable[Any], prefetched: int = 0
+) -> Iterator[Any]:
+    """Compute as `executors.iterate_in_threads`, by the workers of a cluster. Raises UserError if it fails."""
     import cloudpickle
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
 
-    from workflow.parallel import executors
+    code, _ = code_zip()
 
-    code, _ = archive()
-
-    def call(content: bytes, item: Any) -> Any:  # stands here to be sent as it is: there is no such module there
+    def call(content: bytes, item: Any) -> Any:  # defined here to be sent as it is: workers have no such module
         import cloudpickle
         from threadpoolctl import threadpool_limits
 
         from workflow.errors import UserError
 
-        if not any(code in place for place in sys.path):
+        if not any(code in entry for entry in sys.path):
             raise UserError("cluster: another command has sent other code to its workers; run one after the other")
         threadpool_limits(1)  # for good: a worker's threads would lift each other's limit
         return cloudpickle.loads(content)(item)
 
-    def enough() -> int:  # for as many as are there: workers come and go
-        return ahead or executors.AHEAD * sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+    def in_flight() -> int:  # depends on how many workers there are: they come and go
+        return prefetched or executors.PREFETCH_PER_CORE * sum(client.nthreads().values())  # type: ignore[no-untyped-call]
 
     try:
-        # The function holds the data. As the outcome of a task it is sent once, and again if the worker that has it
-        # dies; as bytes, because the scheduler looks at what it hands on, and has no code of ours.
+        # The function holds the data. As the result of a task it is sent once, and again if the worker that has it
+        # dies; as bytes, because the scheduler looks at what it passes on, and has no code of ours.
         sent = client.submit(bytes, cloudpickle.dumps(function), pure=False)
         futures = (client.submit(call, sent, item, pure=False).result for item in items)
-        yield from executors.prefetch(futures, enough)
+        yield from executors.prefetch(futures, in_flight)
     except KilledWorker as error:
         raise UserError(f"cluster: {error}: perhaps its workers have too little memory") from error
     except (CancelledError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, CommClosedError) and client.status == "running":
-            raise  # one of the work itself
+            raise  # an error of the work itself
         raise UserError(f"cluster: the scheduler is gone ({error}); give the same command again") from error

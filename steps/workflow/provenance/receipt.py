@@ -1,4 +1,7 @@
-"""The receipt: a portable document from which a result can be made again and checked. Its form: receipt.schema.json."""
+"""The receipt: a portable document from which a result can be made again and checked.
+
+PYTHONPATH=steps python -c "from workflow.provenance import receipt; print(receipt.schema(), end='')"
+"""
 
 import datetime
 import json
@@ -6,88 +9,207 @@ import os
 import platform
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_serializer
 
 from workflow.errors import UserError
 from workflow.provenance import fingerprint
 
-FILE = "receipt.json"
-VERSION = 4
-SCHEMA = Path(__file__).with_name("receipt.schema.json")
-UNSEALED = {"sha256", "occasion"}
-SHORT = 16 * 1024  # bytes of an input that stands in the receipt itself
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+if TYPE_CHECKING:
+    from pydantic import SerializerFunctionWrapHandler
+
+VERSION = 5
+SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
+NOT_DIGESTED = {"sha256", "provenance"}
+MAX_INLINE_BYTES = 16 * 1024  # of an input whose content the receipt holds itself
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.!+_-]+$")]
+Distribution = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")]
+RunId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40,64}$")]
+
+
+class Part(BaseModel):
+    """A part of a receipt: immutable, and without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Compact(Part):
+    """A part whose absent fields are left out of the JSON."""
+
+    @model_serializer(mode="wrap")
+    def without_none(self, handler: "SerializerFunctionWrapHandler") -> dict[str, Any]:
+        """Leave out fields that are None."""
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class InputRecord(Compact):
+    """A file or folder that was read."""
+
+    source: str = Field(description="As given: absolute, or relative to the project's folder.")
+    sha256: Sha256
+    content: str | None = Field(None, description="The text of a short file.")
+    artifact: str | None = Field(None, description="Where the first run of the lineage holds a copy.")
+
+
+class CodeState(Part):
+    """The code that ran, as git knows it."""
+
+    commit: Commit | None = Field(description="The full hash; null if the project was in no git repository.")
+    folder: str | None = Field(description="The project's folder in the repository; empty for its root.")
+    remote: str | None = Field(description="The repository's `origin`, if it has one.")
+    patch: Sha256 | None = Field(
+        description="SHA-256 of uncommitted.patch, the artifact beside the receipt; null if all was committed."
+    )
+    files: dict[str, Sha256] = Field(description="SHA-256 of each file that decides the result, relative to steps/.")
+
+
+class Environment(Part):
+    """What the code ran in."""
+
+    python: Annotated[str, StringConstraints(pattern=r"^[0-9]+[.][0-9]+[.][0-9a-z+]+$")]
+    packages: dict[Distribution, Version] = Field(description="Exact versions of all packages that decide numbers.")
+    supporting: dict[Distribution, Version] = Field(
+        description="Exact versions of what else env=recorded installs: what MLflow and the reports require."
+    )
+    platform: dict[str, str] = Field(
+        description="What may change the last bits: processor, libraries, the level that numpy and BLAS chose."
+    )
+    threads: dict[str, int | str] = Field(
+        description="Number of processors and variables that set numbers of threads; should change nothing."
+    )
+
+
+class ArtifactDigest(Compact):
+    """What a table or a model holds; see steps/workflow/provenance/digests.py."""
+
+    sha256: Sha256
+    structure: Sha256 | None = Field(None, description="Of a model without its floats: must match within a tolerance.")
+    count: int | None = Field(None, description="How many floating-point numbers it holds.")
+    sample: list[float | None] | None = Field(
+        None, description="Some of them, evenly spaced, to compare within a tolerance."
+    )
+
+
+class Outcome(Part):
+    """What a reproduction of one run must make again."""
+
+    metrics: dict[str, float | None] = Field(description="To full precision; null for an undefined score.")
+    artifacts: dict[str, ArtifactDigest]
+
+
+class Provenance(Part):
+    """When, where and by which runs: the only part that differs between two executions with the same result."""
+
+    time: str
+    host: str
+    runs: dict[str, RunId] = Field(description="Run ids, by the names under `outcome`.")
+
+
+class Receipt(Part):
+    """Everything needed to make the result of a run again and to check it.
+
+    The same inputs give the same receipt, apart from `provenance`.
+    """
+
+    version: Literal[5] = Field(VERSION, description="Of this form. A reader refuses any other.")
+    step: Name = Field(description="The entry point, whose script is steps/<step>.py.")
+    parameters: dict[Name, JsonValue] = Field(
+        description="Resolved parameters of the step and of all before it, except those that name its inputs."
+    )
+    inputs: dict[Name, InputRecord] = Field(description="The files that were read, by the parameter that names them.")
+    code: CodeState
+    environment: Environment
+    outcome: dict[str, Outcome] = Field(
+        min_length=1, description="What must match, by run: `preprocess`, `train rf`, `evaluate rf`, `main`."
+    )
+    sha256: Sha256 = Field(
+        description="Of the canonical JSON (keys sorted, no spaces) of all but this and `provenance`."
+    )
+    provenance: Provenance
+
+    @property
+    def label(self) -> str:
+        """The name of the run that it is of: `train rf`."""
+        return list(self.outcome)[-1]
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run that it is of."""
+        return list(self.provenance.runs.values())[-1]
+
+    def self_digest(self) -> str:
+        """Return what `sha256` must be: an edit by hand shows."""
+        return self_digest(self.model_dump(mode="json"))
+
+    def text(self) -> str:
+        """Return the JSON of the receipt, with a list of numbers on one line."""
+        pretty = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        return re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), pretty) + "\n"
 
 
 def make(
     step: str,
     parameters: Mapping[str, Any],
-    inputs: Mapping[str, dict[str, Any]],
-    code: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    outcome: Mapping[str, dict[str, Any]],
+    inputs: Mapping[str, InputRecord],
+    code: CodeState,
+    environment: Environment,
+    outcome: Mapping[str, Outcome],
     runs: Mapping[str, str],
-) -> dict[str, Any]:
-    """A sealed receipt. All that can differ between two makings of the same result stands in `occasion`."""
-    document = {
-        "version": VERSION,
-        "step": step,
-        "parameters": dict(parameters),
-        "inputs": dict(inputs),
-        "code": dict(code),
-        "environment": dict(environment),
-        "outcome": dict(outcome),
-    }
-    occasion = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "runs": dict(runs),
-    }
-    return document | {"sha256": seal(document), "occasion": occasion}
+) -> Receipt:
+    """Return a receipt with its own digest, made here and now."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    receipt = Receipt(
+        step=step,
+        parameters=dict(parameters),
+        inputs=dict(inputs),
+        code=code,
+        environment=environment,
+        outcome=dict(outcome),
+        sha256="0" * 64,
+        provenance=Provenance(time=now, host=socket.gethostname(), runs=dict(runs)),
+    )
+    return receipt.model_copy(update={"sha256": receipt.self_digest()})
 
 
-def seal(document: Mapping[str, Any]) -> str:
-    """SHA-256 of all that the receipt says, except about the occasion: an edit by hand shows."""
-    return fingerprint.digest({name: part for name, part in document.items() if name not in UNSEALED})
+def self_digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the JSON values of a receipt that are digested."""
+    return fingerprint.digest({name: part for name, part in document.items() if name not in NOT_DIGESTED})
 
 
-def text(document: dict[str, Any]) -> str:
-    """The JSON of a receipt, with a list of numbers on one line."""
-    pretty = json.dumps(document, indent=2, ensure_ascii=False)
-    return re.sub(r"\[[^][{}\"]+\]", lambda numbers: " ".join(numbers[0].split()), pretty) + "\n"
-
-
-def read(content: str, name: str) -> dict[str, Any]:
-    """The receipt in `content`. Raises UserError, with its `name`, for anything else."""
-    import jsonschema
-
+def read(content: str, name: str) -> Receipt:
+    """Parse a receipt. Raises UserError, which begins with `name`, for anything else."""
     try:
         document = json.loads(content)
     except ValueError as error:
         raise UserError(f"{name}: not JSON ({error})") from error
     version = document.get("version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > VERSION:
-        raise UserError(
-            f"{name}: a receipt of version {version}, but this project reads up to {VERSION}; use a newer commit of it"
-        )
-    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    if fault := jsonschema.exceptions.best_match(validator.iter_errors(document)):
-        place = ".".join(map(str, fault.absolute_path)) or "the whole"
-        raise UserError(f"{name}: not a receipt: {place}: {shortened(fault.message)}")
-    return document
+    if isinstance(version, int) and version != VERSION:
+        remedy = "use the commit that the receipt names" if version < VERSION else "use a newer commit of this project"
+        raise UserError(f"{name}: a receipt of version {version}, but this project reads version {VERSION}; {remedy}")
+    try:
+        return Receipt.model_validate(document)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"])) or "the document"
+        raise UserError(f"{name}: not a receipt: {place}: {shortened(fault['msg'])}") from None
 
 
 def shortened(message: str) -> str:
-    """A message that quotes what may be long, on one line of a sensible length."""
+    """Return a message that quotes what may be long on one line of a sensible length."""
     line = " ".join(message.split())
     return line if len(line) <= 200 else f"{line[:100]} … {line[-95:]}"
 
 
 def short_text(file: Path) -> str | None:
-    """The content of a short UTF-8 file, else None."""
-    if file.is_dir() or file.stat().st_size > SHORT:
+    """Return the content of a short UTF-8 file, else None."""
+    if file.is_dir() or file.stat().st_size > MAX_INLINE_BYTES:
         return None
     try:
         return file.read_bytes().decode("utf-8")
@@ -95,25 +217,28 @@ def short_text(file: Path) -> str | None:
         return None
 
 
-def environment(script: Path, modules: Iterable[str] = ()) -> dict[str, Any]:
-    """What `script` runs in: Python, packages (those of `modules` too), platform, threads."""
-    return {
-        "python": platform.python_version(),
-        "packages": fingerprint.packages(script, modules),
-        "supporting": fingerprint.supporting_packages(script, modules),
-        "platform": {
+def current_environment(packages: Mapping[str, str], supporting: Mapping[str, str]) -> Environment:
+    """Return what this process runs in, with the versions of packages that matter."""
+    return Environment(
+        python=platform.python_version(),
+        packages=dict(packages),
+        supporting=dict(supporting),
+        platform={
             "system": platform.system(),
             "machine": platform.machine(),
             "processor": processor(),
             "libc": " ".join(platform.libc_ver()),
             **arithmetic(),
         },
-        "threads": {"cpus": os.cpu_count()} | {name: os.environ[name] for name in THREADS if name in os.environ},
-    }
+        threads={
+            "cpus": os.cpu_count() or 1,
+            **{name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
+        },
+    )
 
 
 def processor() -> str:
-    """The model of the processor, as far as the system tells."""
+    """Return the model of the processor, as far as the system says."""
     try:
         information = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -123,9 +248,9 @@ def processor() -> str:
 
 
 def arithmetic() -> dict[str, str]:
-    """What numpy chose for this processor: its level, and the kernel of the library that multiplies its matrices.
+    """Return the SIMD level of numpy, the kernel of its BLAS library, and the compiler that built it.
 
-    And the compiler that it was built with, which stands for that of all packages of the same origin.
+    The compiler stands for that of all packages of the same origin.
     """
     import numpy
     from threadpoolctl import threadpool_info
@@ -140,3 +265,20 @@ def arithmetic() -> dict[str, str]:
         "blas": " ".join(f"{each['internal_api']} {each['version']} {each.get('architecture')}" for each in libraries),
         "compiler": f"{compiler['name']} {compiler['version']}",
     }
+
+
+def schema() -> str:
+    """Return the JSON schema of a receipt."""
+    return json.dumps({"$schema": SCHEMA_URL} | Receipt.model_json_schema(), indent=2) + "\n"
+
+
+def merged(earlier: Sequence[Receipt]) -> tuple[dict[str, InputRecord], dict[str, Outcome], dict[str, str]]:
+    """Return the inputs, outcomes and run ids of a lineage; where two receipts describe a run, the first counts."""
+    inputs: dict[str, InputRecord] = {}
+    outcomes: dict[str, Outcome] = {}
+    runs: dict[str, str] = {}
+    for receipt in earlier:
+        inputs |= {name: record for name, record in receipt.inputs.items() if name not in inputs}
+        outcomes |= {label: outcome for label, outcome in receipt.outcome.items() if label not in outcomes}
+        runs |= {label: run_id for label, run_id in receipt.provenance.runs.items() if label not in runs}
+    return inputs, outcomes, runs

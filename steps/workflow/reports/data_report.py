@@ -1,4 +1,4 @@
-"""The page about what preprocess did to a file: each column with a picture, rejected rows, duplicates, warnings."""
+"""The page about a data file: its columns with a figure each, its rejected rows, duplicates and warnings."""
 
 from collections.abc import Mapping
 
@@ -6,119 +6,117 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from workflow.data.columns import CATEGORICAL, DATE, NUMERIC, TEXT, Column
-from workflow.data.contract import Contract, Report
-from workflow.data.stored import StoredRows
+from workflow.data.columns import CATEGORICAL, DATE, TEXT
+from workflow.data.contract import Contract
+from workflow.data.profile import HISTOGRAM_BARS, ColumnProfile, DataFacts
 from workflow.reports.report import Section, number, page, percent
 
-READABLE = {
+ROW_COUNTS = {
     "rows_in": "in the file",
-    "rows_rejected": "that break the contract",
+    "rows_rejected": "rejected by the contract",
     "rows_duplicate": "exact duplicates of another",
-    "rows_train": "in the training part",
-    "rows_test": "in the test part",
-    "rows_overlap": "of the test part that are in the training part too",
+    "rows_train": "in the training set",
+    "rows_test": "in the test set",
+    "rows_overlap": "of the test set that are in the training set too",
 }
-BARS = 16
-WORD = r"\S+"
-SHOWN = 200  # columns that get a line of their own
+CHANCE_RATIO = 1.02  # of the error without duplicates to that with them: less says nothing
+REJECTED_SHOWN = 20
+BAR_WIDTH, BAR_HEIGHT = 8, 26  # pixels
 
 
 def data_report(
-    rows: Mapping[str, pd.Series] | StoredRows,
-    terms: Contract,
-    notes: dict[str, str],
-    kept: Report,
-    counts: dict[str, int],
-    lead: str,
-    warnings: list[str],
-    address: str,
+    contract: Contract, facts: DataFacts, rejected: pd.DataFrame, question: str, addresses: Mapping[str, str]
 ) -> str:
-    """The page about a file.
+    """Return the page about a data file.
 
     Args:
-        rows: distinct ones that keep to the contract, typed.
-        terms: their contract.
-        notes: on columns, where the contract was inferred.
-        kept: what became of the rows of the file.
-        counts: of rows, by the names of the metrics.
-        lead: what became of the rows, in a sentence.
-        warnings: what would make a score false.
-        address: of the run.
+        contract: of the file.
+        facts: what was found in the file.
+        rejected: a row per rejected value: line of the file, column, value, reason.
+        question: what a score on the test set says: see `split.question`.
+        addresses: pages to link to, by name.
     """
-    reasons = kept.rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
-    named = [(READABLE[name], count) for name, count in counts.items()]
-    shown = list(terms.columns.items())[:SHOWN]
-    lines = pd.DataFrame(
-        [column_summary(rows[name], column, notes.get(name, "")) for name, column in shown], dtype=object
-    )
+    lines = pd.DataFrame([column_line(each, facts.notes.get(each.name, "")) for each in facts.columns], dtype=object)
     if not lines["note"].any():
         lines = lines.drop(columns="note")
+    reasons = rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
+    counts = pd.DataFrame([(ROW_COUNTS[name], count) for name, count in facts.counts.items()], columns=["", "rows"])
     sections = [
-        Section("Columns", f"Of the distinct rows that keep to the contract; {terms.target} is to be predicted.",
-                lines),
-        Section("Rows", table=pd.DataFrame(named, columns=["", "rows"])),
+        Section("Columns", f"Of the distinct rows that fulfil the contract; {contract.target} is the target.", lines),
+        Section("Rows", table=counts),
         Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
-        *([Section("The first rejected values", table=kept.rejected.head(20))] if len(kept.rejected) else []),
-    ]  # fmt: skip
-    if terms.drop:
-        why = [(name, reason or "the contract says so") for name, reason in terms.drop.items()]
-        aside = pd.DataFrame(why, columns=["column", "reason"])
-        sections.append(Section("Columns set aside", table=aside))
-    if kept.ignored:
-        sections.append(Section("Columns that the contract does not name", ", ".join(kept.ignored)))
-    if overlap := counts["rows_overlap"]:
-        warnings = [*warnings, f"{overlap:,} rows of the test part are in the training part: they will not be scored"]
-    return page("The data", lead, sections, "; ".join(warnings), {"run": address})
+        *([Section("The first rejected values", table=rejected.head(REJECTED_SHOWN))] if len(rejected) else []),
+    ]
+    if contract.drop:
+        dropped = [(name, reason or "the contract says so") for name, reason in contract.drop.items()]
+        sections.append(Section("Dropped columns", table=pd.DataFrame(dropped, columns=["column", "reason"])))
+    if facts.ignored_columns:
+        sections.append(Section("Columns that the contract does not name", ", ".join(facts.ignored_columns)))
+    warnings = data_warnings(facts, contract)
+    if overlap := facts.counts["rows_overlap"]:
+        warnings.append(f"{overlap:,} rows of the test set are in the training set: they will not be scored")
+    return page("The data", data_summary(facts.counts, question), sections, "; ".join(warnings), addresses)
 
 
-def data_summary(counts: dict[str, int], question: str) -> str:
-    """What became of the rows, in a sentence, and which `question` a score on the test part answers."""
+def data_summary(counts: Mapping[str, int], question: str) -> str:
+    """Return what became of the rows, in a sentence, and which question a score on the test set answers."""
     return (
         f"{counts['rows_in']:,} rows in, {counts['rows_rejected']:,} rejected, {counts['rows_duplicate']:,} exact"
-        f" duplicates; {counts['rows_train']:,} rows to train and {counts['rows_test']:,} to test. A score on the test"
-        f" part says how well {question}."
+        f" duplicates; {counts['rows_train']:,} training rows and {counts['rows_test']:,} test rows. A score on the"
+        f" test set says how well {question}."
     )
 
 
-def column_summary(values: pd.Series, column: Column, note: str) -> dict[str, object]:
-    """What the page says of one column."""
-    known = values.dropna()
-    reach = ""
-    if column.kind == DATE and len(known):
-        reach = " to ".join(str(np.datetime64(int(day), "D")) for day in (known.min(), known.max()))
-    elif column.kind == CATEGORICAL and len(known):
-        reach = f"most often {str(known.mode()[0])[:40]}"
-    elif column.kind == TEXT and len(known):
-        reach = f"{number(known.str.count(WORD).min())} to {number(known.str.count(WORD).max())} words"
-    elif len(known):
-        reach = f"{number(known.min())} to {number(known.max())}"
+def data_warnings(facts: DataFacts, contract: Contract) -> list[str]:
+    """Return a sentence for each leaky column, and one if duplicates would have made a score look better."""
+    warnings = [f"column {name} {how}" for name, how in facts.leaky_columns.items()]
+    if not facts.scores:
+        return warnings
+    seeming, honest = (facts.scores[f"mean_absolute_error_{seen}_copies"] for seen in ("with", "without"))
+    if honest > seeming * CHANCE_RATIO:
+        unit = f" {contract.unit}" if contract.unit else ""
+        warnings.append(
+            f"{facts.counts['rows_duplicate']:,} rows are exact duplicates; with duplicates in both sets, a"
+            f" nearest-neighbours model would seem to have a mean absolute error of {number(seeming)}{unit}, but has"
+            f" {number(honest)} on rows that it has not seen"
+        )
+    return warnings
+
+
+def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:
+    """Return the line of the page about one column."""
     return {
-        "column": values.name,
-        "kind": column.kind,
-        "missing": percent(values.isna().mean(), 1) if values.isna().any() else "",
-        "distinct": f"{known.nunique():,}",
-        "range": reach,
-        "distribution": histogram(known, column),
-        "note": "" if column.kind == CATEGORICAL else note,  # it would count the categories again
+        "column": profile.name,
+        "kind": profile.kind,
+        "missing": percent(profile.missing, 1) if profile.missing else "",
+        "distinct": f"{profile.distinct:,}",
+        "range": range_text(profile),
+        "distribution": histogram(profile),
+        "note": "" if profile.kind == CATEGORICAL else note,  # it would count the categories again
     }
 
 
-def histogram(known: pd.Series, column: Column) -> Markup:
-    """A small bar chart: how often each of the commonest categories occurs, or numbers from low to high."""
-    if known.empty:
+def range_text(profile: ColumnProfile) -> str:
+    """Return the range of a column, or its most frequent category."""
+    if profile.kind == CATEGORICAL:
+        return f"mostly {profile.most_frequent[:40]}" if profile.most_frequent else ""
+    if profile.low is None or profile.high is None:
+        return ""
+    if profile.kind == DATE:
+        return " to ".join(str(np.datetime64(int(day), "D")) for day in (profile.low, profile.high))
+    return f"{number(profile.low)} to {number(profile.high)}{' words' if profile.kind == TEXT else ''}"
+
+
+def histogram(profile: ColumnProfile) -> Markup:
+    """Return a small bar chart of a column."""
+    if not profile.counts:
         return Markup("")
-    if column.kind == TEXT:
-        known, column = known.str.count(WORD), Column(NUMERIC)
-    if column.kind == CATEGORICAL:
-        counts = known.value_counts()
-        heights, names = counts.head(BARS).to_numpy(), counts.index[:BARS].astype(str)
-    else:
-        heights, edges = np.histogram(known, bins=BARS)
-        names = [f"from {number(edge)}" for edge in edges[:-1]]
+    names = profile.labels if profile.kind == CATEGORICAL else [f"from {number(edge)}" for edge in profile.labels]
+    heights = [count * BAR_HEIGHT / max(profile.counts) for count in profile.counts]
     bars = [
-        f'<rect x="{place * 8}" y="{26 - height * 26 / heights.max():.1f}" width="7"'
-        f' height="{height * 26 / heights.max():.1f}"><title>{escape(name)}: {height:,}</title></rect>'
-        for place, (height, name) in enumerate(zip(heights, names, strict=True))
+        f'<rect x="{place * BAR_WIDTH}" y="{BAR_HEIGHT - height:.1f}" width="{BAR_WIDTH - 1}" height="{height:.1f}">'
+        f"<title>{escape(name)}: {count:,}</title></rect>"
+        for place, (height, name, count) in enumerate(zip(heights, names, profile.counts, strict=True))
     ]
-    return Markup(f'<svg width="{BARS * 8}" height="26" fill="#7b1e3a">{"".join(bars)}</svg>')
+    size = f'width="{HISTOGRAM_BARS * BAR_WIDTH}" height="{BAR_HEIGHT}"'
+    return Markup(f'<svg {size} fill="#7b1e3a">{"".join(bars)}</svg>')

@@ -1,10 +1,14 @@
-"""The page about one model on the test part."""
+"""The page about one model on the test set, and its figures."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
+from workflow.reports import plots
 from workflow.reports.report import Section, number, page, percent
 
 METRIC_NAMES = {
@@ -14,74 +18,104 @@ METRIC_NAMES = {
     "median_absolute_error": "median absolute error",
     "mean_absolute_percentage_error": "mean absolute percentage error",
 }
+PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
 SCORES_TEXT = (
-    "With 95 % bootstrap intervals; the baseline always answers the same. The interval around a prediction that is to"
-    " hold the true value in 90 % of rows holds it in {covered} of the test part."
+    "With 95 % bootstrap confidence intervals; the baseline is a constant prediction. The 90 % prediction intervals"
+    " cover {covered} of the test set."
 )
 SHAP_TEXT = (
-    "SHAP values say how much each column moved a prediction away from the average one. First their average size;"
-    " then every explained row as a dot, by direction: blue where the column's value is low, red where it is high. A"
-    " category's value is the number that the model makes of it."
+    "SHAP values say how much each feature moved a prediction away from the mean prediction. First their mean size;"
+    " then every explained row as a dot: blue where the feature's value is low, red where it is high. A category's value is"
+    " the number that it is encoded as."
 )
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What an evaluate run found out about a model.
+
+    Attributes:
+        model: its name.
+        contract: of the data.
+        parameters: of the whole lineage, as texts by name.
+        metrics: all scores, `…_low` and `…_high` and `baseline_…` among them.
+        predictions: `true` and `predicted` of each test row.
+        shap_values: (rows, features) and the column `base`.
+        shap_colours: (rows, features).
+        segments: errors by quantile of the target.
+        worst: the rows with the largest errors.
+        leak: what is wrong with the test set, if anything.
+        question: what a score on the test set says: see `split.question`.
+    """
+
+    model: str
+    contract: Contract
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    predictions: pd.DataFrame
+    shap_values: pd.DataFrame
+    shap_colours: pd.DataFrame
+    segments: pd.DataFrame
+    worst: pd.DataFrame
+    leak: str
+    question: str
+
+
+def figures(result: ModelResult) -> dict[str, Figure]:
+    """Return the figures about a model, by file name."""
+    model, label = result.model, result.contract.target_label
+    true, predicted = result.predictions["true"].to_numpy(), result.predictions["predicted"].to_numpy()
+    values = result.shap_values.drop(columns="base")
+    return {
+        PREDICTIONS: plots.predictions(true, predicted, label, f"{model} on the test set"),
+        RESIDUALS: plots.residuals(true, predicted, label, f"{model}: errors on the test set"),
+        IMPORTANCE: plots.importance(values, label, f"{model}: what moves a prediction"),
+        BEESWARM: plots.beeswarm(values, result.shap_colours, label, f"{model}: what moves a prediction, row by row"),
+    }
 
 
 def model_report(
-    parameters: dict[str, Any],
-    terms: Contract,
-    metrics: dict[str, float],
-    tables: dict[str, pd.DataFrame],
-    pictures: dict[str, bytes],
-    leak: str,
-    lead: str,
-    instruction: str,
-    addresses: dict[str, str],
+    result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]
 ) -> str:
-    """The page about one model on the test part.
+    """Return the page about one model.
 
     Args:
-        parameters: of the whole lineage, the model's name among them.
-        terms: the contract of the data.
-        metrics: all scores, `…_low` and `…_high` and `baseline_…` among them.
-        tables: `segments.csv` and `worst_predictions.csv`.
-        pictures: PNG bytes by file name.
-        leak: what is wrong with the test part, if anything.
-        lead: how good the model is, in a sentence.
-        instruction: the command that makes the result again.
-        addresses: of its run, its model and its data report, by these names.
+        result: what was found out about it.
+        pictures: PNG bytes of `figures`, by file name.
+        command: makes the result again.
+        addresses: pages to link to, by name.
     """
-    model = parameters["model"]
-    segments = tables["segments.csv"].rename(columns=METRIC_NAMES)
-    written = pd.DataFrame([(name, str(value)) for name, value in parameters.items()], columns=["parameter", "value"])
+    target, metrics = result.contract.target, result.metrics
+    logged = [(name, str(value)) for name, value in result.parameters.items()]
     sections = [
-        Section("Scores", SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])), scores(metrics)),
-        Section(f"Predicted against true {terms.target}", pictures=(pictures["preds.png"],)),
+        Section("Scores", SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])), score_table(metrics)),
+        Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
+        Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
+        Section("Residuals", pictures=(pictures[RESIDUALS],)),
         Section(
-            "What moves a prediction",
-            SHAP_TEXT,
-            pictures=(pictures["shap.png"], pictures["shap_beeswarm.png"]),
+            f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
         ),
-        Section("Where it errs", pictures=(pictures["residuals.png"],)),
-        Section(f"From low to high {terms.target}", "Bias is predicted − true.", segments),
-        Section("The worst predictions", table=tables["worst_predictions.csv"]),
-        Section("What was run", table=written),
-        Section("Make it again", code=instruction),
+        Section("The worst predictions", table=result.worst),
+        Section("Parameters", table=pd.DataFrame(logged, columns=["parameter", "value"])),
+        Section("Reproduce it", code=command),
     ]
-    return page(f"{model}: {terms.target} predicted", lead, sections, leak, addresses)
+    return page(f"{result.model}: {target} predicted", model_summary(result), sections, result.leak, addresses)
 
 
-def model_summary(model: str, terms: Contract, metrics: dict[str, float], question: str) -> str:
-    """How good a model is, in a sentence, and which `question` its score answers."""
-    unit = f" {terms.unit}" if terms.unit else ""
-    error, typical = metrics["mean_absolute_error"], metrics["baseline_mean_absolute_error"]
+def model_summary(result: ModelResult) -> str:
+    """Return how good a model is, in a sentence, and which question its score answers."""
+    metrics = result.metrics
+    unit = f" {result.contract.unit}" if result.contract.unit else ""
+    error, baseline = metrics["mean_absolute_error"], metrics["baseline_mean_absolute_error"]
+    low, high = number(metrics["mean_absolute_error_low"]), number(metrics["mean_absolute_error_high"])
     return (
-        f"On rows it has not seen, {model} misses the {terms.target} by {number(error)}{unit} on average (95 % interval"
-        f" {number(metrics['mean_absolute_error_low'])} to {number(metrics['mean_absolute_error_high'])});"
-        f" always answering the typical {terms.target} misses by {number(typical)}{unit}. This is how well {question}."
+        f"{result.model} has a mean absolute error of {number(error)}{unit} on the test set (95 % confidence interval"
+        f" {low}–{high}); the constant baseline has {number(baseline)}{unit}. This says how well {result.question}."
     )
 
 
-def scores(metrics: dict[str, float]) -> pd.DataFrame:
-    """The test scores beside the baseline's, a row per metric."""
+def score_table(metrics: Mapping[str, float]) -> pd.DataFrame:
+    """Return the test scores beside the baseline's, a row per metric."""
     return pd.DataFrame(
         [
             {
@@ -94,6 +128,6 @@ def scores(metrics: dict[str, float]) -> pd.DataFrame:
                 "baseline to": metrics[f"baseline_{name}_high"],
             }
             for name, label in METRIC_NAMES.items()
-            if name in metrics  # a percentage is only there for a target above 0
+            if name in metrics  # a percentage exists only for a positive target
         ]
     )

@@ -1,4 +1,4 @@
-"""The chain evaluate → train → preprocess → data: find the run that a step needs, or make it."""
+"""Execution of a stage as one MLflow run: reused where a complete run has the same fingerprint, else recorded."""
 
 import json
 import math
@@ -12,183 +12,173 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.parameters import AUTO, Parameter, resolved, to_command_line
+from workflow.parsing import Params, options_of, to_command_line
 from workflow.provenance import fingerprint, git, receipt
-from workflow.runs.tracking import active_run, artifacts, console, describe, downloaded, opened, store, warn
+from workflow.provenance.fingerprint import Code
+from workflow.provenance.receipt import ArtifactDigest, InputRecord, Outcome, Receipt
+from workflow.runs.artifacts import StageRun
+from workflow.runs.names import Files, Tags
+from workflow.runs.tracking import active_run, artifacts, console, describe, downloaded, opened, warn
 
-Tell = Callable[[], dict[str, str]]
-INPUTS = "inputs"  # the artifact folder with copies of the files that a step read
-told: set[str] = set()  # ids of runs
+METRICS = "metrics"  # among the digests of what a run left
+LOGGED_RUNS: set[str] = set()  # cache: runs that this process has told the user about
+BINDINGS = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # read and write what stages exchange
 
 
 @dataclass
-class Input:
-    """A file or folder that a step reads: as the user named it, and where it is."""
+class InputFile:
+    """A file or folder that a stage reads: as the user named it, and where it is."""
 
     source: str
-    file: Path
+    path: Path
 
     def __post_init__(self) -> None:
-        """Remember how it is now."""
-        self.state = fingerprint.path_state(self.file)
+        """Remember its present state."""
+        self.state = fingerprint.path_state(self.path)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its content, which is read once for that."""
-        return fingerprint.path_digest(self.file)
+        """SHA-256 of its content, computed once."""
+        return fingerprint.path_digest(self.path)
 
     def has_changed(self) -> bool:
-        """Whether somebody has written to it since this was made."""
-        return fingerprint.path_state(self.file) != self.state
+        """Return whether it was modified since this was made."""
+        return fingerprint.path_state(self.path) != self.state
+
+    def record(self) -> InputRecord:
+        """Return how a receipt holds it: the content of a short file, else the path of a copy that is logged."""
+        if content := receipt.short_text(self.path):
+            return InputRecord(source=self.source, sha256=self.digest, content=content)
+        copy = f"{Files.INPUTS}/{self.path.name}"
+        if self.path.is_dir():
+            mlflow.log_artifacts(str(self.path), copy)
+        else:
+            mlflow.log_artifact(str(self.path), Files.INPUTS)
+        return InputRecord(source=self.source, sha256=self.digest, artifact=copy)
 
 
 @dataclass(frozen=True)
-class Step:
-    """One entry point whose work is recorded as one MLflow run."""
+class Report:
+    """The page and figures of a run: code that decides only how a result looks, and a function that draws it anew."""
 
-    name: str
-    script: Path
-    parameters: tuple[Parameter, ...]
-    work: Callable[
-        ..., Tell | None
-    ]  # called inside the step's run with (parameters, upstream run, if any); see `record`
-    upstream: "Step | None" = None
-    inputs: Callable[[Mapping[str, Any]], dict[str, Input]] = lambda parameters: {}  # what it reads, by parameter
-    modules: Callable[[Mapping[str, Any]], Iterable[str]] = lambda parameters: ()  # imported because they say so
-    proofs: Mapping[str, Callable[[Path], dict[str, Any]]] = field(default_factory=dict)  # of artifacts, by path
-
-    @property
-    def run_id_parameter(self) -> str:
-        """The parameter by which later steps name a run of this one."""
-        return f"{self.name}_run_id"
-
-    def chain(self) -> "list[Step]":
-        """This step and all before it, the nearest first."""
-        return [self, *(self.upstream.chain() if self.upstream else [])]
-
-    def resolve(self, given: Mapping[str, Any], upstream: Run | None) -> dict[str, Any]:
-        """All parameters that the step's result rests on: the upstream run's, and its own, given or default."""
-        return (parameters_of(upstream) if upstream else {}) | resolved(self.parameters, given)
-
-    def label(self, parameters: Mapping[str, Any]) -> str:
-        """A readable name for a run: `train rf`, `tune rf,boosting`."""
-        several = ",".join(parameters.get("models", []))
-        return f"{self.name} {several or parameters.get('model', '')}".strip()
-
-    def fingerprint(self, parameters: Mapping[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> str:
-        """The fingerprint of this step with these parameters and `inputs` on this upstream run."""
-        digests = {name: given.digest for name, given in inputs.items()}
-        if upstream is not None:
-            digests["upstream"] = upstream.data.tags["workflow.fingerprint"]
-        deciding = {p.name: parameters[p.name] for p in self.parameters if p.decides}
-        return fingerprint.fingerprint(self.name, self.script, deciding, digests, self.modules(parameters))
+    code: Code
+    draw: Callable[[Run], None]
 
 
-def parameters_of(run: Run) -> dict[str, Any]:
-    """The parameters that the run's result rests on, with their types (MLflow's own are text, shell-quoted)."""
-    return json.loads(run.data.tags["workflow.parameters"])
+@dataclass(frozen=True)
+class Task:
+    """One execution of a stage: everything that decides its result, and the function that records it.
 
-
-def obtain(step: Step, given: Mapping[str, Any]) -> Run:
-    """The finished run of `step` for the parameters `given`: named by its id, or found, or made under the active run.
-
-    Raises UserError for a run id that cannot be used.
+    Attributes:
+        stage: name of the stage.
+        label: readable name of the run.
+        script: the entry point.
+        code: what decides the result.
+        params: the stage's own parameters.
+        work: called in the active run; logs the result.
+        reads: digests of the artifacts that it reads, by name.
+        upstream: runs that it builds on, the earliest stage first.
+        lineage: parameters of the stages before it, the earliest first.
+        tags: of the run: which runs it builds on.
+        files: files that it reads, by parameter.
+        proofs: how artifacts that a reproduction must make again are digested, by path.
+        modules: packages that it imports because a parameter names them.
+        report: its page and figures, if it has any.
     """
-    named = given.get(step.run_id_parameter, AUTO)
-    if named != AUTO:
-        return finished_run(named, step, given)
-    upstream = obtain(step.upstream, given) if step.upstream else None
-    parameters = step.resolve(given, upstream)
-    label, inputs = step.label(parameters), step.inputs(parameters)
-    if found := find_run(step.fingerprint(parameters, upstream, inputs)):
-        tell_once(label, "reused  ", found.info.run_id)
+
+    stage: str
+    label: str
+    script: Path
+    code: Code
+    params: Params
+    work: Callable[[], None]
+    reads: Mapping[str, str] = field(default_factory=dict)
+    upstream: tuple[StageRun, ...] = ()
+    lineage: tuple[Params, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, InputFile] = field(default_factory=dict)
+    proofs: Mapping[str, Callable[[Path], ArtifactDigest]] = field(default_factory=dict)
+    modules: frozenset[str] = frozenset()
+    report: Report | None = None
+
+    def fingerprint(self) -> str:
+        """Return the digest of everything that decides the result."""
+        inputs = {name: file.digest for name, file in self.files.items()} | dict(self.reads)
+        return fingerprint.fingerprint(self.stage, self.code, self.params.deciding(), inputs, self.modules)
+
+    def all_parameters(self) -> dict[str, Any]:
+        """Return all parameters that the result rests on, by name: those of the lineage, and its own."""
+        values = [params.model_dump(mode="json", by_alias=True) for params in (*self.lineage, self.params)]
+        return {name: value for each in values for name, value in each.items()}
+
+
+def find_or_run(task: Task) -> Run:
+    """Return the complete run of a task: found by its fingerprint, or executed under the active run."""
+    if found := find_run(task.fingerprint()):
+        log_once(found.info.run_id, f"{task.label:<22} reused  ")
+        draw_outdated_report(task, found)
         return found
     started = time.monotonic()
-    with opened(run_name=label, nested=True, experiment_id=active_run().info.experiment_id) as run:
-        record(step, parameters, upstream, inputs)
-    tell_once(label, f"{time.monotonic() - started:5.1f} s ", run.info.run_id)
+    with opened(run_name=task.label, nested=True, experiment_id=active_run().info.experiment_id) as run:
+        execute(task)
+    log_once(run.info.run_id, f"{task.label:<22} {time.monotonic() - started:5.1f} s ")
     return mlflow.get_run(run.info.run_id)
 
 
-def tell_once(label: str, how: str, run_id: str) -> None:
-    """Say how a run was had, unless this process has said so."""
-    if run_id not in told:
-        console.print(f"{label:<22} {how} [dim]run {run_id}[/dim]")
-        told.add(run_id)
+def log_once(run_id: str, line: str) -> None:
+    """Log once whether a run was reused or executed."""
+    if run_id not in LOGGED_RUNS:
+        console.print(f"{line} [dim]run {run_id}[/dim]")
+        LOGGED_RUNS.add(run_id)
 
 
 def find_run(mark: str) -> Run | None:
-    """The newest complete run with the fingerprint `mark` in the experiment of the active run."""
+    """Return the newest complete run with a fingerprint in the experiment of the active run."""
     runs = mlflow.MlflowClient().search_runs(
         [active_run().info.experiment_id],
-        f"tags.`workflow.fingerprint` = '{mark}' and attributes.status = 'FINISHED'",
+        f"tags.`{Tags.FINGERPRINT}` = '{mark}' and attributes.status = 'FINISHED'",
         max_results=1,
     )
     return runs[0] if runs else None
 
 
-def finished_run(run_id: str, step: Step, given: Mapping[str, Any]) -> Run:
-    """The run `run_id`, if it is a complete run of `step` that `given` does not contradict; else UserError."""
-    name = f"{step.run_id_parameter}={run_id}"
-    run = existing_run(name, run_id)
-    made_by = run.data.tags.get("workflow.step")
-    if made_by != step.name:
-        raise UserError(f"{name}: that is a run of {made_by or 'another project'}, not of {step.name}")
-    if run.info.status != "FINISHED" or "workflow.fingerprint" not in run.data.tags:
-        raise UserError(f"{name}: that run is not complete ({run.info.status}); name another or leave it out")
-    recorded = parameters_of(run)
-    names = {p.name for link in step.chain() for p in link.parameters if p.decides}
-    for key in names & given.keys() & recorded.keys():
-        if given[key] != recorded[key]:
-            raise UserError(
-                f"{key}={given[key]} contradicts {name}, which was made with {key}={recorded[key]}; leave one out"
-            )
-    return run
+def draw_outdated_report(task: Task, run: Run) -> None:
+    """Draw the page and figures of a reused run again if their code has changed."""
+    if task.report is None or run.data.tags.get(Tags.REPORT) == (mark := task.report.code.fingerprint()):
+        return
+    started = time.monotonic()
+    with console.status(f"report of {task.label}"):
+        task.report.draw(run)
+    mlflow.MlflowClient().set_tag(run.info.run_id, Tags.REPORT, mark)
+    console.print(f"{f'report {task.label}':<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
 
 
-def existing_run(name: str, run_id: str) -> Run:
-    """The run `run_id`; UserError, which begins with `name`, if it is not in this tracking store."""
-    try:
-        return mlflow.get_run(run_id)
-    except MlflowException as error:
-        raise UserError(f"{name}: no such run in {store()}; copy the id from the UI") from error
+def execute(task: Task) -> None:
+    """Do the work of a task in the active run, and mark the run complete as the very last thing.
 
-
-def upstream_of(run: Run) -> Run:
-    """The run that `run` has read from."""
-    return mlflow.get_run(run.data.tags["workflow.upstream"])
-
-
-def record(step: Step, parameters: dict[str, Any], upstream: Run | None, inputs: Mapping[str, Input]) -> Tell | None:
-    """Do the work of `step` inside the active run, and mark the run complete as the very last thing.
-
-    Returns what the work returns: None, or a function that tells the user of it, and returns pages to look at.
-
-    Raises UserError if the step's data or code changed meanwhile: nobody could say which of them it used.
+    Raises UserError if the stage's data or code changed meanwhile: nobody could say which of them it used.
     """
-    mark, label = step.fingerprint(parameters, upstream, inputs), step.label(parameters)
-    describe(label, parameters)
-    mlflow.set_tag("workflow.step", step.name)
-    if upstream:
-        mlflow.set_tag("workflow.upstream", upstream.info.run_id)
-    earlier = [receipt_of(upstream)] if upstream else []
-    with console.status(label):
-        result = step.work(parameters, upstream)
-    changed = any(given.has_changed() for given in inputs.values())
-    if changed or step.fingerprint(parameters, upstream, inputs) != mark:
-        raise UserError(f"{step.name}: its data or its code changed while it ran; run it again")
-    outcome = outcome_of(mlflow.get_run(active_run().info.run_id), step.proofs)
-    logged = {name: log_input(given) for name, given in inputs.items()}
-    log_receipt(step.name, label, step.script, parameters, logged, earlier, outcome, step.modules(parameters))
-    mlflow.set_tag("workflow.fingerprint", mark)
-    return result
+    mark, run_id = task.fingerprint(), active_run().info.run_id
+    describe(task.label, task.all_parameters())
+    mlflow.set_tags({Tags.STAGE: task.stage, **task.tags})
+    with console.status(task.label):
+        task.work()
+        if task.report:
+            task.report.draw(mlflow.get_run(run_id))
+            mlflow.set_tag(Tags.REPORT, task.report.code.fingerprint())
+    if any(file.has_changed() for file in task.files.values()) or task.fingerprint() != mark:
+        raise UserError(f"{task.stage}: its data or its code changed while it ran; run it again")
+    outcome = outcome_of(mlflow.get_run(run_id), task.proofs)
+    log_receipt(task, outcome)
+    digests = {name: digest.sha256 for name, digest in outcome.artifacts.items()}
+    mlflow.set_tag(Tags.DIGESTS, json.dumps(digests | {METRICS: fingerprint.digest(outcome.metrics)}))
+    mlflow.set_tag(Tags.FINGERPRINT, mark)
 
 
-def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """What a reproduction of the run must make again: its metrics, and the digests of artifacts that it holds.
+def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], ArtifactDigest]]) -> Outcome:
+    """Return what a reproduction of the run must make again: its metrics, and the digests of its artifacts.
 
     MLflow's own measurements of the machine are left out.
     """
@@ -197,91 +187,64 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], dict[str, Any]]])
         with downloaded(run, path) as copy:
             digests[path] = digest(copy)
     metrics = {
-        name: value if math.isfinite(value) else None  # JSON has no word for it
+        name: value if math.isfinite(value) else None  # JSON cannot express it
         for name, value in sorted(run.data.metrics.items())
         if not name.startswith("system/")
     }
-    return {"metrics": metrics, "artifacts": digests}
+    return Outcome(metrics=metrics, artifacts=digests)
 
 
-def log_input(given: Input) -> dict[str, str]:
-    """How a receipt holds what the active run read: the content of a short file, else a logged copy."""
-    entry = {"source": given.source, "sha256": given.digest}
-    if content := receipt.short_text(given.file):
-        return entry | {"content": content}
-    place = f"{INPUTS}/{given.file.name}"
-    if given.file.is_dir():
-        mlflow.log_artifacts(str(given.file), place)
-    else:
-        mlflow.log_artifact(str(given.file), INPUTS)
-    return entry | {"artifact": place}
-
-
-def log_receipt(
-    step: str,
-    label: str,
-    script: Path,
-    parameters: Mapping[str, Any],
-    inputs: dict[str, dict[str, Any]],
-    earlier: Iterable[dict[str, Any]],
-    outcome: dict[str, dict[str, Any]],
-    modules: Iterable[str] = (),
-) -> None:
-    """Log the receipt of the active run, with those of `earlier` runs in it; and the uncommitted changes."""
-    sources = fingerprint.sources(script)
-    project = script.parent.parent
-    code, patch = git.state(project, [f"{script.parent.name}/{name}" for name in sources])
-    if code["commit"] is None:
-        warn(f"{project} is in no git repository with a commit: what runs now cannot be reproduced elsewhere")
-    outcomes: dict[str, dict[str, Any]] = {}
-    runs: dict[str, str] = {}
-    for document in earlier:
-        inputs = document["inputs"] | inputs
-        outcomes |= document["outcome"]
-        runs |= document["occasion"]["runs"]
-        warn_of_other_code(document, sources)
-    document = receipt.make(
-        step,
-        {name: value for name, value in parameters.items() if name not in inputs},
+def log_receipt(task: Task, outcome: Outcome) -> None:
+    """Log the receipt of the active run, with those of its upstream runs in it; and the uncommitted changes."""
+    files = task.code.digests()
+    root, project = task.code.root, task.code.root.parent
+    needed, _ = fingerprint.imports(task.script, root)
+    code, patch = git.state(project, sorted({f"{root.name}/{name}" for name in {*files, *needed}}), files)
+    if code.commit is None:
+        warn(f"{project} is in no git repository with a commit: this result cannot be reproduced elsewhere")
+    inputs, outcomes, runs = receipt.merged([run.receipt for run in task.upstream])
+    for run in task.upstream:
+        warn_of_other_code(run.receipt, files)
+    inputs |= {name: file.record() for name, file in task.files.items()}
+    packages = task.code.packages(task.modules)
+    made = receipt.make(
+        task.stage,
+        {name: value for name, value in task.all_parameters().items() if name not in inputs},
         inputs,
-        code | {"files": sources},
-        receipt.environment(script, modules),
-        outcomes | {label: outcome},
-        runs | {label: active_run().info.run_id},
+        code,
+        receipt.current_environment(packages, fingerprint.supporting_packages(task.script, packages, root)),
+        outcomes | {task.label: outcome},
+        runs | {task.label: active_run().info.run_id},
     )
     with artifacts() as folder:
-        (folder / receipt.FILE).write_text(receipt.text(document), encoding="utf-8")
+        (folder / Files.RECEIPT).write_text(made.text(), encoding="utf-8")
         if patch:
-            (folder / git.PATCH).write_bytes(patch)
+            (folder / Files.PATCH).write_bytes(patch)
 
 
-def warn_of_other_code(document: dict[str, Any], sources: Mapping[str, str]) -> None:
-    """Say so if a run named by its id was made by code that is no longer here: no commit holds both."""
-    other = [name for name, digest in document["code"]["files"].items() if sources.get(name, digest) != digest]
+def warn_of_other_code(earlier: Receipt, files: Mapping[str, str]) -> None:
+    """Warn if an upstream run was made by code that has changed since: no commit holds both."""
+    other = [name for name, digest in earlier.code.files.items() if files.get(name, digest) != digest]
     if other:
         warn(
-            f"the {document['step']} run was made with another version of {', '.join(other)}:"
-            " this receipt may not come out again"
+            f"the {earlier.step} run was made with another version of {', '.join(other)}:"
+            " this result may not be reproducible"
         )
 
 
-def receipt_of(run: Run) -> dict[str, Any]:
-    """The receipt that a run logged; UserError if it has none."""
-    with downloaded(run, receipt.FILE) as path:
-        return receipt.read(path.read_text(encoding="utf-8"), f"{receipt.FILE} of run {run.info.run_id}")
-
-
-def command_line(step: Step, parameters: Mapping[str, Any]) -> str:
-    """The `mlflow run` command that makes this step's result again, at the recorded commit of the project."""
-    tags = mlflow.get_run(active_run().info.run_id).data.tags
-    url, commit = tags.get("mlflow.source.git.repoURL"), tags.get("mlflow.source.git.commit")
+def command_line(entry_point: str, kind: type[Params], parameters: Mapping[str, Any], run: Run) -> str:
+    """Return the `mlflow run` command that makes a run's result again, at the recorded commit of the project."""
+    url, commit = run.data.tags.get("mlflow.source.git.repoURL"), run.data.tags.get("mlflow.source.git.commit")
     # `-v` on a folder would check the commit out in that very folder, over what the user is working on.
-    place, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")
-    given = arguments((p for link in step.chain() for p in link.parameters), parameters)
-    return remark + shlex.join(["mlflow", "run", *place, "-e", step.name, *given])
+    project, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")
+    return remark + shlex.join(["mlflow", "run", *project, "-e", entry_point, *arguments(kind, parameters)])
 
 
-def arguments(parameters: Iterable[Parameter], values: Mapping[str, Any]) -> list[str]:
-    """What `mlflow run` must be given for these `values` of parameters: nothing for a default."""
-    chosen = {p.name: values[p.name] for p in parameters if values[p.name] != p.convert(p.default)}
+def arguments(kind: type[Params], values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[str]:
+    """Return the `mlflow run` arguments for those parameters of `kind` whose values are not the defaults."""
+    chosen = {
+        name: values[name]
+        for name, option in options_of(kind).items()
+        if name in values.keys() - set(leave_out) and values[name] != option.get_default(call_default_factory=True)
+    }
     return [word for name, value in chosen.items() for word in ("-P", f"{name}={to_command_line(value)}")]

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.runs.secrets import with_secrets
 from workflow.runs.sources import as_path, is_remote
 from workflow.runs.tracking import is_alive
+from workflow.secrets import with_secrets
 
 
 @contextmanager

@@ -1,30 +1,33 @@
-"""What was recorded: the receipt that a name leads to, and whether its runs still hold what it says."""
+"""Receipts that were recorded: the one that a name leads to, and whether its runs still hold what it says."""
 
 import hashlib
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.provenance import git, receipt
-from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, NOT_CHECKED, Row, exact, outcomes
+from workflow.provenance import receipt
+from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, NOT_CHECKED, Row, exact, outcome_rows
+from workflow.provenance.receipt import ArtifactDigest, Outcome, Receipt
 from workflow.runs import registry, sources
-from workflow.runs.execution import Step, existing_run, outcome_of, parameters_of, receipt_of
+from workflow.runs.artifacts import StageRun, existing_run, receipt_of
+from workflow.runs.execution import outcome_of
+from workflow.runs.names import Files, Tags
 from workflow.runs.tracking import active_run
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 AS_LOGGED = "as logged"
+Proofs = Mapping[str, Callable[[Path], ArtifactDigest]]
 
 
 def find_experiment(name: str, project: Path) -> Experiment | None:
-    """The experiment of that name or id, unless `name` is a run id, a URI, or a file in `project`."""
+    """Return the experiment of that name or id, unless `name` is a run id, a URI, or a file in `project`."""
     if RUN_ID.fullmatch(name) or ":/" in name or (project / name).is_file():
         return None
     if found := mlflow.get_experiment_by_name(name):
@@ -36,29 +39,29 @@ def find_experiment(name: str, project: Path) -> Experiment | None:
 
 
 def top_level_runs(experiment_id: str) -> list[Run]:
-    """The finished runs of an experiment that have a receipt and no parent, the oldest first."""
+    """Return the finished runs of an experiment that have a receipt and no parent, the oldest first."""
     runs = mlflow.search_runs(
         [experiment_id],
-        "tags.`workflow.fingerprint` != '' and attributes.status = 'FINISHED'",
+        f"tags.`{Tags.FINGERPRINT}` != '' and attributes.status = 'FINISHED'",
         order_by=["attributes.start_time"],
         output_format="list",
     )
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
 
 
-def is_proven(run: Run, document: Mapping[str, Any]) -> bool:
-    """Whether the last reproduction of `run`, on this host and by this very receipt, found it equal, bit for bit."""
+def already_verified(run: Run, recorded: Receipt) -> bool:
+    """Return whether the last reproduction of `run`, on this host and by this receipt, found it equal bit for bit."""
     try:
-        found = mlflow.get_run(run.data.tags["workflow.reproduced_by"])
+        found = mlflow.get_run(run.data.tags[Tags.REPRODUCED_BY])
     except (KeyError, MlflowException):
         return False
-    expected = {"workflow.verdict": EQUAL, "workflow.seal": document["sha256"]}
-    host = found.data.tags["workflow.process"].rpartition(":")[0]
+    expected = {Tags.VERDICT: EQUAL, Tags.RECEIPT_DIGEST: recorded.sha256}
+    host = found.data.tags[Tags.PROCESS].rpartition(":")[0]
     return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
-def find_receipt(name: str, project: Path, search: bool = False) -> tuple[dict[str, Any], bytes]:
-    """The receipt that a run id, a URI (of a model, too), or a path relative to `project` leads to, and its patch.
+def find_receipt(name: str, project: Path, search: bool = False) -> tuple[Receipt, bytes]:
+    """Return the receipt that a run id, a URI (of a model, too), or a path in `project` leads to, and its patch.
 
     The run of a search leads to that of its best model, unless the `search` itself is meant. Raises UserError if there
     is none, or if the run has not finished.
@@ -79,38 +82,35 @@ def find_receipt(name: str, project: Path, search: bool = False) -> tuple[dict[s
         content = sources.read_bytes(uri).decode()
     except UnicodeDecodeError as error:
         raise UserError(f"run={name}: not JSON ({error})") from error
-    document = receipt.read(content, f"run={name}")
-    if document["code"]["commit"] is None:
-        raise UserError(f"run={name}: it was made outside a git repository, so its code cannot be had again")
-    return document, patch_of(document, uri)
+    recorded = receipt.read(content, f"run={name}")
+    if recorded.code.commit is None:
+        raise UserError(f"run={name}: recorded outside a git repository, so its code cannot be checked out")
+    return recorded, patch_of(recorded, uri)
 
 
 def receipt_uri(run_id: str, search: bool) -> str:
-    """Where the receipt that a finished run leads to is; UserError if it cannot have one."""
+    """Return where the receipt of a finished run is; UserError if it cannot have one."""
     run = existing_run(f"run={run_id}", run_id)
     tags = run.data.tags
     if run.info.status != "FINISHED":
-        reason = tags.get("workflow.error", "it has not finished")
+        reason = tags.get(Tags.ERROR, "it has not finished")
         raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
-    if "workflow.step" not in tags:
+    if Tags.STAGE not in tags:
         raise UserError(f"run={run_id}: not a run of this project's workflow")
-    if (best := tags.get("workflow.winner_evaluate_run_id")) and not search:
-        return receipt_uri(best, search)
-    if not any(file.path == receipt.FILE for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
-        raise UserError(
-            f"run={run_id}: it has no {receipt.FILE}: it is a run of {tags['workflow.step']} or of an older version"
-        )
-    return f"runs:/{run_id}/{receipt.FILE}"
+    if tags[Tags.STAGE] == "tune" and not search:
+        return receipt_uri(tags[Tags.WINNER_EVALUATE_RUN], search)
+    if not any(file.path == Files.RECEIPT for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
+        raise UserError(f"run={run_id}: a run of {tags[Tags.STAGE]} without {Files.RECEIPT}; name one that has it")
+    return f"runs:/{run_id}/{Files.RECEIPT}"
 
 
-def patch_of(document: Mapping[str, Any], uri: str) -> bytes:
-    """The uncommitted changes that a receipt speaks of: from beside it, or from its run; UserError if not to be had."""
-    digest = document["code"]["patch"]
+def patch_of(recorded: Receipt, uri: str) -> bytes:
+    """Return the uncommitted changes of a receipt: from beside it, or from its run; UserError if they are not found."""
+    digest = recorded.code.patch
     if digest is None:
         return b""
-    places = [f"{uri.rpartition('/')[0]}/{git.PATCH}", f"runs:/{run_id_of(document)}/{git.PATCH}"]
     reasons = []
-    for place in places:
+    for place in (f"{uri.rpartition('/')[0]}/{Files.PATCH}", f"runs:/{recorded.run_id}/{Files.PATCH}"):
         try:
             patch = sources.read_bytes(place)
         except UserError as error:
@@ -118,55 +118,54 @@ def patch_of(document: Mapping[str, Any], uri: str) -> bytes:
             continue
         if hashlib.sha256(patch).hexdigest() == digest:
             return patch
-        reasons.append(f"{place} is another one")
-    raise UserError(f"{git.PATCH}, which this receipt needs, cannot be had: {'; '.join(reasons)}")
+        reasons.append(f"{place} has another digest")
+    raise UserError(f"{Files.PATCH}, which this receipt needs, not found: {'; '.join(reasons)}")
 
 
-def run_id_of(document: Mapping[str, Any]) -> str:
-    """The id of the run that the receipt is of."""
-    return list(document["occasion"]["runs"].values())[-1]
+def compare_as_logged(recorded: Receipt, proofs: Mapping[str, Proofs]) -> list[Row]:
+    """Compare what the recorded runs hold now with the receipt: an edited metric or a swapped model shows.
 
-
-def compare_as_logged(document: Mapping[str, Any], steps: Mapping[str, Step]) -> list[Row]:
-    """Whether the recorded runs still hold what the receipt says: nobody edited a metric or swapped a model."""
-    seal = receipt.seal(document)
-    remark = "" if seal == document["sha256"] else " (edited after it was written)"
-    rows, elsewhere = exact("receipt", {"digest": document["sha256"]}, {"digest": seal + remark}), []
-    for label, run_id in document["occasion"]["runs"].items():
+    Args:
+        recorded: the receipt.
+        proofs: how the artifacts of each stage are digested.
+    """
+    actual = recorded.self_digest()
+    remark = "" if actual == recorded.sha256 else " (edited after it was written)"
+    rows, elsewhere = exact("receipt", {"digest": recorded.sha256}, {"digest": actual + remark}), []
+    for label, run_id in recorded.provenance.runs.items():
         try:
             run = mlflow.get_run(run_id)
         except MlflowException:
             elsewhere.append(label)
             continue
-        recorded = document["outcome"][label]
-        if document["version"] < receipt.VERSION:  # whose digests of models were made another way
-            rows.append(Row(AS_LOGGED, f"{label}: artifacts", ABSENT, "digests of an older form", NOT_CHECKED))
-            recorded = recorded | {"artifacts": {}}
-        step = steps.get(label.partition(" ")[0])
-        proofs = {path: step.proofs[path] for path in recorded["artifacts"]} if step else {}
-        try:
-            now = outcome_of(run, proofs)
-            now["metrics"] = {name: now["metrics"].get(name, ABSENT) for name in recorded["metrics"]}  # more do no harm
-            found = outcomes({label: recorded}, {label: now}, rtol=0)
-            rows += [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
-        except UserError as error:
-            rows.append(Row(AS_LOGGED, label, ", ".join(recorded["artifacts"]), str(error), DIFFERS))
-        if run_id == run_id_of(document):
-            logged = parameters_of(run)
-            given = document["parameters"]
+        rows += run_rows(label, recorded.outcome[label], run, proofs.get(label.partition(" ")[0], {}))
+        if run_id == recorded.run_id:
+            logged = StageRun(run).logged_parameters
+            given = recorded.parameters
             rows += exact(AS_LOGGED, given, {name: logged.get(name, ABSENT) for name in given})
     if elsewhere:
         rows.append(Row(AS_LOGGED, ", ".join(elsewhere), ABSENT, "not in this tracking store", NOT_CHECKED))
     return rows
 
 
-def tag_original(document: Mapping[str, Any], verdict: str) -> None:
-    """Tag the run that the receipt is of with the outcome, if it is in this tracking store and this is its receipt."""
-    client, original = mlflow.MlflowClient(), run_id_of(document)
+def run_rows(label: str, recorded: Outcome, run: Run, proofs: Proofs) -> list[Row]:
+    """Compare the outcome of a recorded run with what the run holds now."""
     try:
-        logged = receipt_of(client.get_run(original))
+        now = outcome_of(run, {path: proofs[path] for path in recorded.artifacts if path in proofs})
+    except UserError as error:
+        return [Row(AS_LOGGED, label, ", ".join(recorded.artifacts), str(error), DIFFERS)]
+    metrics = {name: value for name, value in now.metrics.items() if name in recorded.metrics}  # more do no harm
+    found = outcome_rows({label: recorded}, {label: now.model_copy(update={"metrics": metrics})}, rtol=0)
+    return [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
+
+
+def tag_original(recorded: Receipt, verdict: str) -> None:
+    """Tag the run that the receipt is of with the verdict, if it is in this tracking store and this is its receipt."""
+    client = mlflow.MlflowClient()
+    try:
+        logged = receipt_of(client.get_run(recorded.run_id))
     except (MlflowException, UserError):
         return  # the receipt came from elsewhere, and so did its run
-    if logged["sha256"] == receipt.seal(document):
-        client.set_tag(original, "workflow.reproduced", verdict)
-        client.set_tag(original, "workflow.reproduced_by", active_run().info.run_id)
+    if logged.sha256 == recorded.self_digest():
+        client.set_tag(recorded.run_id, Tags.REPRODUCED, verdict)
+        client.set_tag(recorded.run_id, Tags.REPRODUCED_BY, active_run().info.run_id)

@@ -1,4 +1,4 @@
-"""A receipt's result made again, from what the receipt says and from nothing else."""
+"""The result of a receipt, made again from what the receipt says and from nothing else."""
 
 import os
 import shutil
@@ -9,87 +9,85 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import mlflow
 
 from workflow.errors import UserError
-from workflow.parameters import to_command_line
+from workflow.parameters import SAME
+from workflow.parsing import to_command_line
 from workflow.provenance import fingerprint, receipt
 from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, Row
+from workflow.provenance.receipt import InputRecord, Receipt
 from workflow.runs import sources
+from workflow.runs.names import Files, Tags
 from workflow.runs.tracking import console
 
-SAME, RECORDED = "same", "recorded"
 
-
-def restore_inputs(
-    document: Mapping[str, Any], roots: tuple[Path, Path], folder: Path
-) -> tuple[dict[str, Path], list[Row]]:
-    """What the receipt's step read, by parameter, with the very bytes that it recorded; and how its source is today.
+def restore_inputs(recorded: Receipt, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
+    """Return files with the recorded bytes of each input, by parameter; and a row about each source as it is today.
 
     Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
-    logged copy, into `folder`. Raises UserError if it cannot be had.
+    logged copy, into `folder`. Raises UserError if it is not found.
     """
     found, rows = {}, []
-    for name, entry in document["inputs"].items():
-        source = current_source(name, entry["source"], roots)
+    for name, entry in recorded.inputs.items():
+        source = current_source(name, entry.source, roots)
         digest = fingerprint.path_digest(source) if source else ABSENT
-        same = digest == entry["sha256"]
-        found[name] = source if source and same else recorded_copy(name, entry, document, folder)
+        same = digest == entry.sha256
+        found[name] = source if source and same else recorded_copy(name, entry, recorded, folder)
         verdict = EQUAL if same or not source else DIFFERS
         remark = digest if source else "gone, but a copy is the same"
-        rows.append(Row(name, entry["source"], entry["sha256"], remark, verdict))
+        rows.append(Row(name, entry.source, entry.sha256, remark, verdict))
     return found, rows
 
 
 def current_source(name: str, source: str, roots: tuple[Path, Path]) -> Path | None:
-    """Where an input's source is today, if it still is."""
+    """Return where an input's source is today, if it still exists."""
     for root in roots:
         try:
             return sources.local_copy(name, source, root)
         except UserError:
-            continue  # perhaps in the next root; else the recorded copy takes its place, and the table says so
+            continue  # perhaps in the next root; else the recorded copy replaces it, and the table says so
     return None
 
 
-def recorded_copy(name: str, entry: Mapping[str, Any], document: Mapping[str, Any], folder: Path) -> Path:
-    """The recorded content of an input whose source no longer has it; UserError if it cannot be had."""
-    if "content" in entry:
-        place, copy = "the receipt", folder / f"{name}{Path(entry['source']).suffix}"
-        copy.write_text(entry["content"], encoding="utf-8", newline="")
+def recorded_copy(name: str, entry: InputRecord, recorded: Receipt, folder: Path) -> Path:
+    """Return the recorded content of an input whose source no longer has it; UserError if it is not found."""
+    if entry.content is not None:
+        place, copy = "the receipt", folder / f"{name}{Path(entry.source).suffix}"
+        copy.write_text(entry.content, encoding="utf-8", newline="")
     else:
-        place = f"runs:/{next(iter(document['occasion']['runs'].values()))}/{entry['artifact']}"
+        place = f"runs:/{next(iter(recorded.provenance.runs.values()))}/{entry.artifact}"
         try:
             copy = sources.download(place)
         except UserError as error:
             raise UserError(
-                f"{name}={entry['source']}: the file is gone or has changed, and there is no copy: {place} {error}"
+                f"{name}={entry.source}: the file is gone or has changed, and there is no copy: {place} {error}"
             ) from error
-    if fingerprint.path_digest(copy) != entry["sha256"]:
-        raise UserError(f"{name}={entry['source']}: neither it nor the copy in {place} is what was recorded")
+    if fingerprint.path_digest(copy) != entry.sha256:
+        raise UserError(f"{name}={entry.source}: neither the file nor the copy in {place} has the recorded digest")
     return copy
 
 
 @contextmanager
 def run_again(
-    document: Mapping[str, Any], project: Path, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
+    recorded: Receipt, project: Path, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """The recorded entry point, running in `project` with the tracking store `store`, in which is nothing to reuse.
+    """Run the recorded entry point in `project` with an empty tracking store, in which nothing can be reused.
 
-    `more` words are given to it that decide nothing.
+    `more` are arguments that decide nothing.
     """
-    code = document["code"]
-    changes = " with its uncommitted changes" if code["patch"] else ""
-    console.print(f"reproducing {document['step']} at commit {code['commit']}{changes}")
-    words = [*interpreter(document, env, project), f"steps/{document['step']}.py"]
-    for name, value in {**document["parameters"], **inputs}.items():
-        words += [f"--{name}", to_command_line(value) if name in document["parameters"] else str(value)]
-    words += more
+    changes = " with its uncommitted changes" if recorded.code.patch else ""
+    console.print(f"reproducing {recorded.step} at commit {recorded.code.commit}{changes}")
+    words = [*interpreter(recorded, env, project), f"steps/{recorded.step}.py"]
+    for name, value in recorded.parameters.items():
+        words += [f"--{name}", to_command_line(value)]
+    for name, path in inputs.items():
+        words += [f"--{name}", str(path)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
     process = subprocess.Popen(
-        words,
+        [*words, *more],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
@@ -106,46 +104,37 @@ def run_again(
         process.wait()
 
 
-def interpreter(document: Mapping[str, Any], env: str, project: Path) -> list[str]:
-    """The command that starts Python: this one, or uv's with what the receipt recorded."""
+def interpreter(recorded: Receipt, env: str, project: Path) -> list[str]:
+    """Return the command that starts Python: this one, or uv's with the recorded packages."""
     if env == SAME:
         return [sys.executable]
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if not uv:
-        raise UserError("env=recorded: builds the environment with uv, which is not installed; pip install uv")
-    recorded = document["environment"]
-    pins = recorded["packages"] | recorded["supporting"]
+        raise UserError("env=recorded: needs uv to build the environment, which is not installed; pip install uv")
+    environment = recorded.environment
     lock = project / ".git" / "recorded.txt"
+    pins = environment.packages | environment.supporting
     lock.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
-    return [
-        uv,
-        "run",
-        "--no-project",
-        "--isolated",
-        "--python",
-        recorded["python"],
-        "--with-requirements",
-        str(lock),
-        "python",
-    ]
+    options = ["--no-project", "--isolated", "--python", environment.python, "--with-requirements", str(lock)]
+    return [uv, "run", *options, "python"]
 
 
-def wait_for_receipt(process: subprocess.Popen[str], document: Mapping[str, Any], store: str) -> dict[str, Any]:
-    """The receipt that the process leaves in `store`, when it has ended; UserError with its last word if it fails."""
+def wait_for_receipt(process: subprocess.Popen[str], recorded: Receipt, store: str) -> Receipt:
+    """Return the receipt that the process leaves in `store`; UserError with its last line if it fails."""
     assert process.stdout is not None
     output = []
-    with console.status(f"reproducing {document['step']}") as status:
+    with console.status(f"reproducing {recorded.step}") as status:
         for line in process.stdout:
             output.append(line)
-            status.update(f"reproducing {document['step']}: {line.strip()[:60]}")
+            status.update(f"reproducing {recorded.step}: {line.strip()[:60]}")
     if process.wait() != 0:
-        mlflow.log_text("".join(output), "output.txt")
-        reasons = [line.strip() for line in output if line.strip()]
-        said = [line for line in reasons if line.startswith("error: ")] or reasons or ["no output"]
-        raise UserError(f"{document['step']} at commit {document['code']['commit']} failed: {said[-1]}; see output.txt")
+        mlflow.log_text("".join(output), Files.OUTPUT)
+        lines = [line.strip() for line in output if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")] or lines or ["no output"]
+        raise UserError(f"{recorded.step} at commit {recorded.code.commit} failed: {errors[-1]}; see {Files.OUTPUT}")
     client = mlflow.MlflowClient(tracking_uri=store)
-    query = f"tags.`workflow.step` = '{document['step']}' and attributes.status = 'FINISHED'"
+    query = f"tags.`{Tags.STAGE}` = '{recorded.step}' and attributes.status = 'FINISHED'"
     run = next(run for run in client.search_runs(["0"], query) if "mlflow.parentRunId" not in run.data.tags)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(client.download_artifacts(run.info.run_id, receipt.FILE, folder))
+        path = Path(client.download_artifacts(run.info.run_id, Files.RECEIPT, folder))
         return receipt.read(path.read_text(encoding="utf-8"), "the reproduced receipt")

@@ -13,7 +13,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.runs.secrets import censored, with_secrets
+from workflow.secrets import censored, with_secrets
 
 KAGGLE = "kaggle:"
 MOST_FILES = 10_000

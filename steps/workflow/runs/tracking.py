@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import mlflow
 from mlflow.data.dataset import Dataset
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made at run time
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # defined at run time
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -25,37 +25,38 @@ from rich.console import Console
 from rich.markup import escape
 
 from workflow.errors import UserError
-from workflow.runs.secrets import censored, without_secrets
+from workflow.runs.names import Tags
+from workflow.secrets import censored, without_secrets
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 stopped = threading.Event()  # by Ctrl-C or SIGTERM: whatever error follows, that was the reason
 DATASET_ROWS = 1000  # of up to a hundred columns
-MODEL = "model/"
-TAG_LENGTH = 5000  # the least that tracking stores hold
-NOTE = "Latest result:"  # begins the experiment's notes that are ours
-PATIENCE = 10  # seconds: PostgreSQL is back after a crash in less
-GIVEN_UP = 6 * 60 * 60  # seconds: `mlflow run` opens a run before it builds an environment, which takes a while
-Answer = TypeVar("Answer")
-MADE_UP_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
+MODEL_FOLDER = "model/"
+TAG_LENGTH = 5000  # characters that every tracking store can hold
+EXPERIMENT_NOTE = "Latest result:"  # begins the notes of an experiment that are ours
+RETRY_SECONDS = 10  # PostgreSQL is back after a crash in less
+ABANDONED_SECONDS = 6 * 60 * 60  # `mlflow run` opens a run before it builds an environment, which takes a while
+Result = TypeVar("Result")
+GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
 
 
 @cache
 def warn(message: str) -> None:
-    """Show, once, something that the user should know and that stops nothing."""
-    console.print(f"[bold yellow]careful:[/bold yellow] {escape(message)}")
+    """Print, once, something that the user should know and that stops nothing."""
+    console.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}")
 
 
 @contextmanager
 def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
-    """An active run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
+    """Open a run that is closed whatever happens: FINISHED, KILLED on Ctrl-C, FAILED with the reason as a tag."""
     run = retry_while_unavailable(partial(mlflow.start_run, run_id, **arguments))
     try:
-        retry_while_unavailable(partial(mlflow.set_tag, "workflow.process", this_process()))
+        retry_while_unavailable(partial(mlflow.set_tag, Tags.PROCESS, this_process()))
         yield run
     except BaseException as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         reason = "interrupted" if stopped.is_set() else reason[:TAG_LENGTH]
-        retry_while_unavailable(partial(mlflow.set_tag, "workflow.error", reason))
+        retry_while_unavailable(partial(mlflow.set_tag, Tags.ERROR, reason))
         write_note(f"**{'Interrupted' if stopped.is_set() else 'Failed'}.** {reason}")
         mlflow.end_run("KILLED" if stopped.is_set() else "FAILED")
         raise
@@ -63,24 +64,24 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
 
 
 def store() -> str:
-    """The tracking store's address, without a password: for people."""
+    """Return the tracking store's address, without a password, for people."""
     return without_secrets(mlflow.get_tracking_uri())
 
 
-def retry_while_unavailable(call: Callable[[], Answer]) -> Answer:
-    """What `call` gives: tried again while the database is away for a moment, or the run would stay RUNNING."""
-    patient_until = time.monotonic() + PATIENCE
+def retry_while_unavailable(call: Callable[[], Result]) -> Result:
+    """Call with retries while the store is unavailable, or the run would stay RUNNING."""
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             return call()
         except MlflowException as error:
-            if error.error_code != "TEMPORARILY_UNAVAILABLE" or time.monotonic() > patient_until:
+            if error.error_code != "TEMPORARILY_UNAVAILABLE" or time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
 
 
 def active_run() -> Run:
-    """The run that is open: within a step there always is one."""
+    """Return the run that is open: within a stage there always is one."""
     run = mlflow.active_run()
     assert run is not None, "called outside a run"
     return run
@@ -100,53 +101,69 @@ def describe(label: str, parameters: Mapping[str, Any]) -> None:
                 f"`mlflow run` logged the secret in {name} before this project could keep it out: delete the run, and"
                 f" pass a variable ({name}='https://…?sig=$NAME'), or keep the password in ~/.netrc"
             )
-    tags["workflow.parameters"] = json.dumps(parameters)
-    if MADE_UP_NAME.fullmatch(run.info.run_name):
+    tags[Tags.PARAMETERS] = json.dumps(parameters)
+    if GENERATED_NAME.fullmatch(run.info.run_name):
         tags["mlflow.runName"] = label
     mlflow.set_tags(tags)
     mlflow.log_params({name: value for name, value in parameters.items() if name not in run.data.params})
 
 
-def write_note(text: str) -> None:
-    """Show a text, in Markdown, as the description of the active run in the MLflow UI."""
-    mlflow.set_tag(MLFLOW_RUN_NOTE, text[:TAG_LENGTH])
+def describe_command(stage: str, label: str, parameters: Mapping[str, Any]) -> None:
+    """Name the active run of an entry point that is no stage of the lineage, and log its parameters."""
+    describe(label, parameters)
+    mlflow.set_tag(Tags.STAGE, stage)
+
+
+def tag_winner(model: str, train_run_id: str, evaluate_run_id: str) -> None:
+    """Tag the active run with the best model that it has found, for `promote`, `predict` and `reproduce`."""
+    mlflow.set_tags({Tags.WINNER: model, Tags.WINNER_RUN: train_run_id, Tags.WINNER_EVALUATE_RUN: evaluate_run_id})
+
+
+def write_note(text: str, run_id: str | None = None) -> None:
+    """Show a text, in Markdown, as the description of a run in the MLflow UI; of the active one by default."""
+    mlflow.MlflowClient().set_tag(run_id or active_run().info.run_id, MLFLOW_RUN_NOTE, text[:TAG_LENGTH])
+
+
+def note_of(run: Run) -> str:
+    """Return the description of a run, in Markdown."""
+    return run.data.tags.get(MLFLOW_RUN_NOTE, "")
 
 
 def write_experiment_note(text: str) -> None:
     """Show a line, in Markdown, above the runs of the active run's experiment, unless somebody else wrote there."""
     experiment = mlflow.get_experiment(active_run().info.experiment_id)
-    if experiment.tags.get(MLFLOW_RUN_NOTE, NOTE).startswith(NOTE):
-        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{NOTE} {text}")
+    if experiment.tags.get(MLFLOW_RUN_NOTE, EXPERIMENT_NOTE).startswith(EXPERIMENT_NOTE):
+        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{EXPERIMENT_NOTE} {text}")
 
 
 def close_abandoned(experiment_id: str) -> None:
-    """Mark FAILED the runs that a killed process of this host left RUNNING, and those that none has begun to work on.
+    """Mark FAILED the runs that a killed process of this host left RUNNING, and those that no process ever started.
 
-    Of the latter nothing says whose they are: if `mlflow run` opened one for this project, it gets time: `GIVEN_UP`.
+    Nothing says to whom the latter belong: those that `mlflow run` opened for this project get `ABANDONED_SECONDS`.
     """
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
     here, source = socket.gethostname(), active_run().data.tags.get("mlflow.source.name", "")
     for run in running:
-        host, _, process = run.data.tags.get("workflow.process", "").rpartition(":")
+        host, _, process = run.data.tags.get(Tags.PROCESS, "").rpartition(":")
         ours = run.data.tags.get("mlflow.source.name") == source
         if host == here and not is_alive(int(process)):
-            reason = "its process ended without closing the run: it was killed, perhaps for want of memory"
-        elif not process and ours and time.time() - run.info.start_time / 1000 > GIVEN_UP:
-            reason = "its process never began"
+            reason = "its process ended without closing the run: it was killed, perhaps for lack of memory"
+        elif not process and ours and time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS:
+            reason = "its process never started"
         else:
             continue
-        client.set_tag(run.info.run_id, "workflow.error", reason)
+        client.set_tag(run.info.run_id, Tags.ERROR, reason)
         client.set_terminated(run.info.run_id, "FAILED")
 
 
 def this_process() -> str:
-    """Where a run's work is done: host and process."""
+    """Return host and id of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this host is still there."""
+    """Return whether a process of this host still exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -157,49 +174,49 @@ def is_alive(process: int) -> bool:
 
 
 def dataset_rows(columns: int) -> int:
-    """How many rows of so many columns are enough for `log_dataset`."""
+    """Return how many rows of a table `log_dataset` needs."""
     return max(10, min(DATASET_ROWS, 100 * DATASET_ROWS // columns))
 
 
 def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -> Dataset:
-    """Log one part of the file `data`, a DataFrame, as a dataset of the active run: `wines-training`.
+    """Log one set of the file `data` as a dataset of the active run, called `wines-training` for example.
 
-    MLflow looks at every value to find the types, so of a long frame it gets the beginning; `digest` is of all rows.
+    MLflow looks at every value to find the types, so of a long frame it gets the first rows; `digest` is of all rows.
     """
     name, source = f"{Path(data).stem}-{context}", LocalArtifactDatasetSource(data)
-    beginning = frame.head(dataset_rows(len(frame.columns)))
-    dataset = from_pandas(beginning, source, targets=target, name=name, digest=digest)
+    head = frame.head(dataset_rows(len(frame.columns)))
+    dataset = from_pandas(head, source, targets=target, name=name, digest=digest)
     mlflow.log_input(dataset, context=context)
     return dataset
 
 
 def model_id(run: Run) -> str:
-    """The id of the model that a run logged."""
+    """Return the id of the model that a run logged."""
     assert run.outputs is not None, "a train run has logged its model"
     return run.outputs.model_outputs[0].model_id
 
 
 @contextmanager
-def artifacts() -> Iterator[Path]:
-    """A temporary folder whose files become artifacts of the active run, all at once, when the block succeeds."""
+def artifacts(run_id: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder whose files become artifacts of a run, the active one by default, all at once."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-        mlflow.log_artifacts(folder)
+        mlflow.log_artifacts(folder, run_id=run_id)
 
 
 @contextmanager
 def downloaded(run: Run, path: str) -> Iterator[Path]:
-    """A temporary local copy of an artifact of `run`; UserError if it cannot be had.
+    """Yield a temporary local copy of an artifact of `run`; UserError if it cannot be read.
 
     A path that begins with `model/` leads into the model that the run logged, whatever that is called.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
-            place = run.info.artifact_uri
-            if path.startswith(MODEL):
-                place = mlflow.get_logged_model(model_id(run)).artifact_location
+            uri = run.info.artifact_uri
+            if path.startswith(MODEL_FOLDER):
+                uri = mlflow.get_logged_model(model_id(run)).artifact_location
             # By its own address: `runs:/` would look up the run again, and search it for models.
-            copy = get_artifact_repository(place).download_artifacts(path.removeprefix(MODEL), folder)  # type: ignore[no-untyped-call]
+            copy = get_artifact_repository(uri).download_artifacts(path.removeprefix(MODEL_FOLDER), folder)  # type: ignore[no-untyped-call]
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)

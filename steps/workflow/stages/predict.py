@@ -1,6 +1,7 @@
-"""Predictions of the rows of a file as the file has them, a chunk at a time."""
+"""Predict: the rows of a file as the file has them, a chunk at a time, with prediction intervals."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,67 +9,148 @@ import numpy as np
 import pandas as pd
 
 from workflow.data import contract, split
+from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
-from workflow.evaluation import conformal
+from workflow.evaluation import conformal, metrics
 from workflow.models import estimators
 
 if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
 
-PREDICTION = ["prediction", "prediction_low", "prediction_high"]
-SAMPLE = 20_000  # rows of a file that drift is measured on
+PREDICTION_COLUMNS = ["prediction", "prediction_low", "prediction_high"]
+DRIFT_SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """What is needed to predict the rows of a chunk, anywhere."""
+    """Everything needed to predict the rows of a chunk, in any process.
+
+    Attributes:
+        estimator: fitted.
+        contract: of its training set.
+        quantile: see `conformal.conformal_quantile`.
+        columns: of the training set.
+        training_hashes: the `split.row_hashes` of the training set.
+        drift_fraction: of the rows of a chunk that drift is measured on.
+    """
 
     estimator: "Estimator"
-    terms: contract.Contract
-    half: float  # of an interval, on the scale that the estimator has learned
-    columns: list[str]  # of the training part
-    learned: pd.Series  # what `split.row_hashes` says of it
-    share: float  # of the rows of a chunk that drift is measured on
+    contract: Contract
+    quantile: float
+    columns: list[str]
+    training_hashes: pd.Series
+    drift_fraction: float
 
     def __call__(self, rows: pd.DataFrame) -> "Chunk":
-        """What becomes of a chunk of rows.
+        """Predict the rows of a chunk.
 
-        Raises UserError for a column that is not there, and for one with the name of a prediction.
+        Raises UserError for a column that is missing, and for one that is called like a column of the output.
         """
-        features, target = self.terms.select(self.terms.features), self.terms.select([self.terms.target])
+        features = self.contract.select(self.contract.features)
         contract.check_columns(rows, features, "is it the file for this model?")
-        if taken := [name for name in PREDICTION if name in rows]:
-            raise UserError(f"column {', '.join(taken)} of the data has the name of one of the output's; rename it")
-        as_it_is, scale = contract.is_typed_by(rows, self.terms), estimators.target_transform_of(self.estimator)
-        typed, faults = contract.check(rows, features, as_it_is)
+        if taken := [name for name in PREDICTION_COLUMNS if name in rows]:
+            raise UserError(f"column {', '.join(taken)} of the data is called like a column of the output; rename it")
+        typed_already = contract.is_typed_by(rows, self.contract)
+        typed, rejected = contract.check(rows, features, typed_already)
+        predictions = self.predict(typed)
+        chunk = Chunk(
+            predicted=pd.concat([rows.loc[typed.index], predictions], axis=1),
+            rows=len(rows),
+            rejected=rejected,
+            sample=typed.iloc[evenly_spaced_positions(len(typed), math.ceil(self.drift_fraction * len(typed)))],
+        )
+        if self.contract.target in rows:
+            self.add_true_values(chunk, rows, typed, predictions, typed_already)
+        return chunk
+
+    def predict(self, typed: pd.DataFrame) -> pd.DataFrame:
+        """Return the predictions of typed rows with their intervals: (rows, 3)."""
         predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
-        found = pd.DataFrame(
-            dict(zip(PREDICTION, (predicted, *conformal.interval(predicted, self.half, scale)), strict=True)),
-            index=typed.index,
-        )
-        made = Chunk(
-            pd.concat([rows.loc[typed.index], found], axis=1),
-            len(rows),
-            faults,
-            typed.iloc[evenly_spaced_positions(len(typed), math.ceil(self.share * len(typed)))],
-        )
-        if self.terms.target in rows:
-            true, _ = contract.check(rows, target, as_it_is)
-            known = typed.join(true, how="inner")
-            seen = split.row_hashes(known[self.columns]).isin(self.learned).to_numpy()
-            made.seen = int(seen.sum())
-            made.tested = known.loc[~seen, [self.terms.target]].join(found)
-        return made
+        transform = estimators.target_transform_of(self.estimator)
+        low, high = conformal.interval(predicted, self.quantile, transform)
+        columns = zip(PREDICTION_COLUMNS, (predicted, low, high), strict=True)
+        return pd.DataFrame(dict(columns), index=typed.index)
+
+    def add_true_values(
+        self, chunk: "Chunk", rows: pd.DataFrame, typed: pd.DataFrame, predictions: pd.DataFrame, typed_already: bool
+    ) -> None:
+        """Add to a chunk the true values of its rows beside their predictions, except for training rows."""
+        target = self.contract.target
+        true, _ = contract.check(rows, self.contract.select([target]), typed_already)
+        known = typed.join(true, how="inner")
+        seen = split.row_hashes(known[self.columns]).isin(self.training_hashes).to_numpy()
+        chunk.seen = int(seen.sum())
+        chunk.tested = known.loc[~seen, [target]].join(predictions)
 
 
 @dataclass
 class Chunk:
-    """What has become of a chunk of rows."""
+    """The result for a chunk of rows.
 
-    predicted: pd.DataFrame  # its rows that can be read, with their predictions
+    Attributes:
+        predicted: the readable rows with their predictions.
+        rows: how many there were.
+        rejected: a row per rejected value.
+        sample: of the readable rows, typed, to measure drift on.
+        seen: rows that were in the training set.
+        tested: the target of the others with their predictions, if the file has it.
+    """
+
+    predicted: pd.DataFrame
     rows: int
     rejected: pd.DataFrame
     sample: pd.DataFrame
-    seen: int = 0  # rows that were in training
-    tested: pd.DataFrame | None = None  # the target of the others and its prediction, if the file has it
+    seen: int = 0
+    tested: pd.DataFrame | None = None
+
+
+class Predictions:
+    """What the chunks of a file add up to."""
+
+    def __init__(self, malformed: pd.DataFrame) -> None:
+        """Start with the lines of the file that are no rows."""
+        self.rows: int = malformed["row"].nunique()
+        self.seen = 0
+        self.rejections = [malformed]
+        self.samples: list[pd.DataFrame] = []
+        self.tested: list[pd.DataFrame] = []
+
+    def collect(self, chunks: Iterable[Chunk]) -> Iterator[pd.DataFrame]:
+        """Yield the rows of each chunk with their predictions, and remember the rest."""
+        for chunk in chunks:
+            self.rows += chunk.rows
+            self.seen += chunk.seen
+            self.rejections.append(chunk.rejected)
+            self.samples.append(chunk.sample)
+            if chunk.tested is not None:
+                self.tested.append(chunk.tested)
+            yield chunk.predicted
+
+    @property
+    def rejected(self) -> pd.DataFrame:
+        """All rejected values, by line of the file."""
+        return pd.concat(self.rejections).sort_values(["row", "column"], ignore_index=True)
+
+    @property
+    def sample(self) -> pd.DataFrame:
+        """The rows to measure drift on."""
+        return pd.concat(self.samples)
+
+    def check_rejected(self) -> None:
+        """Raise UserError if most rows were rejected: then the file is another one."""
+        rejected = pd.concat(self.rejections)
+        if rejected["row"].nunique() > self.rows / 2:
+            row, column, value, reason = rejected.iloc[0]
+            raise UserError(
+                f"most of the {self.rows:,} rows break the contract of the model: column {column} {reason} (first:"
+                f" {value!r} in line {row}); is it the file for this model?"
+            )
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores of the rows with a target that were not in training; empty if there are none."""
+        if not self.tested or not sum(map(len, self.tested)):
+            return {}
+        true, predicted, low, high = pd.concat(self.tested).to_numpy().T
+        covered = {"interval_coverage": conformal.coverage(true, low, high)}
+        return metrics.scores(metrics.applicable_metrics(true), true, predicted) | covered

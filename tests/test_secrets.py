@@ -1,6 +1,6 @@
 import pytest
 
-from workflow.runs import secrets
+from workflow import secrets
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,239 @@
+"""Typed views of runs: what a stage left, read back from its artifacts and tags."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from workflow.errors import UserError
+from workflow.parameters import EvaluateParams, PreprocessParams, TrainParams
+from workflow.parsing import Params, ParamsType, to_command_line
+from workflow.provenance import receipt
+from workflow.provenance.receipt import Receipt
+from workflow.runs.names import Files, Tags
+from workflow.runs.tracking import downloaded, model_id, store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from workflow.data.contract import Contract
+    from workflow.data.stored import StoredRows
+    from workflow.models.estimators import Estimator
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A complete run of a stage."""
+
+    run: Run
+    stage: ClassVar[str] = ""
+    params_types: ClassVar[tuple[type[Params], ...]] = ()  # of its lineage
+
+    @classmethod
+    def of(cls, run_id: str) -> Self:
+        """Return the view of a run whose id another run has recorded."""
+        return cls(mlflow.get_run(run_id))
+
+    @classmethod
+    def named(cls, run_id: str, given: Params) -> Self:
+        """Return the view of a run that the user named, if it is complete and `given` does not contradict it.
+
+        Raises UserError for any other run id.
+        """
+        name = f"{cls.stage}_run_id={run_id}"
+        run = existing_run(name, run_id)
+        made_by = run.data.tags.get(Tags.STAGE)
+        if made_by != cls.stage:
+            raise UserError(f"{name}: that is a run of {made_by or 'another project'}, not of {cls.stage}")
+        if run.info.status != "FINISHED" or Tags.FINGERPRINT not in run.data.tags:
+            raise UserError(f"{name}: that run is not complete ({run.info.status}); name another or leave it out")
+        found = cls(run)
+        for key, recorded in found.logged_parameters.items():
+            decides = any(kind.decide(key) for kind in cls.params_types)
+            if decides and key in given.model_fields_set and (value := getattr(given, key)) != recorded:
+                raise UserError(
+                    f"{key}={to_command_line(value)} contradicts {name}, which has {key}={to_command_line(recorded)};"
+                    " leave one out"
+                )
+        return found
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.info.run_id
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its tags."""
+        return self.run.data.tags
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Its metrics."""
+        return self.run.data.metrics
+
+    @property
+    def logged_parameters(self) -> dict[str, Any]:
+        """All resolved parameters of its lineage, as JSON values (MLflow's own are text, shell-quoted)."""
+        return json.loads(self.tags[Tags.PARAMETERS])
+
+    def params_of(self, kind: type[ParamsType]) -> ParamsType:
+        """Return the parameters of `kind` that its result rests on."""
+        logged = self.logged_parameters
+        return kind.model_validate({name: logged[name] for name in kind.model_fields if name in logged})
+
+    def digest(self, artifact: str) -> str:
+        """Return the digest of an artifact that later stages read."""
+        return json.loads(self.tags[Tags.DIGESTS])[artifact]
+
+    @cached_property
+    def receipt(self) -> Receipt:
+        """Its receipt; UserError if it has none."""
+        return receipt_of(self.run)
+
+    def table(self, artifact: str) -> "DataFrame":
+        """Return a table among its artifacts."""
+        import pandas as pd
+
+        with downloaded(self.run, artifact) as path:
+            return pd.read_parquet(path) if artifact.endswith(".parquet") else pd.read_csv(path)
+
+
+@dataclass(frozen=True)
+class PreprocessRun(StageRun):
+    """A run of preprocess: the contract, the training set and the test set."""
+
+    stage = "preprocess"
+    params_types = (PreprocessParams,)
+
+    @property
+    def params(self) -> PreprocessParams:
+        """Its parameters."""
+        return self.params_of(PreprocessParams)
+
+    @cached_property
+    def contract(self) -> "Contract":
+        """The contract that the rows fulfil."""
+        from workflow.data.contract import read_contract
+
+        with downloaded(self.run, Files.CONTRACT) as path:
+            return read_contract(path)
+
+    @contextmanager
+    def training_set(self) -> "Iterator[StoredRows]":
+        """Yield the rows of the training set."""
+        from workflow.data import stored
+
+        with downloaded(self.run, Files.TRAINING_SET) as path:
+            yield stored.open_rows(path)
+
+    @contextmanager
+    def test_set(self) -> "Iterator[StoredRows]":
+        """Yield the rows of the test set."""
+        from workflow.data import stored
+
+        with downloaded(self.run, Files.TEST_SET) as path:
+            yield stored.open_rows(path)
+
+    def examples(self) -> "DataFrame":
+        """Return some rows as the data file has them."""
+        import pandas as pd
+
+        with downloaded(self.run, Files.EXAMPLES) as path:
+            return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+
+    def digests(self, *names: str) -> dict[str, str]:
+        """Return the digests of some of its artifacts, by path."""
+        return {name: self.digest(name) for name in names}
+
+
+@dataclass(frozen=True)
+class TrainRun(StageRun):
+    """A run of train: the fitted estimator and its out-of-fold predictions."""
+
+    stage = "train"
+    params_types = (PreprocessParams, TrainParams)
+
+    @property
+    def params(self) -> TrainParams:
+        """Its parameters."""
+        return self.params_of(TrainParams)
+
+    def preprocess(self) -> PreprocessRun:
+        """Return the run whose training set it was fitted on."""
+        return PreprocessRun.of(self.tags[Tags.UPSTREAM])
+
+    @property
+    def model_id(self) -> str:
+        """The id of its logged model."""
+        return model_id(self.run)
+
+    def estimator(self) -> "Estimator":
+        """Return the fitted estimator."""
+        from workflow.models import model_files
+        from workflow.models.members import member_params
+
+        with downloaded(self.run, Files.MODEL) as path:
+            return model_files.load(path, member_params(self.params.model, self.params.model_params))
+
+    def oof_predictions(self) -> "DataFrame":
+        """Return the out-of-fold predictions: see `cross_validation.cross_val_predict_and_refit`."""
+        return self.table(Files.OOF_PREDICTIONS)
+
+    def members(self) -> "dict[str, TrainRun]":
+        """Return the train runs of a blend's members, by model."""
+        return {model: TrainRun.of(run_id) for model, run_id in json.loads(self.tags[Tags.BLEND_MEMBERS]).items()}
+
+
+@dataclass(frozen=True)
+class EvaluateRun(StageRun):
+    """A run of evaluate: predictions of the test set, their scores, and SHAP values."""
+
+    stage = "evaluate"
+    params_types = (PreprocessParams, TrainParams, EvaluateParams)
+
+    @property
+    def params(self) -> EvaluateParams:
+        """Its parameters."""
+        return self.params_of(EvaluateParams)
+
+    def train(self) -> TrainRun:
+        """Return the run whose model it scored."""
+        return TrainRun.of(self.tags[Tags.UPSTREAM])
+
+    def preprocess(self) -> PreprocessRun:
+        """Return the run whose test set it scored."""
+        return PreprocessRun.of(self.tags[Tags.PREPROCESS])
+
+    def predictions(self) -> "DataFrame":
+        """Return `true`, `predicted`, `low` and `high` of each scored test row."""
+        return self.table(Files.PREDICTIONS)
+
+    def shap_values(self) -> "DataFrame":
+        """Return the SHAP values of a sample of the test rows, with the mean prediction as column `base`."""
+        return self.table(Files.SHAP_VALUES)
+
+    @property
+    def leak(self) -> str:
+        """What is wrong with the test set, if anything."""
+        return self.tags.get(Tags.LEAK, "")
+
+
+def existing_run(name: str, run_id: str) -> Run:
+    """Return the run `run_id`; UserError, which begins with `name`, if it is not in this tracking store."""
+    try:
+        return mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"{name}: no such run in {store()}; copy the id from the UI") from error
+
+
+def receipt_of(run: Run) -> Receipt:
+    """Return the receipt that a run logged; UserError if it has none."""
+    with downloaded(run, Files.RECEIPT) as path:
+        return receipt.read(path.read_text(encoding="utf-8"), f"{Files.RECEIPT} of run {run.info.run_id}")

@@ -1,0 +1,110 @@
+"""Pages and figures of runs, drawn from what the runs have logged: they can be drawn again at any time."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Run
+
+from workflow.parameters import EvaluateCommand
+from workflow.provenance.fingerprint import Code
+from workflow.runs import execution, links, tracking
+from workflow.runs.artifacts import EvaluateRun, PreprocessRun
+from workflow.runs.names import Files
+from workflow.runs.tracking import downloaded
+
+if TYPE_CHECKING:
+    from workflow.data.profile import DataFacts
+    from workflow.reports.model_report import ModelResult
+
+BINDINGS = ("workflow/runs/drawing.py", "workflow/runs/links.py")
+DATA_REPORT_CODE = Code(("workflow/reports/data_report.py",), BINDINGS)
+MODEL_REPORT_CODE = Code(("workflow/reports/model_report.py",), BINDINGS)
+
+
+def draw_data_report(run: Run) -> None:
+    """Log the data report of a preprocess run, and describe the run."""
+    import pandas as pd
+
+    from workflow.reports.data_report import data_report, data_summary, data_warnings
+
+    data, facts = PreprocessRun(run), facts_of(run)
+    with downloaded(run, Files.REJECTED) as path:
+        rejected = pd.read_csv(path, dtype={"column": str, "value": str}, keep_default_na=False)
+    question = question_of(data)
+    addresses = {"run": links.absolute(links.run_page(run))}
+    with tracking.artifacts(data.id) as folder:
+        page = data_report(data.contract, facts, rejected, question, addresses)
+        (folder / Files.DATA_REPORT).write_text(page, encoding="utf-8")
+    summary = data_summary(facts.counts, question)
+    report = f"[The data report]({links.run_page(run, Files.DATA_REPORT)})"
+    tracking.write_note(note(summary, data_warnings(facts, data.contract), report), data.id)
+
+
+def facts_of(run: Run) -> "DataFacts":
+    """Return what a preprocess run found in its file."""
+    from workflow.data.profile import DataFacts
+
+    with downloaded(run, Files.DATA_FACTS) as path:
+        return DataFacts.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def question_of(data: PreprocessRun) -> str:
+    """Return what a score on the test set of a preprocess run says, as the end of "how well …"."""
+    from workflow.data import split
+
+    strategy = data.params.split
+    return split.question(strategy, split.split_column(strategy, data.contract))
+
+
+def draw_model_report(run: Run) -> None:
+    """Log the report of an evaluate run with its figures, and describe the run."""
+    from workflow.reports import plots
+    from workflow.reports.model_report import figures, model_report, model_summary
+
+    evaluated = EvaluateRun(run)
+    trained, data = evaluated.train(), evaluated.preprocess()
+    result = result_of(evaluated)
+    command = execution.command_line("evaluate", EvaluateCommand, evaluated.logged_parameters, run)
+    pages = {
+        "run": links.run_page(run),
+        "model": links.model_page(run, trained.model_id),
+        "data report": links.run_page(data.run, Files.DATA_REPORT),
+    }
+    with tracking.artifacts(evaluated.id) as folder:
+        pictures = {name: plots.save(figure, folder / name) for name, figure in figures(result).items()}
+        addresses = {name: links.absolute(page) for name, page in pages.items()}
+        page = model_report(result, pictures, command, addresses)
+        (folder / Files.MODEL_REPORT).write_text(page, encoding="utf-8")
+    reports = (
+        f"[The report]({links.run_page(run, Files.MODEL_REPORT)}), [the model]({pages['model']}),"
+        f" [the data report]({pages['data report']})"
+    )
+    tracking.write_note(note(model_summary(result), [result.leak] if result.leak else [], reports), evaluated.id)
+
+
+def result_of(evaluated: EvaluateRun) -> "ModelResult":
+    """Return what an evaluate run has logged."""
+    from workflow.reports.model_report import ModelResult
+
+    trained, data = evaluated.train(), evaluated.preprocess()
+    own, logged = evaluated.logged_parameters, trained.run.data.params
+    described = {name: logged[name] for name in sorted(logged.keys() - own)}
+    return ModelResult(
+        model=trained.params.model,
+        contract=data.contract,
+        parameters=own | described,
+        metrics=evaluated.metrics,
+        predictions=evaluated.predictions(),
+        shap_values=evaluated.shap_values(),
+        shap_colours=evaluated.table(Files.SHAP_COLOURS),
+        segments=evaluated.table(Files.SEGMENTS),
+        worst=evaluated.table(Files.WORST_PREDICTIONS),
+        leak=evaluated.leak,
+        question=question_of(data),
+    )
+
+
+def note(summary: str, warnings: Sequence[str], links: str) -> str:
+    """Return the description of a run, in Markdown."""
+    return "\n\n".join([summary, *(f"**Warning.** {warning}" for warning in warnings), links])

@@ -1,0 +1,70 @@
+"""The names of tags and artifacts of runs: no other module spells them."""
+
+
+class Tags:
+    """Tags of runs and of model versions."""
+
+    STAGE = "workflow.step"
+    PARAMETERS = "workflow.parameters"  # of the whole lineage, as JSON
+    UPSTREAM = "workflow.upstream"  # the run it was built on
+    PREPROCESS = "workflow.preprocess"  # of an evaluate run: the preprocess run whose test set it scored
+    FINGERPRINT = "workflow.fingerprint"  # written last: a FINISHED run with it is complete
+    DIGESTS = "workflow.digests"  # of what later stages read, as JSON
+    REPORT = "workflow.report"  # the fingerprint of its page and figures
+    PROCESS = "workflow.process"
+    ERROR = "workflow.error"
+    LEAK = "workflow.leak"
+    BLEND_MEMBERS = "workflow.blends"  # of a blend: the train run of each member, as JSON
+    WINNER = "workflow.winner"
+    WINNER_RUN = "workflow.winner_run_id"
+    WINNER_EVALUATE_RUN = "workflow.winner_evaluate_run_id"
+    WINNER_OF = "workflow.winner_of"
+    SEARCH = "workflow.search"  # of a trial: the fingerprint of the search
+    TRIED = "workflow.tried"  # of a trial: its parameters
+    FOLD_SCORES = "workflow.folds"  # of a trial
+    PRUNED = "workflow.pruned"
+    RECEIPT = "workflow.receipt"  # of a model version: the digest of its run's receipt
+    PROMOTION = "workflow.promotion"  # of a model version: the run that promotes it
+    DECISION = "workflow.decision"
+    FORMER_CHAMPION = "workflow.former_champion"  # of a model version: the champion before it
+    REPRODUCES = "workflow.reproduces"
+    REPRODUCED = "workflow.reproduced"  # the verdict
+    REPRODUCED_BY = "workflow.reproduced_by"
+    VERDICT = "workflow.verdict"
+    RECEIPT_DIGEST = "workflow.receipt_digest"  # of a reproduction: the receipt that it compared with
+
+
+class Files:
+    """Artifacts of runs, by path."""
+
+    TRAINING_SET = "train.parquet"
+    TEST_SET = "test.parquet"
+    CONTRACT = "contract.yaml"
+    EXAMPLES = "examples.json"
+    REJECTED = "rejected.csv"
+    DATA_FACTS = "data_report.json"
+    DATA_REPORT = "data_report.html"
+    MODEL = "model/model.skops"  # `model/` leads into the model that the run logged
+    OOF_PREDICTIONS = "cross_validation.parquet"
+    PREDICTIONS = "predictions.parquet"
+    SHAP_VALUES = "shap_values.parquet"
+    SHAP_COLOURS = "shap_colours.parquet"
+    SEGMENTS = "segments.csv"
+    WORST_PREDICTIONS = "worst_predictions.csv"
+    MODEL_REPORT = "report.html"
+    LEADERBOARD = "leaderboard.csv"
+    LEADERBOARD_FIGURE = "leaderboard.png"
+    TRIALS = "trials.parquet"
+    TUNING_REPORT = "tuning.html"
+    DECISION = "decision.csv"
+    DIFFERENCES_FIGURE = "differences.png"
+    DRIFT = "drift.csv"
+    DRIFT_REPORT = "drift.html"
+    REPRODUCTION = "reproduction.csv"
+    REPRODUCTION_REPORT = "reproduction.html"
+    RECORDED_RECEIPT = "recorded.json"
+    REPRODUCED_RECEIPT = "reproduced.json"
+    RECEIPT = "receipt.json"
+    PATCH = "uncommitted.patch"
+    INPUTS = "inputs"  # copies of the files that were read
+    OUTPUT = "output.txt"

@@ -1,0 +1,152 @@
+"""Evaluate: score an estimator on the test set, with intervals and a baseline, and explain it with SHAP values."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from workflow.data.sampling import random_positions
+from workflow.evaluation import conformal, holdout, metrics, shapley
+from workflow.models import blending, estimators
+from workflow.models.catalog import BLEND, get_model
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+    from workflow.data.contract import Contract
+    from workflow.data.stored import StoredRows
+    from workflow.evaluation.holdout import TestPredictions
+    from workflow.models.estimators import Estimator
+    from workflow.parallel.executors import Track
+    from workflow.parameters import EvaluateParams
+
+
+def no_progress(description: str) -> "Track":
+    """Return a progress bar that shows nothing."""
+    return lambda items, total: items
+
+
+@dataclass(frozen=True)
+class EvaluateInputs:
+    """A fitted estimator with its out-of-fold predictions, both sets and their contract.
+
+    Of a blend, `member_shap_values` are the SHAP values of its members, by model, as `run` returns them.
+    """
+
+    model: str
+    estimator: "Estimator"
+    oof_predictions: "DataFrame"
+    training_set: "StoredRows"
+    test_set: "StoredRows"
+    contract: "Contract"
+    member_shap_values: "Mapping[str, DataFrame]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Scores and explanations of an estimator on the test rows that were not seen in training.
+
+    Attributes:
+        predictions: `true`, `predicted`, `low` and `high`: (scored rows, 4).
+        scores: test metrics with their 95 % intervals, by which models are compared.
+        other_scores: those of the baseline, of the prediction intervals, and with leaked rows.
+        shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
+        shap_colours: numbers that order the values of each feature in that sample.
+        segments: errors by quantile of the target.
+        worst: the rows with the largest errors.
+        seen_rows: test rows that were seen in training, which no score counts.
+        head: the first scored rows, and `hashes`, the `split.row_hashes` of all of them.
+    """
+
+    predictions: "DataFrame"
+    scores: dict[str, float]
+    other_scores: dict[str, float]
+    shap_values: "DataFrame"
+    shap_colours: "DataFrame"
+    segments: "DataFrame"
+    worst: "DataFrame"
+    seen_rows: int
+    head: "DataFrame"
+    hashes: "Series"
+
+
+def run(
+    params: "EvaluateParams",
+    inputs: EvaluateInputs,
+    head_rows: int = 0,
+    progress: "Callable[[str], Track]" = no_progress,
+) -> EvaluateResult:
+    """Score and explain an estimator.
+
+    Args:
+        params: which rows to explain, and the seed.
+        inputs: what to score.
+        head_rows: how many of the scored rows to return.
+        progress: makes a progress bar of a description.
+
+    Raises UserError if every test row was seen in training.
+    """
+    contract, test_set = inputs.contract, inputs.test_set
+    tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract)
+    predictions = with_intervals(tested, inputs)
+    sample = random_positions(len(tested.places), params.shap_samples, params.seed)
+    explained_rows = test_set.take(tested.places[sample])[contract.features].set_axis(sample)
+    worst = metrics.worst(tested.true, tested.predicted)
+    worst_rows = test_set.take(tested.places[worst])
+    return EvaluateResult(
+        predictions=predictions,
+        scores=metrics.scores_with_intervals(tested.true, tested.predicted, params.seed),
+        other_scores=other_scores(tested, predictions, params.seed),
+        shap_values=shap_values(params, inputs, explained_rows, progress),
+        shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
+        segments=metrics.segments(tested.true, tested.predicted),
+        worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
+        seen_rows=tested.seen,
+        head=test_set.take(tested.places[:head_rows]),
+        hashes=tested.ids,
+    )
+
+
+def with_intervals(tested: "TestPredictions", inputs: EvaluateInputs) -> pd.DataFrame:
+    """Return the predictions of the scored rows with their prediction intervals."""
+    transform = estimators.target_transform_of(inputs.estimator)
+    quantile = conformal.conformal_quantile(inputs.oof_predictions, transform)
+    low, high = conformal.interval(tested.predicted, quantile, transform)
+    return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, "low": low, "high": high})
+
+
+def other_scores(tested: "TestPredictions", predictions: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Return the scores of the baseline, of the prediction intervals, and with leaked rows."""
+    low, high = predictions["low"].to_numpy(), predictions["high"].to_numpy()
+    return {
+        **tested.leaked,
+        **metrics.scores_with_intervals(tested.true, tested.typical, seed, "baseline_"),
+        "interval_coverage": conformal.coverage(tested.true, low, high),
+        "interval_width": float((high - low).mean()),
+    }
+
+
+def shap_values(
+    params: "EvaluateParams", inputs: EvaluateInputs, rows: "DataFrame", progress: "Callable[[str], Track]"
+) -> "DataFrame":
+    """Return the SHAP values of `rows`, with the mean prediction as column `base`.
+
+    Shapley values are linear in what they explain, so those of a blend are the weighted mean of its members'.
+    """
+    if inputs.model == BLEND:
+        members = blending.blend_members(inputs.estimator)
+        return sum(weight * inputs.member_shap_values[name] for name, (weight, _) in members.items())
+    features = inputs.contract.features
+    positions = random_positions(len(inputs.training_set), shapley.BACKGROUND, params.seed)
+    background = inputs.training_set.take(positions)[features]
+    explainer = get_model(inputs.model).explainer
+    track = progress(f"explaining {inputs.model}")
+    values, base = shapley.explain(inputs.estimator, rows, background, explainer, params.seed, track)
+    return values.assign(base=base)
+
+
+def last_member(inputs: EvaluateInputs) -> "Estimator":
+    """Return the estimator whose encoding colours the values of the features: itself, or the last of a blend."""
+    _, member = [*blending.blend_members(inputs.estimator, inputs.model).values()][-1]
+    return member

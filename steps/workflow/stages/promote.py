@@ -1,0 +1,189 @@
+"""Promote: hold a challenger against rules, a constant baseline and the champion, on rows that neither has seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workflow.data import split
+from workflow.errors import UserError
+from workflow.evaluation import holdout
+from workflow.evaluation.paired import ERRORS, Difference, difference
+from workflow.parsing import nearest
+from workflow.reports.report import number
+
+if TYPE_CHECKING:
+    from workflow.data.contract import Contract
+    from workflow.data.stored import StoredRows
+    from workflow.models.estimators import Estimator
+
+
+def error_metric(name: str | None) -> str | None:
+    """Return the name of an error metric, or None; ValueError for another name."""
+    if name is not None and name not in ERRORS:
+        raise ValueError(f"not an error metric: {name}; {nearest(str(name), ERRORS)}")
+    return name
+
+
+ErrorMetric = Annotated[str | None, AfterValidator(error_metric)]
+
+
+class Bounds(BaseModel):
+    """The range that a metric must lie in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def check_bound(self) -> "Bounds":
+        """Require at least one bound."""
+        if self.min is None and self.max is None:
+            raise ValueError("expected {min: …} or {max: …}")
+        return self
+
+
+class Rules(BaseModel):
+    """What a model must fulfil to become the champion; see steps/promotion.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    thresholds: dict[str, Bounds] = Field(default_factory=dict)
+    baseline: ErrorMetric = None
+    champion: ErrorMetric = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted estimator with its training set and the contract of its rows."""
+
+    estimator: "Estimator"
+    training_set: "StoredRows"
+    contract: "Contract"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, what was found, and whether it is fulfilled."""
+
+    rule: str
+    found: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The checks of a challenger.
+
+    Attributes:
+        checks: in the order of the rules.
+        figures: of the comparison with the champion, by the names of metrics.
+        larger_errors: by how much the challenger's absolute error is larger than the champion's: (compared rows,).
+    """
+
+    checks: Sequence[Check]
+    figures: Mapping[str, float] = field(default_factory=dict)
+    larger_errors: "np.ndarray | None" = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all rules are fulfilled."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reason(self) -> str:
+        """What was not fulfilled."""
+        return "; ".join(f"{check.rule}: {check.found}" for check in self.checks if not check.passed)
+
+
+def parse_rules(values: Any, name: str) -> Rules:
+    """Return the rules in parsed YAML; UserError, which begins with `name`, for anything else."""
+    known = list(Rules.model_fields)
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected a mapping with {', '.join(known)}")
+    for rule in values:
+        if rule not in known:
+            raise UserError(f"{name}: unknown rule {rule}; {nearest(str(rule), known)}")
+    try:
+        return Rules.model_validate({rule: value for rule, value in values.items() if value is not None})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ": ".join(map(str, fault["loc"]))
+        raise UserError(f"{name}: {place}: {fault['msg'].removeprefix('Value error, ')}") from None
+
+
+def run(
+    rules: Rules,
+    metrics: Mapping[str, float],
+    challenger: Model,
+    test_set: "StoredRows",
+    champion: Model | None,
+    champion_name: str,
+    seed: int,
+) -> Decision:
+    """Decide whether a challenger becomes the champion.
+
+    Args:
+        rules: to fulfil.
+        metrics: of the challenger's train run and evaluate run.
+        challenger: the model to decide on.
+        test_set: of the challenger.
+        champion: the present champion, if there is one and it is another model.
+        champion_name: what the checks call it.
+        seed: of the bootstrap.
+
+    Raises UserError if every test row was seen in training.
+    """
+    contract = challenger.contract
+    tested = holdout.predict_test_set(challenger.estimator, challenger.training_set, test_set, contract)
+    checks = check_thresholds(rules, metrics)
+    if rules.baseline:
+        checks.append(check_baseline(rules.baseline, tested, contract, seed))
+    if not rules.champion or not champion_name:
+        return Decision(checks)
+    rule = f"{rules.champion} not above that of {champion_name}"
+    if champion is None:
+        return Decision([*checks, Check(rule, "it is the same model", True)])
+    if reason := why_not_comparable(champion, contract):
+        return Decision([*checks, Check(rule, f"cannot be compared: {reason}", False)])
+    rows = test_set.select(list(champion.contract.columns))
+    unseen = ~split.hash_rows(rows)[tested.places].isin(split.hash_rows(champion.training_set)).to_numpy()
+    if not unseen.any():
+        return Decision([*checks, Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
+    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.places][unseen]
+    true, predicted = tested.true[unseen], tested.predicted[unseen]
+    found = difference(true, predicted, theirs, rules.champion, seed)
+    check = Check(f"{rule}, on {len(true):,} rows", difference_text(found, contract.unit), found.low <= 0)
+    figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
+    larger = np.abs(true - predicted) - np.abs(true - theirs)
+    return Decision([*checks, check], {"rows_compared": len(true)} | figures, larger)
+
+
+def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
+    """Return a check for each bound of a metric."""
+    checks = []
+    for name, bounds in rules.thresholds.items():
+        if bounds.min is not None:
+            checks.append(Check(f"{name} ≥ {bounds.min:g}", number(metrics[name]), metrics[name] >= bounds.min))
+        if bounds.max is not None:
+            checks.append(Check(f"{name} ≤ {bounds.max:g}", number(metrics[name]), metrics[name] <= bounds.max))
+    return checks
+
+
+def check_baseline(error: str, tested: holdout.TestPredictions, contract: "Contract", seed: int) -> Check:
+    """Check that a model is significantly better than a constant prediction."""
+    found = difference(tested.true, tested.predicted, tested.typical, error, seed)
+    return Check(f"{error} below that of the constant baseline", difference_text(found, contract.unit), found.high < 0)
+
+
+def why_not_comparable(champion: Model, contract: "Contract") -> str:
+    """Return why the champion cannot predict the challenger's test rows; empty if it can."""
+    kinds = {name: column.kind for name, column in contract.columns.items()}
+    other = [name for name, column in champion.contract.columns.items() if kinds.get(name) != column.kind]
+    return f"the champion needs the columns {', '.join(other)}, which differ or are missing here" if other else ""
+
+
+def difference_text(found: Difference, unit: str) -> str:
+    """Return a difference with its confidence interval."""
+    return f"{found.value:+.3g}{f' {unit}' if unit else ''} ({number(found.low)} to {number(found.high)})"

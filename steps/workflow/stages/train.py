@@ -1,0 +1,153 @@
+"""Train: fit one model on the training set and cross-validate it there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workflow.data import split
+from workflow.data.sampling import evenly_spaced_positions
+from workflow.evaluation import cross_validation, metrics, tree_count
+from workflow.models import blending, estimators, model_files
+from workflow.models.catalog import BLEND
+from workflow.models.members import member_params
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from workflow.data.contract import Contract
+    from workflow.data.stored import StoredRows
+    from workflow.models.estimators import Estimator
+    from workflow.parallel.executors import Track
+    from workflow.parameters import TrainingOptions, TrainParams, TuneParams
+
+
+def no_progress(description: str) -> "Track":
+    """Return a progress bar that shows nothing."""
+    return lambda items, total: items
+
+
+@dataclass(frozen=True)
+class FittedMember:
+    """A model that a blend combines: fitted, with its out-of-fold predictions."""
+
+    estimator: "Estimator"
+    oof_predictions: "DataFrame"
+
+
+@dataclass(frozen=True)
+class TrainInputs:
+    """The training set and its contract; for a blend, its fitted members by model."""
+
+    training_set: "StoredRows"
+    contract: "Contract"
+    members: Mapping[str, FittedMember] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A fitted estimator.
+
+    Attributes:
+        estimator: fitted on all training rows.
+        rows: the training rows.
+        oof_predictions: see `cross_validation.cross_val_predict_and_refit`.
+        cv_scores: mean and standard deviation over the folds, by metric.
+        training_scores: by metric.
+        description: what was chosen, by parameter.
+        estimator_params: all parameters of the regressor, by its own names; of a blend, its weights.
+        trusted_types: those that the model's file holds.
+        optional_columns: features that are missing in some rows.
+    """
+
+    estimator: "Estimator"
+    rows: "DataFrame"
+    oof_predictions: "DataFrame"
+    cv_scores: dict[str, float]
+    training_scores: dict[str, float]
+    description: dict[str, str]
+    estimator_params: dict[str, str]
+    trusted_types: list[str]
+    optional_columns: set[str]
+
+
+def run(params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], Track]" = no_progress) -> TrainResult:
+    """Fit and cross-validate a model; `progress` makes a progress bar of a description.
+
+    Raises UserError for parameters that the model does not take.
+    """
+    contract = inputs.contract
+    rows = subsample_training_rows(params, inputs.training_set, contract)
+    features, target = rows[contract.features], rows[contract.target]
+    if params.model == BLEND:
+        estimator, oof_predictions = fit_blend(inputs.members)
+    else:
+        estimator, oof_predictions = fit_single(params, rows, contract, progress)
+    predicted = estimators.predict(estimator, features)
+    return TrainResult(
+        estimator=estimator,
+        rows=rows,
+        oof_predictions=oof_predictions,
+        cv_scores=cross_validation.cross_validation_scores(oof_predictions),
+        training_scores=metrics.scores(metrics.TRAINING, target.to_numpy(), predicted, "training_"),
+        description=describe(params, estimator, oof_predictions, len(rows), contract.target),
+        estimator_params=estimators.parameters_of(estimator, taken=()),
+        trusted_types=model_files.trusted_types_of(estimator, member_params(params.model, params.model_params)),
+        optional_columns={name for name in features if features[name].hasnans},
+    )
+
+
+def subsample_training_rows(params: "TrainingOptions", training_set: "StoredRows", contract: "Contract") -> "DataFrame":
+    """Return the rows that a model is fitted on: the whole training set, or evenly spaced rows of it."""
+    limit = split.max_training_rows(len(contract.features), params.max_rows)
+    return training_set.take(evenly_spaced_positions(len(training_set), limit))
+
+
+def fit_single(
+    params: "TrainParams", rows: "DataFrame", contract: "Contract", progress: "Callable[[str], Track]"
+) -> "tuple[Estimator, DataFrame]":
+    """Return a model fitted on all `rows`, and its out-of-fold predictions."""
+    model, model_params = params.model, params.model_params
+    estimator, folds = build_estimator(params, model, model_params, rows, contract), make_folds(params, rows, contract)
+    features, target = rows[contract.features], rows[contract.target]
+    with estimators.estimator_errors_as_user_errors(model, model_params):
+        return tree_count.select_and_cross_validate(model, model_params, estimator, features, target, folds, progress)
+
+
+def build_estimator(
+    params: "TrainParams | TuneParams",
+    model: str,
+    model_params: dict[str, Any],
+    rows: "DataFrame",
+    contract: "Contract",
+) -> "Estimator":
+    """Return an unfitted estimator of `model`, to be fitted on `rows` or a part of them."""
+    transform = estimators.choose_target_transform(params.log_target, rows[contract.target])
+    return estimators.build(model, contract, params.encoder, transform, params.seed, model_params, len(rows))
+
+
+def make_folds(params: "TrainParams | TuneParams", rows: "DataFrame", contract: "Contract") -> list[tuple[Any, ...]]:
+    """Return the cross-validation folds of the training rows."""
+    count = params.cv if isinstance(params.cv, int) else split.default_n_folds(*rows[contract.features].shape)
+    return split.folds(rows, count, params.seed, params.split, split.split_column(params.split, contract))
+
+
+def fit_blend(members: Mapping[str, FittedMember]) -> "tuple[Estimator, DataFrame]":
+    """Return the blend of fitted members with the least out-of-fold error, and its out-of-fold predictions."""
+    oof, predicted = blending.stack_oof_predictions({model: each.oof_predictions for model, each in members.items()})
+    weights = blending.fit_mae_weights(predicted, oof["true"].to_numpy())
+    blend = blending.blend({model: each.estimator for model, each in members.items()}, weights)
+    return blend, blending.cross_validate(oof, predicted)
+
+
+def describe(
+    params: "TrainParams", estimator: "Estimator", oof_predictions: "DataFrame", n_rows: int, target: str
+) -> dict[str, str]:
+    """Return what was chosen for a model, by parameter, as texts."""
+    chosen = {
+        "learns": estimators.target_expression(estimator, target),
+        "folds": str(oof_predictions["fold"].nunique()),
+        "training_rows": str(n_rows),
+    }
+    if params.model != BLEND:
+        chosen["encodes"] = estimators.resolve_encoder(params.model, params.encoder)
+    return chosen
