@@ -1,321 +1,280 @@
-"""Look for better parameters of a model by cross-validation, and see on the test part whether that has paid.
+"""Tune as an MLflow run: a search whose trials are runs, its best models, and what they are worth on the test set."""
 
-    mlflow run . -e tune -P model=boosting -P trials=50
-    mlflow run . -e tune -P models=rf,boosting -P timeout=600 -P space='{rf: {max_features: {low: 0.2, high: 0.8}}}'
-
-Trials see the training part only, all of them the same folds. They are runs, and none is made twice: given again after
-it was stopped, or with more trials, the command goes on from what is there. Takes the parameters of preprocess too:
-without a preprocess_run_id, they say which run to find or make.
-"""
-
-import json
+import dataclasses
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import environment
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Run
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.errors import UserError
-from workflow.models.catalog import BLEND, candidate_params, default_parameters, get_model, regressor
-from workflow.parallel.cluster import CLUSTER, on_cluster
-from workflow.parameters import AUTO, Parameter, mapping, nearest, several, whole
+from workflow.models.catalog import BLEND, default_models
+from workflow.models.members import packages_of
+from workflow.parameters import (
+    EstimatorParams,
+    EvaluateParams,
+    MainCommand,
+    TrainingOptions,
+    TrainParams,
+    TuneCommand,
+    TuneParams,
+)
 from workflow.provenance import digests, fingerprint
-from workflow.reports.leaderboard import ERROR, SCORES, TITLE, leaderboard, readable
+from workflow.provenance.fingerprint import STEPS, Code
+from workflow.reports.leaderboard import TITLE, readable
 from workflow.reports.report import markdown_table, number
 from workflow.runs import cli, execution, links, tracking, trials
+from workflow.runs.artifacts import EvaluateRun, PreprocessRun
+from workflow.runs.execution import Task
+from workflow.runs.names import Files, Tags
+from workflow.stages import compare
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from optuna import Study
-    from pandas import DataFrame, Series
+    from optuna.distributions import BaseDistribution
 
-    from workflow.data.contract import Contract
     from workflow.evaluation.paired import Difference
-    from workflow.models.estimators import Estimator
+    from workflow.stages.tune import FinishedTrial, TuneInputs
 
-OWN = (
-    Parameter("model", "boosting", f"one of {', '.join(train.SINGLE)}, or a regressor's import path", train.model_name),
-    Parameter(
-        "models", "", "several instead, comma-separated", lambda text: several(train.model_name)(text) if text else []
-    ),
-    Parameter("trials", "50", "sets of parameters to try for each model", whole(1)),
-    Parameter(
-        "concurrent",
-        "8",
-        "trials that can be at work side by side; with another number, other parameters are tried",
-        whole(1),
-    ),
-    Parameter("timeout", "0", "seconds after which no other trial of a model begins; 0 for none", whole(0)),
-    Parameter(
-        "space",
-        "null",
-        "what to try instead: a mapping of models to parameters, and these to {low: …, high: …, log: true} or a list",
-        mapping,
-    ),
-)
-PARAMETERS = (
-    *OWN,
-    *train.SHARED,
-    *evaluate.PARAMETERS,
-)
-REPORT, TRIALS = "tuning.html", "trials.parquet"
+CODE = Code(("workflow/stages/tune.py",), ("workflow/commands/tune.py", *execution.BINDINGS))
+READS = (Files.TRAINING_SET, Files.CONTRACT)
+PROOFS = {Files.TRIALS: digests.numbers}
 
 
-def tune(parameters: dict[str, Any], upstream: Run) -> execution.Tell:
-    """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
-    from workflow.evaluation import search
+@dataclass(frozen=True)
+class Tuned:
+    """The search for one model: its study, the best parameters, and the evaluate runs without and with them.
 
-    if parameters["cv"] != AUTO and parameters["cv"] > trials.MOST_FOLDS:
-        raise UserError(f"cv={parameters['cv']}: a trial keeps the scores of at most {trials.MOST_FOLDS} folds")
-    rows, terms = train.read_training(parameters, upstream)
-    studies, best, runs = {}, {}, {}
-    for model, space in spaces_of(parameters).items():
-        runs[model] = result_of(model, {}, parameters, upstream)
-        # What is counted, the fitted model knows; one that learns from a sample does not show its own parameters.
-        start = default_parameters(model, parameters["seed"], *rows[terms.features].shape)
-        start |= train.read_model(execution.upstream_of(runs[model])).regressor[-1].get_params()
-        chosen = {name for own in candidate_params(model, {}, *rows[terms.features].shape) for name in own}
-        space |= search.distributions(model, {name: [start[name]] for name in sorted(chosen - space.keys())})
-        studies[model] = search_model(model, space, start, parameters, upstream, rows, terms)
-        best[model] = search.rounded(studies[model].best_params)
-        runs[f"{model} tuned"] = result_of(model, best[model], parameters, upstream)
-    table = leaderboard(
-        {label: run.data.metrics | execution.upstream_of(run).data.metrics for label, run in runs.items()}
-    )
-    table["train_run_id"] = [runs[label].data.tags["workflow.upstream"] for label in table["model"]]
-    table["evaluate_run_id"] = [runs[label].info.run_id for label in table["model"]]
-    again = next_command(parameters, best, len(rows))
-    return publish(table, runs, studies, best, terms, parameters, again)
-
-
-def publish(
-    table: pd.DataFrame,
-    runs: Mapping[str, Run],
-    studies: "Mapping[str, Study]",
-    best: Mapping[str, dict[str, Any]],
-    terms: "Contract",
-    parameters: Mapping[str, Any],
-    again: str,
-) -> execution.Tell:
-    """Log what the searches have come to, and the page about them; return how to tell the user.
-
-    Takes the leaderboard, the evaluate runs of its models, by model the study and the parameters that it has found, and
-    the command that goes on from there.
+    `difference` is by how much the test error of the tuned model is larger than that of the untuned one.
     """
-    from workflow.reports import tuning_report
 
-    gains = {model: astuple(gain(runs[model], runs[f"{model} tuned"], parameters["seed"])) for model in studies}
-    errors = table.set_index("model")[f"cv_{ERROR}"]
-    said = [
-        tuning_report.conclusion(model, study, (errors[model], errors[f"{model} tuned"]), gains[model], terms.unit)
-        for model, study in studies.items()
-    ]
-    conclusion, shown = "\n".join(said), readable(table, terms.unit)
-    tried = pd.concat(map(table_of, studies, studies.values()), ignore_index=True)
-    addresses = {
-        f"report of {label}": links.absolute(links.run_page(run, evaluate.REPORT)) for label, run in runs.items()
-    }
-    with tracking.artifacts() as folder:
-        tried.to_parquet(folder / TRIALS)
-        table.to_csv(folder / "leaderboard.csv", index=False)
-        html = tuning_report.tuning_report(studies, best, shown, conclusion, terms.unit, folder, again, addresses)
-        (folder / REPORT).write_text(html, encoding="utf-8")
-    log_result(table.iloc[0], tried, gains)
-    pages = {"report": links.run_page(tracking.active_run(), REPORT)}
-    tracking.write_note("\n\n".join([*said, markdown_table(shown), f"[The report]({pages['report']})"]))
+    model: str
+    study: "Study"
+    best: EstimatorParams
+    untuned_run: EvaluateRun
+    tuned_run: EvaluateRun
+    difference: "Difference"
 
-    def tell() -> dict[str, str]:
-        right, winner = [name for name in shown if name != "model"], shown.index == shown.index[0]
-        cli.print_table(shown, winner, TITLE, right)
-        tracking.console.print(f"{conclusion}\nCompare it with others: [bold]{escape(again)}[/bold]")
-        return pages
-
-    return tell
+    @property
+    def runs(self) -> dict[str, EvaluateRun]:
+        """Its evaluate runs, by their names in the leaderboard."""
+        return {self.model: self.untuned_run, f"{self.model} tuned": self.tuned_run}
 
 
-def next_command(parameters: Mapping[str, Any], best: Mapping[str, dict[str, Any]], rows: int) -> str:
-    """The command that takes what was found into the leaderboard of main, beside what that compares of so many rows."""
-    shared = [p for p in (*preprocess.PARAMETERS, *PARAMETERS) if p not in OWN]
-    models = ",".join(dict.fromkeys([*compared(rows), *best, BLEND]))
-    given = [
-        *execution.arguments(shared, parameters),
-        "-P",
-        f"models={models}",
-        "-P",
-        f"model_params={json.dumps(best)}",
-    ]
-    return shlex.join(["mlflow", "run", ".", *given])
+def run(command: TuneCommand) -> None:
+    """Search for each model, train and evaluate it as found and as it was, and log a leaderboard of these."""
+    data = preprocess.upstream(command)
+    params = command.narrow(TuneParams).inherit(data.params)
+    explain = command.narrow(EvaluateParams).inherit(data.params)
+    if isinstance(params.cv, int) and params.cv > trials.MAX_FOLDS:
+        raise UserError(f"cv={params.cv}: tune takes at most {trials.MAX_FOLDS} folds")
+    search = task(params, explain, data)
+    tracking.describe_command("tune", search.label, search.all_parameters())
+    tuned, n_rows = tune_models(params, explain, data)
+    table, again = leaderboard(tuned), next_command(params, data, tuned, n_rows)
+    conclusions = conclude(tuned, table, data.contract.unit)
+    publish_result = partial(publish, tuned, table, conclusions, data.contract.unit, again)
+    execution.execute(dataclasses.replace(search, work=publish_result))
+    print_conclusion(readable(table, data.contract.unit), conclusions, again)
+    report = links.run_page(tracking.active_run(), Files.TUNING_REPORT)
+    cli.print_links({"tune": links.run_page(tracking.active_run()), "report": report})
+    cli.print_proof()
 
 
-def spaces_of(parameters: Mapping[str, Any]) -> "dict[str, dict[str, Any]]":
-    """What is tried of each model's parameters; UserError if that is nothing, or if it has no such parameter."""
+def task(params: TuneParams, explain: EvaluateParams, data: PreprocessRun) -> Task:
+    """Return the task of tuning models; what it logs is known when the searches have ended."""
+    return Task(
+        stage="tune",
+        label=f"tune {','.join(params.tuned_models)}",
+        script=STEPS / "tune.py",
+        code=CODE,
+        params=params,
+        work=lambda: None,
+        reads=data.digests(*READS),
+        upstream=(data,),
+        lineage=(data.params, explain),
+        tags={Tags.UPSTREAM: data.id},
+        proofs=PROOFS,
+        modules=frozenset().union(*(packages_of(model, {}) for model in params.tuned_models)),
+    )
+
+
+def tune_models(params: TuneParams, explain: EvaluateParams, data: PreprocessRun) -> tuple[list[Tuned], int]:
+    """Search for each model; return what was found, and how many rows they were fitted on."""
+    from workflow.stages import tune
+    from workflow.stages.train import subsample_training_rows
+
+    spaces = tune.search_spaces(params)
+    with data.training_set() as training_set:
+        rows = subsample_training_rows(params, training_set, data.contract)
+    inputs = tune.TuneInputs(rows, data.contract)
+    return [tune_model(params, explain, data, inputs, model, space) for model, space in spaces.items()], len(rows)
+
+
+def tune_model(
+    params: TuneParams,
+    explain: EvaluateParams,
+    data: PreprocessRun,
+    inputs: "TuneInputs",
+    model: str,
+    space: "dict[str, BaseDistribution]",
+) -> Tuned:
+    """Search for better parameters of one model, starting from those of the untuned one."""
     from workflow.evaluation import search
+    from workflow.stages import tune
 
-    models = parameters["models"] or [parameters["model"]]
-    given, found = parameters["space"], {}
-    for model, space in given.items():
-        if model not in models:
-            raise UserError(f"space={{{model}: …}}: not among the models; {nearest(model, models)}")
-        if not isinstance(space, dict):
-            raise UserError(f"space={{{model}: {space}}}: must map the model's parameters to what to try")
-    for model in models:
-        if model == BLEND:
-            raise UserError(f"model={BLEND}: combines models, and has no parameters of its own; tune those")
-        space = given.get(model) or get_model(model).space
-        if not space:
-            raise UserError(f"model={model}: what to try? -P space='{{{model}: {{alpha: {{low: 0.1, high: 10}}}}}}'")
-        found[model] = search.distributions(model, space)
-        regressor(model, parameters["seed"], dict.fromkeys(space))  # which refuses those that it has not
-    return found
+    untuned = evaluate_model(params, explain, data, model, {})
+    start = tune.start_params(model, params.seed, untuned.train().estimator(), inputs)
+    study = search_model(params, data, inputs, model, tune.with_chosen_params(model, space, start, inputs), start)
+    best = search.rounded(study.best_params)
+    found = evaluate_model(params, explain, data, model, best)
+    difference = tune.test_difference(untuned.predictions(), found.predictions(), params.seed)
+    return Tuned(model, study, best, untuned, found, difference)
+
+
+def evaluate_model(
+    params: TuneParams, explain: EvaluateParams, data: PreprocessRun, model: str, own: EstimatorParams
+) -> EvaluateRun:
+    """Return the evaluate run of a model with parameters of its own."""
+    options = params.narrow(TrainingOptions).model_dump()
+    trained = train.find_or_run(TrainParams(model=model, model_params=own, **options), data)
+    return evaluate.find_or_run(explain, trained, data)
 
 
 def search_model(
+    params: TuneParams,
+    data: PreprocessRun,
+    inputs: "TuneInputs",
     model: str,
-    space: dict[str, Any],
-    start: dict[str, Any],
-    parameters: dict[str, Any],
-    upstream: Run,
-    rows: "DataFrame",
-    terms: "Contract",
+    space: "dict[str, BaseDistribution]",
+    start: EstimatorParams,
 ) -> "Study":
-    """The trials of one model on the training rows, which `start` with parameters: each a run, unless there is one."""
-    from workflow.evaluation import cross_validation, search
-    from workflow.models import estimators
-    from workflow.parallel.executors import iterate_in_processes
+    """Run the trials of one model: each is an MLflow run, unless it was recorded before."""
+    from workflow.stages import tune
 
-    features, target = rows[terms.features], rows[terms.target]
-    folds = train.folds_of(parameters, rows, terms)
-    mark, made, started = trial_mark(model, parameters, upstream), 0, time.monotonic()
-    recorded, count = trials.recorded(mark), len(folds)
+    mark, started, executed = trials_fingerprint(params, data, model), time.monotonic(), []
+    known = trials.find_recorded(mark)
 
-    def test(asked: "Iterator[search.Asked]") -> Iterator[list[float]]:
-        """See `search.search`."""
-        nonlocal made
-        for own, known, began, done in iterate_in_processes(test_trial, map(prepared, asked), parameters["concurrent"]):
-            if len(done) > len(known):
-                means = cross_validation.mean_scores(done) if len(done) == count else {}
-                trials.record(mark, f"trial {model}", own, done, means, began)
-                made += 1
-            yield [scores[ERROR] for scores in done]
+    def record(trial: "FinishedTrial") -> None:
+        if not trial.reused:
+            executed.append(trial)
+            trials.record(mark, trials.Trial(f"trial {model}", trial.params, trial.folds, trial.means, trial.started))
 
-    def prepared(asked: "search.Asked") -> "tuple[dict[str, Any], list[float], Estimator, trials.Folds]":
-        own, limits = asked
-        estimator = train.unfitted(parameters | {"model": model, "model_params": own}, rows, terms)
-        return own, limits, estimator, recorded.get(trials.key(own), [])
-
-    def test_trial(trial: tuple[Any, ...]) -> tuple[dict[str, Any], trials.Folds, float, trials.Folds]:
-        own, limits, estimator, known = trial
-        began = time.time()
-
-        def predict_fold(fold: int) -> dict[str, float]:
-            if fold < len(known):
-                return known[fold]
-            return cross_validation.fold_scores(cross_validation.predict_fold(estimator, features, target, folds[fold]))
-
-        with estimators.estimator_errors_as_user_errors(model, own):
-            return own, known, began, search.test_folds(predict_fold, count, limits, ERROR)
-
-    seed, wanted = parameters["seed"], parameters["trials"]
+    studies = tune.search_model(
+        params, inputs, model, space, start, lambda tried: known.get(trials.key(tried), []), record
+    )
     # Closed before the interpreter ends, however the search does: its processes would outlive what they share.
-    with closing(search.search(space, start, wanted, parameters["timeout"], seed, count, test)) as studies:
-        study = followed(studies, model, wanted, terms)
+    with closing(studies):
+        study = follow(studies, model, params.trials, data.contract.unit)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"
-        f" {len(study.trials) - made} of them reused[/dim]"
+        f" {len(study.trials) - len(executed)} of them reused[/dim]"
     )
     return study
 
 
-def followed(studies: "Iterator[Study]", model: str, wanted: int, terms: "Contract") -> "Study":
-    """The last of the `studies`, with a bar that shows how far they are, and the least error so far."""
+def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> str:
+    """Return the digest of everything that decides the trials of a model, except for the parameters that are tried."""
+    options = params.narrow(TrainingOptions).model_dump(mode="json")
+    decided = options | {"model": model, "seed": params.seed, "split": params.split}
+    return fingerprint.fingerprint("trial", train.CODE, decided, data.digests(*READS), packages_of(model, {}))
+
+
+def follow(studies: "Iterator[Study]", model: str, n_trials: int, unit: str) -> "Study":
+    """Return the last of the `studies`, with a progress bar that shows the least error so far."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     quiet = not tracking.console.is_terminal
     with Progress(*columns, *times, console=tracking.console, transient=True, disable=quiet) as progress:
-        bar = progress.add_task(f"tuning {model}", total=wanted)
+        bar = progress.add_task(f"tuning {model}", total=n_trials)
         for study in studies:
-            told = f"tuning {model}, best error {number(study.best_value)} {terms.unit}".strip()
-            progress.update(bar, advance=1, description=told)
+            description = f"tuning {model}, best error {number(study.best_value)} {unit}".strip()
+            progress.update(bar, advance=1, description=description)
     return study
 
 
-def trial_mark(model: str, parameters: Mapping[str, Any], upstream: Run) -> str:
-    """The fingerprint of all trials of a model: what decides them, but for the parameters that are tried."""
-    deciding = {p.name: parameters[p.name] for p in train.SHARED} | {"model": model}
-    inputs = {"upstream": upstream.data.tags["workflow.fingerprint"]}
-    return fingerprint.fingerprint("trial", train.STEP.script, deciding, inputs, modules({"models": [model]}))
+def leaderboard(tuned: Sequence[Tuned]) -> pd.DataFrame:
+    """Return the leaderboard of the models as found and as they were, with the ids of their runs."""
+    runs = {label: evaluated for each in tuned for label, evaluated in each.runs.items()}
+    table = compare.run({label: each.train().metrics | each.metrics for label, each in runs.items()})
+    return table.assign(
+        train_run_id=[runs[label].train().id for label in table["model"]],
+        evaluate_run_id=[runs[label].id for label in table["model"]],
+    )
 
 
-def result_of(model: str, own: dict[str, Any], parameters: dict[str, Any], upstream: Run) -> Run:
-    """The evaluate run of a model with parameters of its own."""
-    chosen = parameters | {"model": model, "model_params": own, preprocess.STEP.run_id_parameter: upstream.info.run_id}
-    return execution.obtain(evaluate.STEP, chosen)
+def next_command(params: TuneParams, data: PreprocessRun, tuned: Sequence[Tuned], n_rows: int) -> str:
+    """Return the command that compares the tuned models with those that main compares by default."""
+    models = dict.fromkeys([*default_models(n_rows), *(each.model for each in tuned), BLEND])
+    shared = data.params.model_dump(mode="json") | params.narrow(TrainingOptions).model_dump(mode="json")
+    chosen = {"models": list(models), "model_params": {each.model: each.best for each in tuned}}
+    return shlex.join(["mlflow", "run", ".", *execution.arguments(MainCommand, shared | chosen)])
 
 
-def table_of(model: str, study: "Study") -> pd.DataFrame:
-    """A row per trial: its parameters, its error over the folds that it has been through, and whether it was given up.
+def conclude(tuned: Sequence[Tuned], table: pd.DataFrame, unit: str) -> list[str]:
+    """Return a sentence about each search."""
+    from workflow.reports import tuning_report
 
-    Numbers in one column, and parameters in one text: models do not share them.
-    """
-    from workflow.evaluation import search
-
-    lines = [
-        (model, trial.number, trials.key(search.rounded(trial.params)), trial.state.name == "PRUNED", error)
-        for trial in study.trials
-        for error in [list(trial.intermediate_values.values())[-1]]
+    errors = table.set_index("model")[f"cv_{compare.RANKING_METRIC}"]
+    return [
+        tuning_report.conclusion(
+            each.model, each.study, (errors[each.model], errors[f"{each.model} tuned"]), each.difference, unit
+        )
+        for each in tuned
     ]
-    return pd.DataFrame(lines, columns=["model", "trial", "parameters", "given up", f"cv_{ERROR}"])
 
 
-def gain(untuned: Run, tuned: Run, seed: int) -> "Difference":
-    """By how much the test error of the tuned model is larger: below 0, tuning has paid."""
-    from workflow.evaluation import paired
+def publish(
+    tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[str], unit: str, again: str
+) -> None:
+    """Log what the searches have found on the active run, with the page about them."""
+    from workflow.reports import tuning_report
+    from workflow.stages import tune
 
-    before, after = evaluate.read_predictions(untuned), evaluate.read_predictions(tuned)
-    return paired.difference(
-        after["true"].to_numpy(), after["predicted"].to_numpy(), before["predicted"].to_numpy(), ERROR, seed
-    )
-
-
-def log_result(winner: "Series", tried: pd.DataFrame, gains: Mapping[str, tuple[float, ...]]) -> None:
-    """Log the scores of the leaderboard's first line on the active run, and tag what `promote` and `reproduce` take."""
-    ends = ("", "_low", "_high")
-    differences = {
-        f"{model}_difference{end}": value
-        for model, found in gains.items()
-        for end, value in zip(ends, found, strict=True)
+    shown, studies = readable(table, unit), {each.model: each.study for each in tuned}
+    tried = pd.concat([tune.trials_table(each.model, each.study, trials.key) for each in tuned], ignore_index=True)
+    best = {each.model: each.best for each in tuned}
+    pages = {
+        f"report of {label}": links.absolute(links.run_page(evaluated.run, Files.MODEL_REPORT))
+        for each in tuned
+        for label, evaluated in each.runs.items()
     }
-    counts = {"trials": len(tried), "trials_given_up": int(tried["given up"].sum())}
-    mlflow.log_metrics(counts | differences | {name: float(winner[name]) for name in SCORES})
-    mlflow.set_tags(
-        {
-            "workflow.winner": winner["model"],
-            "workflow.winner_run_id": winner["train_run_id"],
-            "workflow.winner_evaluate_run_id": winner["evaluate_run_id"],
-        }
-    )
+    with tracking.artifacts() as folder:
+        tried.to_parquet(folder / Files.TRIALS)
+        table.to_csv(folder / Files.LEADERBOARD, index=False)
+        html = tuning_report.tuning_report(studies, best, shown, "\n".join(conclusions), unit, folder, again, pages)
+        (folder / Files.TUNING_REPORT).write_text(html, encoding="utf-8")
+    log_result(table, tried, {each.model: each.difference for each in tuned})
+    report = links.run_page(tracking.active_run(), Files.TUNING_REPORT)
+    tracking.write_note("\n\n".join([*conclusions, markdown_table(shown), f"[The report]({report})"]))
 
 
-def modules(parameters: Mapping[str, Any]) -> set[str]:
-    """The packages that the chosen models come from."""
-    models = parameters["models"] or [parameters["model"]]
-    return {name for model in models for name in train.modules({"model": model, "model_params": {}})}
+def log_result(table: pd.DataFrame, tried: pd.DataFrame, differences: "Mapping[str, Difference]") -> None:
+    """Log the scores of the best model on the active run, and tag it for `promote` and `reproduce`."""
+    winner = table.iloc[0]
+    found = {
+        f"{model}_difference{end}": value
+        for model, each in differences.items()
+        for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))
+    }
+    counts = {"trials": len(tried), "trials_pruned": int(tried["pruned"].sum())}
+    mlflow.log_metrics(counts | found | {name: float(winner[name]) for name in compare.SCORES})
+    tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
 
 
-PROOFS = {TRIALS: digests.numbers}
-STEP = execution.Step(
-    "tune", Path(__file__), PARAMETERS, tune, upstream=preprocess.STEP, modules=modules, proofs=PROOFS
-)
-
-if __name__ == "__main__":
-    cli.run(STEP, __doc__, [CLUSTER], on_cluster)
+def print_conclusion(shown: pd.DataFrame, conclusions: Sequence[str], again: str) -> None:
+    """Print the leaderboard, what was found, and the command to compare it with other models."""
+    right = [name for name in shown if name != "model"]
+    cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
+    lines = "\n".join(conclusions)
+    tracking.console.print(f"{escape(lines)}\nCompare it with others: [bold]{escape(again)}[/bold]")

@@ -236,7 +236,8 @@ def command_line(entry_point: str, kind: type[Params], parameters: Mapping[str, 
     """Return the `mlflow run` command that makes a run's result again, at the recorded commit of the project."""
     url, commit = run.data.tags.get("mlflow.source.git.repoURL"), run.data.tags.get("mlflow.source.git.commit")
     # `-v` on a folder would check the commit out in that very folder, over what the user is working on.
-    project, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder, at commit {commit}\n")
+    state = f", at commit {commit}" if commit else ""
+    project, remark = ([url, "-v", commit], "") if url else (["."], f"# in the project's folder{state}\n")
     return remark + shlex.join(["mlflow", "run", *project, "-e", entry_point, *arguments(kind, parameters)])
 
 
