@@ -1,8 +1,8 @@
-"""The environment that a script needs: packages, one level of arithmetic, a calm garbage collector. Import it first.
+"""Prepare the process of a script: check packages, fix the level of arithmetic, calm the garbage collector.
 
-Left alone, numpy and OpenBLAS choose their loops by the processor, and the last bits of logarithms and matrix products
-with them. Both look at the environment when they are loaded. So this sets them, on every x86-64 processor with AVX2, to
-the level that all of those have: numpy's X86_V3 and OpenBLAS's Haswell.
+Import it first. By default, numpy and OpenBLAS choose their loops by the processor, and with them the last bits of
+logarithms and matrix products. Both read environment variables when they are loaded. On every x86-64 processor with
+AVX2, these are set to the level that all of those have: numpy's X86_V3 and OpenBLAS's Haswell.
 """
 
 import gc
@@ -17,7 +17,7 @@ PINS = {"NPY_ENABLE_CPU_FEATURES": "X86_V3", "OPENBLAS_CORETYPE": "Haswell"}
 
 
 def processor_flags() -> set[str]:
-    """What the processor says it can do; nothing where the system does not tell."""
+    """Return the instruction sets of the processor; empty where the system does not list them."""
     try:
         information = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -29,11 +29,11 @@ def processor_flags() -> set[str]:
 if find_spec("mlflow") is None:
     print(
         f"error: {sys.executable}, which `python` starts here, has no mlflow:"
-        " activate the environment that has it (. .venv/bin/activate), or pip install -r requirements.txt",
+        " activate the environment with it (. .venv/bin/activate), or pip install -r requirements.txt",
         file=sys.stderr,
     )
     sys.exit(2)
 if processor_flags() >= NEEDED:
-    os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # numpy takes one or the other
+    os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # numpy accepts only one of both
     os.environ |= PINS
-gc.set_threshold(100_000)  # what the imports make is no garbage, and to look through it takes half a second
+gc.set_threshold(100_000)  # imports make no garbage, and searching them for it takes half a second

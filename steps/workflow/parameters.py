@@ -47,10 +47,12 @@ def model_names(text: str) -> list[str]:
 class ContractParams(Params):
     """Of `contract`: the file, and the columns with a role."""
 
-    data: Source = Field("data/wines.csv", description="a table: a path, or a URI (see the README)")
-    target: str = Field("", description="column to predict; default: the contract's")
-    group: str = Field("", description="column whose values split=group keeps together; default: the contract's")
-    time: str = Field("", description="column by which split=time orders the rows; default: the contract's")
+    data: Source = Field(default="data/wines.csv", description="a table: a path, or a URI (see the README)")
+    target: str = Field(default="", description="column to predict; default: the contract's")
+    group: str = Field(
+        default="", description="column whose values split=group keeps together; default: the contract's"
+    )
+    time: str = Field(default="", description="column by which split=time orders the rows; default: the contract's")
 
     @property
     def chosen_columns(self) -> dict[str, str]:
@@ -63,39 +65,44 @@ class PreprocessParams(ContractParams):
     """Of `preprocess`."""
 
     contract: Source = Field(
-        AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
+        default=AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
     )
     duplicates: Annotated[str, FromText(one_of(("drop", "keep")))] = Field(
-        "drop", description="exact duplicates of a row: drop or keep"
+        default="drop", description="exact duplicates of a row: drop or keep"
     )
-    split: Split = Field("random", description="how to split: random, group (each in one set) or time (latest to test)")
+    split: Split = Field(
+        default="random", description="how to split: random, group (each in one set) or time (latest to test)"
+    )
     test_size: Annotated[float, FromText(fraction)] = Field(
-        0.2, description="fraction of the rows (or groups) in the test set"
+        default=0.2, description="fraction of the rows (or groups) in the test set"
     )
-    seed: Seed = Field(0, description="random seed of this and all later stages")
+    seed: Seed = Field(default=0, description="random seed of this and all later stages")
 
 
 class TrainingOptions(Params):
     """What all compared models share in training."""
 
     encoder: Annotated[str, FromText(one_of(ENCODERS))] = Field(
-        AUTO, description="categorical encoder: target, onehot or ordinal; auto picks per model"
+        default=AUTO, description="categorical encoder: target, onehot or ordinal; auto picks per model"
     )
     log_target: Annotated[str, FromText(one_of(LOG_TARGET))] = Field(
-        AUTO,
+        default=AUTO,
         description="fit on the logarithm of the target: true or false; auto: if it is non-negative and right-skewed",
     )
     max_rows: IntegerOrAuto = Field(
-        AUTO, description="maximum number of training rows, evenly spaced; auto: as many as hold 50 million values"
+        default=AUTO,
+        description="maximum number of training rows, evenly spaced; auto: as many as hold 50 million values",
     )
-    cv: IntegerOrAuto = Field(AUTO, description="number of cross-validation folds; auto: 5, or 2 for large data")
+    cv: IntegerOrAuto = Field(
+        default=AUTO, description="number of cross-validation folds; auto: 5, or 2 for large data"
+    )
 
 
 class TrainParams(TrainingOptions):
     """Of `train`; `split` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
-        "rf", description=f"one of {', '.join(MODEL_NAMES)}, or the import path of a regressor"
+        default="rf", description=f"one of {', '.join(MODEL_NAMES)}, or the import path of a regressor"
     )
     model_params: Annotated[EstimatorParams, FromText(mapping)] = Field(
         default_factory=dict,
@@ -108,7 +115,7 @@ class TrainParams(TrainingOptions):
 class EvaluateParams(Params):
     """Of `evaluate`; `seed` is the preprocess run's."""
 
-    shap_samples: Annotated[int, FromText(integer(1))] = Field(50, description="test rows to explain with SHAP")
+    shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
     seed: Seed = 0
 
 
@@ -116,7 +123,7 @@ class CompareParams(TrainingOptions):
     """Of `main`: the models to compare."""
 
     models: Annotated[list[str] | str, FromText(or_auto(csv_list(model_name)))] = Field(
-        AUTO,
+        default=AUTO,
         description=(
             f"comma-separated, of {', '.join(MODEL_NAMES)}, or import paths of regressors; {BLEND} combines the others;"
             f" auto: {','.join(default_models(0))},{BLEND}, with rf instead of extra_trees above"
@@ -132,17 +139,17 @@ class TuneParams(TrainingOptions):
     """Of `tune`; `split` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
-        "boosting", description=f"one of {', '.join(SINGLE_MODELS)}, or the import path of a regressor"
+        default="boosting", description=f"one of {', '.join(SINGLE_MODELS)}, or the import path of a regressor"
     )
     models: Annotated[list[str], FromText(model_names)] = Field(
         default_factory=list, description="several models instead, comma-separated"
     )
-    trials: Annotated[int, FromText(integer(1))] = Field(50, description="trials per model")
+    trials: Annotated[int, FromText(integer(1))] = Field(default=50, description="trials per model")
     concurrent: Annotated[int, FromText(integer(1))] = Field(
-        8, description="trials that may run in parallel; another number tries other parameters"
+        default=8, description="trials that may run in parallel; another number tries other parameters"
     )
     timeout: Annotated[int, FromText(integer(0))] = Field(
-        0, description="seconds after which no trial of a model starts; 0 for no limit"
+        default=0, description="seconds after which no trial of a model starts; 0 for no limit"
     )
     space: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {max_depth: [5, 10]}}"))] = Field(
         default_factory=dict,
@@ -163,7 +170,7 @@ class ClusterOption(Params):
     """Of every entry point that computes in parallel."""
 
     cluster: Annotated[str, FromText(in_fingerprint=False)] = Field(
-        "", description="Dask cluster to compute on: local starts one here, tcp://<host>:8786 uses that one"
+        default="", description="Dask cluster to compute on: local starts one here, tcp://<host>:8786 uses that one"
     )
 
 
@@ -171,7 +178,7 @@ class PreprocessRunOption(Params):
     """Of stages that build on a preprocess run."""
 
     preprocess_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
-        AUTO, description="preprocess run to build on; auto finds or makes one"
+        default=AUTO, description="preprocess run to build on; auto finds or makes one"
     )
 
 
@@ -179,7 +186,7 @@ class TrainRunOption(Params):
     """Of stages that build on a train run."""
 
     train_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
-        AUTO, description="train run to build on; auto finds or makes one"
+        default=AUTO, description="train run to build on; auto finds or makes one"
     )
 
 
@@ -199,57 +206,61 @@ class MainCommand(ClusterOption, EvaluateParams, CompareParams, PreprocessParams
     """What `-e main` takes."""
 
     register_as: Annotated[str, FromText(in_fingerprint=False)] = Field(
-        "", alias="register", description="registered model that gets the winner as a version, and perhaps as champion"
+        default="",
+        alias="register",
+        description="registered model that gets the winner as a version, and perhaps as champion",
     )
 
 
 class PromoteParams(Params):
     """Of `promote`."""
 
-    run: str = Field("", description="id of a main or tune run, whose winner is meant, or of a train run")
-    name: str = Field("", description="registered model; created if it does not exist")
-    rules: str = Field(PROMOTION_RULES, description="what a champion must fulfil: a YAML file")
+    run: str = Field(default="", description="id of a main or tune run, whose winner is meant, or of a train run")
+    name: str = Field(default="", description="registered model; created if it does not exist")
+    rules: str = Field(default=PROMOTION_RULES, description="what a champion must fulfil: a YAML file")
     dry_run: Annotated[bool, FromText(boolean)] = Field(
-        False, description="only decide: register nothing and move no alias"
+        default=False, description="only decide: register nothing and move no alias"
     )
 
 
 class RollbackParams(Params):
     """Of `rollback`."""
 
-    name: str = Field("", description="registered model")
+    name: str = Field(default="", description="registered model")
 
 
 class PredictCommand(ClusterOption):
     """What `-e predict` takes."""
 
     model: str = Field(
-        "", description="models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"
+        default="", description="models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"
     )
-    data: Source = Field("", description="rows in the form of the training file: a path or a URI, as for preprocess")
-    output: Source = Field("", description="file to write, ending in .csv or .parquet: a path, or a URI")
-    overwrite: Annotated[bool, FromText(boolean)] = Field(False, description="replace the output if it exists")
+    data: Source = Field(
+        default="", description="rows in the form of the training file: a path or a URI, as for preprocess"
+    )
+    output: Source = Field(default="", description="file to write, ending in .csv or .parquet: a path, or a URI")
+    overwrite: Annotated[bool, FromText(boolean)] = Field(default=False, description="replace the output if it exists")
 
 
 class ReproduceCommand(ClusterOption):
     """What `-e reproduce` takes."""
 
     run: Source = Field(
-        "",
+        default="",
         description=(
             "what to reproduce: a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id"
         ),
     )
     env: Annotated[str, FromText(one_of((SAME, RECORDED)))] = Field(
-        SAME, description="environment: same as now, or recorded, which uv builds"
+        default=SAME, description="environment: same as now, or recorded, which uv builds"
     )
     rtol: Annotated[float | str, FromText(or_auto(non_negative))] = Field(
-        AUTO,
+        default=AUTO,
         description="relative tolerance of numbers; 0 is bit for bit; auto: 0, or 1e-9 on another platform",
     )
     search: Annotated[bool, FromText(boolean)] = Field(
-        False, description="of a tune run, reproduce the whole search, not only its best model"
+        default=False, description="of a tune run, reproduce the whole search, not only its best model"
     )
     again: Annotated[bool, FromText(boolean)] = Field(
-        False, description="of an experiment, also reproduce runs already verified on this machine"
+        default=False, description="of an experiment, also reproduce runs already verified on this machine"
     )

@@ -4,22 +4,22 @@ import os
 import re
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-SECRET = re.compile(r"sig|token|secret|passw|pwd|credential|key|auth", re.I)  # in the name of a part of a query
-WHOLE: dict[str, str] = {}  # URIs as they were given, by what is left of them
-PARTS: set[str] = set()  # the secrets themselves
-SHORTEST = 4  # characters of a secret that is looked for in texts: a shorter one would be found in any
+SECRET_NAME = re.compile(r"sig|token|secret|passw|pwd|credential|key|auth", re.I)  # of a part of a query
+MIN_SECRET_LENGTH = 4  # of a secret that is searched for in texts: a shorter one would be found in any
+ORIGINAL_URIS: dict[str, str] = {}  # cache: URIs as they were given, by their form without secrets
+SECRETS: set[str] = set()  # cache: the secrets themselves
 
 
 def without_secrets(uri: str) -> str:
-    """A URI without user, password, and what in its query is a secret by its name; any other text as it is.
+    """Remove user, password, and secret parts of the query from a URI; return any other text as it is.
 
-    A user without a password stays, but for `https://…`, where it is a token.
+    A user without a password stays, except for `https://…`, where it is a token.
     """
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)
     query = parse_qsl(parts.query, keep_blank_values=True)
-    hidden = [(name, value) for name, value in query if SECRET.search(name) and not value.startswith("$")]
+    hidden = [(name, value) for name, value in query if SECRET_NAME.search(name) and not value.startswith("$")]
     user, _, host = parts.netloc.rpartition("@")
     if parts.password is None and not parts.scheme.startswith("http"):
         user, host = "", parts.netloc
@@ -27,21 +27,22 @@ def without_secrets(uri: str) -> str:
         return uri
     shown = [pair for pair in query if pair not in hidden]
     rest = parts._replace(netloc=host, query=urlencode(shown, safe="$/:{}")).geturl()
-    WHOLE[rest] = uri
+    ORIGINAL_URIS[rest] = uri
     found = [unquote(parts.password or user), *dict(hidden).values()]
-    PARTS.update(form for secret in found if len(secret) >= SHORTEST for form in (secret, quote(secret, safe="")))
+    long = [secret for secret in found if len(secret) >= MIN_SECRET_LENGTH]
+    SECRETS.update(form for secret in long for form in (secret, quote(secret, safe="")))
     return rest
 
 
 def with_secrets(uri: str) -> str:
-    """The URI as it was given, with variables of the environment (`$NAME`, `${NAME}`) put in."""
-    whole = os.path.expandvars(WHOLE.get(uri, uri))
-    without_secrets(whole)  # what the environment supplied is a secret too
-    return whole
+    """Return the URI as it was given, with variables of the environment (`$NAME`, `${NAME}`) expanded."""
+    original = os.path.expandvars(ORIGINAL_URIS.get(uri, uri))
+    without_secrets(original)  # what the environment supplied is a secret too
+    return original
 
 
 def censored(text: str) -> str:
-    """A text without the secrets that this process knows."""
-    for secret in sorted(PARTS, key=len, reverse=True):
+    """Replace the secrets that this process knows in a text."""
+    for secret in sorted(SECRETS, key=len, reverse=True):
         text = text.replace(secret, "…")
     return text

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
     from workflow.stages.evaluate import EvaluateResult
 
-CODE = Code(("workflow/stages/evaluate.py", "workflow/models/model_files.py"), ("workflow/commands/evaluate.py", *execution.BINDINGS))
+CODE = Code(
+    ("workflow/stages/evaluate.py", "workflow/models/model_files.py"),
+    ("workflow/commands/evaluate.py", *execution.BINDINGS),
+)
 PROOFS = {Files.PREDICTIONS: digests.numbers, Files.SHAP_VALUES: digests.numbers}
 
 

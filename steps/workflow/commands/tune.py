@@ -38,7 +38,7 @@ from workflow.runs.names import Files, Tags
 from workflow.stages import compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from optuna import Study
     from optuna.distributions import BaseDistribution
@@ -190,7 +190,7 @@ def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> s
     return fingerprint.fingerprint("trial", train.CODE, decided, data.digests(*READS), packages_of(model, {}))
 
 
-def follow(studies: "Iterator[Study]", model: str, n_trials: int, unit: str) -> "Study":
+def follow(studies: "Iterable[Study]", model: str, n_trials: int, unit: str) -> "Study":
     """Return the last of the `studies`, with a progress bar that shows the least error so far."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
@@ -234,9 +234,7 @@ def conclude(tuned: Sequence[Tuned], table: pd.DataFrame, unit: str) -> list[str
     ]
 
 
-def publish(
-    tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[str], unit: str, again: str
-) -> None:
+def publish(tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[str], unit: str, again: str) -> None:
     """Log what the searches have found on the active run, with the page about them."""
     from workflow.reports import tuning_report
     from workflow.stages import tune

@@ -73,6 +73,11 @@ def connected(address: str) -> "Iterator[Client]":
         yield client
 
 
+def n_workers(client: "Client") -> int:
+    """Return how many workers a cluster has now."""
+    return len(client.nthreads())  # type: ignore[no-untyped-call]
+
+
 def quiet_dask() -> None:
     """Silence the tracebacks of lost connections, and the warning about what must be sent: a model, or rows."""
     for name in logging.root.manager.loggerDict:

@@ -21,7 +21,7 @@ from workflow.provenance import fingerprint
 if TYPE_CHECKING:
     from pydantic import SerializerFunctionWrapHandler
 
-VERSION = 5
+VERSION: Literal[5] = 5
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 NOT_DIGESTED = {"sha256", "provenance"}
 MAX_INLINE_BYTES = 16 * 1024  # of an input whose content the receipt holds itself
@@ -54,8 +54,8 @@ class InputRecord(Compact):
 
     source: str = Field(description="As given: absolute, or relative to the project's folder.")
     sha256: Sha256
-    content: str | None = Field(None, description="The text of a short file.")
-    artifact: str | None = Field(None, description="Where the first run of the lineage holds a copy.")
+    content: str | None = Field(default=None, description="The text of a short file.")
+    artifact: str | None = Field(default=None, description="Where the first run of the lineage holds a copy.")
 
 
 class CodeState(Part):
@@ -90,10 +90,12 @@ class ArtifactDigest(Compact):
     """What a table or a model holds; see steps/workflow/provenance/digests.py."""
 
     sha256: Sha256
-    structure: Sha256 | None = Field(None, description="Of a model without its floats: must match within a tolerance.")
-    count: int | None = Field(None, description="How many floating-point numbers it holds.")
+    structure: Sha256 | None = Field(
+        default=None, description="Of a model without its floats: must match within a tolerance."
+    )
+    count: int | None = Field(default=None, description="How many floating-point numbers it holds.")
     sample: list[float | None] | None = Field(
-        None, description="Some of them, evenly spaced, to compare within a tolerance."
+        default=None, description="Some of them, evenly spaced, to compare within a tolerance."
     )
 
 
@@ -118,7 +120,7 @@ class Receipt(Part):
     The same inputs give the same receipt, apart from `provenance`.
     """
 
-    version: Literal[5] = Field(VERSION, description="Of this form. A reader refuses any other.")
+    version: Literal[5] = Field(default=VERSION, description="Of this form. A reader refuses any other.")
     step: Name = Field(description="The entry point, whose script is steps/<step>.py.")
     parameters: dict[Name, JsonValue] = Field(
         description="Resolved parameters of the step and of all before it, except those that name its inputs."

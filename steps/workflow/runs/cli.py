@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from workflow.errors import UserError
-from workflow.parallel.cluster import using_cluster
+from workflow.parallel.cluster import n_workers, using_cluster
 from workflow.parameters import ClusterOption
 from workflow.parsing import ParamsType, parse_command_line
 from workflow.runs import links
@@ -54,7 +54,7 @@ def main(kind: type[ParamsType], description: str | None, run: Callable[[ParamsT
             address = params.cluster if isinstance(params, ClusterOption) else ""
             with using_cluster(address) as client:
                 if client:
-                    console.print(f"computing on {address}, workers: {len(client.nthreads())}")
+                    console.print(f"computing on {address}, workers: {n_workers(client)}")
                 run(params)
     except BaseException as error:
         if stopped.is_set():

@@ -18,18 +18,18 @@ from workflow.secrets import with_secrets
 
 @contextmanager
 def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary file of the same name, which becomes `output`, a path or a URI, when the block succeeds.
+    """Yield a temporary file of the same name, which becomes `output`, a path or a URI, when the block succeeds.
 
-    A relative path is the project's. Raises UserError, before the block, for a file that is there already, unless
-    `overwrite`, and for a folder in which nothing can be written.
+    A relative path is the project's. Raises UserError, before the block, for a file that exists, unless `overwrite`,
+    and for a folder in which nothing can be written.
     """
     if is_remote(output):
-        with uploaded(f"{parameter}={output}", output, overwrite) as part:
-            yield part
+        with uploaded(f"{parameter}={output}", output, overwrite) as file:
+            yield file
         return
     path = project / as_path(output)
     if path.is_dir():
-        raise UserError(f"{parameter}={output}: a folder; name a file in it, ending in .csv or .parquet")
+        raise UserError(f"{parameter}={output}: is a folder; name a file in it, ending in .csv or .parquet")
     check_absent(f"{parameter}={output}", path.exists(), overwrite)
     remove_abandoned(path)
     try:
@@ -42,13 +42,13 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
 
 
 def check_absent(name: str, exists: bool, overwrite: bool) -> None:
-    """Raise UserError, which begins with `name`, for an output that exists and is not to be replaced."""
+    """Raise UserError, which begins with `name`, for an output that exists and must not be replaced."""
     if exists and not overwrite:
         raise UserError(f"{name}: exists already; choose another name, or pass -P overwrite=true")
 
 
 def remove_abandoned(path: Path) -> None:
-    """Remove what a killed process of this computer has left of an output."""
+    """Remove what a killed process of this machine left of an output."""
     for folder in path.parent.glob(f".{glob.escape(path.name)}-*-*"):
         process = folder.name.split("-")[-2]
         if process.isdecimal() and not is_alive(int(process)):
@@ -57,16 +57,16 @@ def remove_abandoned(path: Path) -> None:
 
 @contextmanager
 def uploaded(name: str, uri: str, overwrite: bool) -> Iterator[Path]:
-    """As `written`, to any place that MLflow can keep artifacts in; errors begin with `name`."""
+    """Yield a temporary file that is uploaded when the block succeeds, as `written` does; errors begin with `name`."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     parent, _, file = uri.rpartition("/")
     try:
         repository = get_artifact_repository(with_secrets(parent))
-        there = {PurePosixPath(each.path).name for each in repository.list_artifacts()}
+        existing = {PurePosixPath(each.path).name for each in repository.list_artifacts()}
     except (MlflowException, ImportError, OSError) as error:
         raise UserError(f"{name}: cannot be written: {' '.join(str(error).split())}") from error
-    check_absent(name, file in there, overwrite)
+    check_absent(name, file in existing, overwrite)
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / file
         repository.log_artifact(str(Path(folder) / file))  # type: ignore[no-untyped-call]

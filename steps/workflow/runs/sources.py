@@ -1,4 +1,4 @@
-"""The files that a parameter names: in this computer, on the web, in a bucket, in another run, on Kaggle."""
+"""The files that a parameter names: on this machine, on the web, in a bucket, in another run, on Kaggle."""
 
 import atexit
 import os
@@ -16,26 +16,26 @@ from workflow.errors import UserError
 from workflow.secrets import censored, with_secrets
 
 KAGGLE = "kaggle:"
-MOST_FILES = 10_000
-EXTRAS = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
+MAX_FILES = 10_000
+EXTRA_PACKAGES = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
 FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
 
 
 def local_copy(parameter: str, source: str, project: Path) -> Path:
-    """The file or folder that `parameter` names, brought here if it is elsewhere; relative paths are the project's.
+    """Return the file or folder that `parameter` names, downloaded if it is remote; relative paths are the project's.
 
-    Raises UserError if it is not there or cannot be had.
+    Raises UserError if it does not exist or cannot be downloaded.
     """
     if not source:
-        raise UserError(f"{parameter}: names no file; there are {FORMS}")
+        raise UserError(f"--{parameter} is required: expected {FORMS}")
     if is_remote(source):
         try:
             return download(source)
         except UserError as error:
             raise UserError(f"{parameter}={source}: {error}") from error
     path = project / as_path(source)
-    if path.is_dir() and len(list(islice(path.rglob("*"), MOST_FILES))) == MOST_FILES:
-        raise UserError(f"{parameter}={source}: a folder of {MOST_FILES:,} files or more; name the one with the table")
+    if path.is_dir() and len(list(islice(path.rglob("*"), MAX_FILES))) == MAX_FILES:
+        raise UserError(f"{parameter}={source}: a folder of {MAX_FILES:,} files or more; name the one with the table")
     if path.exists():
         return path
     inside = not Path(source).is_absolute() and not source.startswith("file:")
@@ -44,17 +44,17 @@ def local_copy(parameter: str, source: str, project: Path) -> Path:
 
 
 def is_remote(source: str) -> bool:
-    """Whether a source must be brought here: a URI of any kind but file."""
+    """Return whether a source must be downloaded: a URI of any kind but file."""
     return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
 
 
 def as_path(source: str) -> Path:
-    """The path that a source of this computer names."""
+    """Return the path of a source on this machine."""
     return Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
 
 
 def read_bytes(uri: str) -> bytes:
-    """The bytes of a file at a path or a URI; UserError if they cannot be had."""
+    """Read a file at a path or a URI; UserError if that is impossible."""
     try:
         return (download(uri) if is_remote(uri) else as_path(uri)).read_bytes()
     except (UserError, OSError) as error:
@@ -63,7 +63,7 @@ def read_bytes(uri: str) -> bytes:
 
 @cache
 def download(source: str) -> Path:
-    """A local copy of a remote source, read once per process; UserError if it cannot be had."""
+    """Return a local copy of a remote source, downloaded once per process; UserError if that is impossible."""
     scheme = source.partition(":")[0]
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -74,17 +74,17 @@ def download(source: str) -> Path:
             return download_from_web(source, folder)
         return Path(mlflow.artifacts.download_artifacts(with_secrets(source), dst_path=str(folder)))
     except ImportError as error:
-        package = EXTRAS.get(scheme, error.name)
+        package = EXTRA_PACKAGES.get(scheme, error.name)
         raise UserError(f"needs the package {package}, which is not installed: pip install {package}") from error
-    except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be had
+    except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be read
         if isinstance(error, MlflowException) and "Could not find a registered artifact repository" in str(error):
-            raise UserError(f"no such kind of source; there are {FORMS}") from error
+            raise UserError(f"unknown kind of source; expected {FORMS}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot be read: {censored(reason)}") from None  # its own text may hold a secret
 
 
 def download_from_web(source: str, folder: Path) -> Path:
-    """A download over HTTP; a password may stand in ~/.netrc."""
+    """Download a file over HTTP; a password may be in ~/.netrc."""
     import requests
 
     path = folder / (Path(unquote(urlsplit(source).path)).name or "data")
@@ -96,7 +96,7 @@ def download_from_web(source: str, folder: Path) -> Path:
 
 
 def download_from_kaggle(name: str) -> Path:
-    """A file of a Kaggle dataset, `<owner>/<dataset>/<file>`, or the whole of it, `<owner>/<dataset>`."""
+    """Download a file of a Kaggle dataset, `<owner>/<dataset>/<file>`, or all of it, `<owner>/<dataset>`."""
     import kagglehub
 
     owner, dataset, *file = name.split("/", 2)
