@@ -1,4 +1,4 @@
-"""Headless Chromium, and pages in it."""
+"""Headless Chromium for tests of pages."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-background-networking
 
 
 def find_browser() -> tuple[str, str] | None:
-    """The paths of Chromium (or Chrome) and of its driver, if both are installed."""
+    """Return the paths of Chromium (or Chrome) and of its driver, if both are installed."""
     name, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     return (name, driver) if name and driver else None
 
 
 @contextmanager
 def opened(name: str, driver: str) -> Iterator[webdriver.Chrome]:
-    """A browser that is closed at the end."""
+    """Yield a browser and close it at the end."""
     options = webdriver.ChromeOptions()
     options.binary_location = name
     for flag in FLAGS:
@@ -29,9 +29,12 @@ def opened(name: str, driver: str) -> Iterator[webdriver.Chrome]:
 
 
 def shown(browser: webdriver.Chrome, address: str, *texts: str, size: tuple[int, int] = (1800, 4200)) -> str:
-    """The text of a page, once it shows `texts`, in a window of so many dots: the UI makes the cells that it shows."""
+    """Open a page and wait until it shows `texts`; return its whole text.
+
+    The window has to be large: the MLflow UI renders only the table cells that fit into it.
+    """
     browser.set_window_size(*size)
-    browser.get("about:blank")  # else only the fragment changes, and the page of before is still there
+    browser.get("about:blank")  # a change of the fragment alone would not load the page again
     browser.get(address)
 
     def complete(_) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests share: a small data file, a tracking store, and `mlflow run` as a user types it."""
+"""Shared fixtures: a small data file, a tracking store, and `mlflow run` as a user types it."""
 
 import fcntl
 import os
@@ -22,38 +22,37 @@ from mlflow.entities import Run
 from ports import free_port, wait_for
 
 PROJECT = Path(__file__).resolve().parent.parent
-engine.MAX_SHRINKING_SECONDS = (
-    20  # a fault is told within a minute: hypothesis would look five for its smallest example
-)
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # keep the output of failed tests readable
+engine.MAX_SHRINKING_SECONDS = 20  # report a failure within a minute: by default hypothesis shrinks for five
 
 
 @dataclass
 class Result:
-    """How a command ended."""
+    """The exit code of a command and everything it printed."""
 
     code: int
     output: str
 
     @property
     def error(self) -> str:
-        """The one line that tells a user's mistake."""
+        """Return the one line that reports a user's mistake, without its heading."""
         lines = [line for line in self.output.splitlines() if line.startswith("error: ")]
         assert len(lines) == 1, self.output
         return lines[0].removeprefix("error: ")
 
 
-OTHERS = {"data", "preprocess_run_id", "run", "name"}  # parameters of those who do not get the workflow's data
+NO_DEFAULT_DATA = {"data", "preprocess_run_id", "run", "name"}  # with one of these, `data` is not added
 
 
 class Workflow:
-    """A project folder with a tracking store of its own."""
+    """A project folder and a tracking store of its own."""
 
     def __init__(self, folder: Path, project: Path | str = PROJECT, data: Path | None = None):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.project, self.data = folder, project, data
         self.uri, self.experiment = f"sqlite:///{folder}/mlflow.db", "0"
         forked.make_store(folder / "mlflow.db", forked.empty_store(), folder / "mlruns")
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `mlflow run` finds Python
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `mlflow run` looks for Python there
         self.environment = os.environ | {
             "MLFLOW_TRACKING_URI": self.uri,
             "PATH": path,
@@ -65,11 +64,11 @@ class Workflow:
         return MlflowClient(self.uri)
 
     def run(self, entry_point: str, *arguments: str, **parameters: str) -> Result:
-        """`mlflow run` of an entry point, from the workflow's own folder.
+        """Run an entry point with `mlflow run`, from the workflow's own folder.
 
-        Its script is forked from a process that has its imports, unless the environment lacks `forked.ADDRESS`.
+        Its script is forked from a process that has the imports, unless `forked.ADDRESS` is not in the environment.
         """
-        if self.data and not OTHERS & parameters.keys():
+        if self.data and not NO_DEFAULT_DATA & parameters.keys():
             parameters["data"] = str(self.data)
         words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
         for name, value in parameters.items():
@@ -78,8 +77,8 @@ class Workflow:
         return self.execute([*words, *arguments], **(fork if forked.ADDRESS in self.environment else {}))
 
     def step(self, name: str, /, **parameters: str) -> Result:
-        """The script of a step, as `mlflow run` would start it, but forked from a process that has its imports."""
-        if self.data and not OTHERS & parameters.keys():
+        """Run the script of a step as `mlflow run` would start it, but forked from a process that has the imports."""
+        if self.data and not NO_DEFAULT_DATA & parameters.keys():
             parameters["data"] = str(self.data)
         words = [word for parameter, value in parameters.items() for word in (f"--{parameter}", str(value))]
         with tempfile.NamedTemporaryFile(mode="r") as output:
@@ -88,6 +87,7 @@ class Workflow:
             return Result(code, output.read())
 
     def execute(self, words: list[str], **variables: str) -> Result:
+        """Run a command in the workflow's folder and environment."""
         variables = self.environment | variables
         done = subprocess.run(
             words, env=variables, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -95,27 +95,27 @@ class Workflow:
         return Result(done.returncode, done.stdout)
 
     def runs(self, step: str | None = None) -> list[Run]:
-        """All runs, or those of a step, the newest first."""
+        """Return all runs, or those of a step, the newest first."""
         query = f"tags.`workflow.step` = '{step}'" if step else ""
         return list(self.client.search_runs([self.experiment], query))
 
     def first(self, step: str) -> Run:
-        """The oldest complete run of a step: one that the first `main` made."""
+        """Return the oldest finished run of a step: in the fixture `workflow`, one of the first `main`."""
         return [run for run in self.runs(step) if run.info.status == "FINISHED"][-1]
 
     def last(self) -> Run:
-        """The newest run that `mlflow run` opened."""
+        """Return the newest top-level run."""
         return next(run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags)
 
     def artifacts(self, run: Run, path: str = "") -> Path:
-        """A local copy of a run's artifacts."""
+        """Download an artifact of a run, or all of them; return the local path."""
         folder = self.folder / "artifacts" / run.info.run_id
         folder.mkdir(parents=True, exist_ok=True)
         return Path(self.client.download_artifacts(run.info.run_id, path, str(folder)))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that `make` fills, once for all workers of pytest-xdist."""
+    """Return a folder that `make` fills once for all workers of pytest-xdist."""
     own = factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
     with open(f"{folder}.lock", "w") as lock:
@@ -130,7 +130,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory) -> Path:
-    """The first 900 rows of the bundled file, duplicates and all, with the contract beside it."""
+    """Return the first 900 rows of the bundled file, duplicates included, with the contract beside them."""
 
     def make(folder: Path) -> None:
         rows = pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900)
@@ -141,7 +141,7 @@ def small_data(tmp_path_factory) -> Path:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project as it is now, uncommitted changes and all, in a folder that a test may edit."""
+    """Copy the project as it is now, uncommitted changes included, to a folder that a test may edit."""
     words = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
     for name in filter(lambda name: (PROJECT / name).exists(), files):
@@ -151,7 +151,7 @@ def copy_project(folder: Path) -> Path:
 
 
 def git(folder: Path, *words: str) -> str:
-    """What a git command says, as an author of its own."""
+    """Return the output of a git command."""
     author = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
     done = subprocess.run(["git", *author, *words], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -159,11 +159,11 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture(scope="session")
 def workflow(tmp_path_factory, small_data) -> Workflow:
-    """A workflow in which `main` ran once on the small file; for tests that only look, or add runs of their own."""
+    """Return a workflow in which `main` ran once on the small file; tests may add runs, but change none."""
 
     def make(folder: Path) -> None:
         workflow = Workflow(folder, data=small_data)
-        del workflow.environment[forked.ADDRESS]  # all as users have it
+        del workflow.environment[forked.ADDRESS]  # start Python as users do
         result = workflow.run("main")
         assert result.code == 0, result.output
         (folder / "output.txt").write_text(result.output)
@@ -176,7 +176,7 @@ def workflow(tmp_path_factory, small_data) -> Workflow:
 
 
 def s3_client(variables: dict[str, str]):
-    """A client of the server that `bucket` tells of."""
+    """Return a client of the S3 server of the fixture `bucket`."""
     import boto3
 
     credentials = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
@@ -185,7 +185,7 @@ def s3_client(variables: dict[str, str]):
 
 @pytest.fixture(scope="session")
 def bucket(small_data):
-    """Variables under which s3://wines holds the small file, on a server of the S3 protocol."""
+    """Serve the small file at s3://wines/folder/small.csv; yield the environment variables to reach it."""
     port = free_port()
     server = subprocess.Popen(
         [Path(sys.executable).with_name("moto_server"), "-p", str(port)], stderr=subprocess.DEVNULL
@@ -207,7 +207,7 @@ def bucket(small_data):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A tracking server over HTTP that keeps its runs in PostgreSQL; its address."""
+    """Start a tracking server with a PostgreSQL database; yield its address."""
     if not servers.has_postgres():
         pytest.skip("PostgreSQL is not installed")
     folder = tmp_path_factory.mktemp("postgres")
@@ -217,7 +217,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def on_server(server, tmp_path_factory, small_data):
-    """A workflow whose `main` ran on the tracking server, with three models."""
+    """Return a workflow whose `main` ran on the tracking server, with three models."""
     workflow = Workflow(tmp_path_factory.mktemp("client"), data=small_data)
     workflow.uri = workflow.environment["MLFLOW_TRACKING_URI"] = server
     result = workflow.run("main", models="linear,knn,dummy", shap_samples="3")
@@ -230,5 +230,5 @@ LONGEST = ("test_reproduce.py", "test_cluster.py", "test_tune.py", "test_service
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow files: short ones are left to fill the time of a worker that is done before the others."""
+    """Run the slowest files first, so that short ones keep the other worker busy at the end."""
     items.sort(key=lambda item: (item.path.name not in LONGEST, not item.get_closest_marker("slow")))

@@ -1,4 +1,4 @@
-"""A Dask cluster on this computer: a scheduler and workers as processes of their own, in folders of their own."""
+"""A local Dask cluster: the scheduler and each worker are separate processes in separate folders."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ DASK = Path(sys.executable).with_name("dask")
 
 
 class Cluster:
-    """A scheduler, and workers that come and go."""
+    """A scheduler and its workers."""
 
     def __init__(self, folder: Path):
         self.folder, self.workers = folder, []
@@ -26,22 +26,26 @@ class Cluster:
         wait_for(port)
 
     def start(self, *words: str, **variables: str) -> Process:
+        """Start a `dask` command in an empty folder, without variables of MLflow and Python."""
         folder = self.folder / str(time.monotonic_ns())
         folder.mkdir(parents=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
         return forked.start(DASK, list(words), environment | variables, folder, folder / "log")
 
     def worker(self, threads: int = 1, **variables: str) -> Process:
+        """Start another worker."""
         words = ["--nthreads", str(threads), "--no-dashboard", "--no-nanny", "--death-timeout", "60"]
         self.workers.append(self.start("worker", self.address, *words, **variables))
         return self.workers[-1]
 
     def wait(self) -> None:
+        """Wait until all workers are connected."""
         if self.workers:
             with Client(self.address) as client:
                 client.wait_for_workers(len(self.workers), timeout=60)
 
     def stop(self) -> None:
+        """Kill all processes."""
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.join()
@@ -49,7 +53,7 @@ class Cluster:
 
 @contextmanager
 def dask_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A cluster with so many workers, each with one thread."""
+    """Start a cluster with a number of workers of one thread each; yield it."""
     made = Cluster(folder)
     try:
         for _ in range(workers):

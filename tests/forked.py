@@ -1,7 +1,7 @@
-"""Scripts as processes of their own, without the seconds of their imports: forked from a process that has them.
+"""Run scripts in processes that are forked from one with all slow imports, which saves seconds per script.
 
-What starts Python itself, as `reproduce` and `mlflow run` do, gets `python_forked` for it, if the environment has
-`ADDRESS`.
+Programs that start Python themselves, such as `mlflow run` and `reproduce`, start `python_forked` instead while
+`ADDRESS` is in the environment.
 """
 
 import atexit
@@ -21,21 +21,21 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 SERVER = multiprocessing.get_context("forkserver")
-ADDRESS = "TESTS_FORK_PYTHON_AT"  # the variable of the environment with the address of `listen`
+ADDRESS = "TESTS_FORK_PYTHON_AT"  # environment variable that holds the address of `listen`
 PYTHON = Path(__file__).with_name("python_forked")
 SQLITE = "sqlite:///"
 
 
 @cache
 def empty_store() -> Path:
-    """A tracking store in which is nothing yet; to make one takes MLflow seconds of migrations."""
+    """Return an empty tracking store, made once: MLflow spends seconds on its migrations."""
     path = Path(tempfile.mkdtemp()) / "mlflow.db"
     MlflowClient(f"{SQLITE}{path}").search_experiments()
     return path
 
 
 def make_store(path: Path, empty: Path, artifacts: Path) -> None:
-    """A tracking store at `path` as MLflow would make it, with its artifacts in a folder."""
+    """Copy an empty tracking store to `path`, and set its artifact folder as MLflow would."""
     shutil.copy(empty, path)
     with sqlite3.connect(path) as store:
         store.execute("UPDATE experiments SET artifact_location = ?", (f"{artifacts}/0",))
@@ -43,7 +43,7 @@ def make_store(path: Path, empty: Path, artifacts: Path) -> None:
 
 @cache
 def start_server() -> None:
-    """Start the process that all are forked from. Only the environment tells it where the module is that it imports."""
+    """Start the process that all others are forked from; it finds `preloaded` through PYTHONPATH only."""
     SERVER.set_forkserver_preload(["preloaded"])
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
@@ -57,7 +57,7 @@ def start_server() -> None:
 
 @cache
 def listen() -> str:
-    """The address at which this process waits for what `python_forked` asks for."""
+    """Start to listen for requests of `python_forked`; return the address."""
     listener = Listener(str(Path(tempfile.mkdtemp()) / "socket"), "AF_UNIX")
 
     def accept() -> None:
@@ -69,33 +69,33 @@ def listen() -> str:
 
 
 def serve(client: Connection) -> None:
-    """Run the script that a client names, with its environment, folder and output; tell it the exit code."""
+    """Run the script that a client requests, in its environment and folder; send back the exit code."""
     with client:
         script, arguments, environment, folder, output = client.recv()
         process = start(Path(script), arguments, environment, Path(folder), Path(output))
         if process.sentinel not in wait([process.sentinel, client]):
-            process.terminate()  # as the client was
+            process.terminate()  # the client has ended, so it was terminated itself
         process.join()
         client.send(process.exitcode)
 
 
 @cache
 def folder_of_python() -> Path:
-    """A folder in which `python` is `python_forked`: first on the PATH, `mlflow run` finds that."""
+    """Return a folder where `python` is `python_forked`, to put first on the PATH of `mlflow run`."""
     folder = Path(tempfile.mkdtemp())
     (folder / "python").symlink_to(PYTHON)
     return folder
 
 
 def run(script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path) -> int:
-    """Run `script` in `folder` and write what it prints to `output`; its exit code."""
+    """Run `script` in `folder`, write its output to a file, and return its exit code."""
     process = start(script, arguments, environment, folder, output)
     process.join()
     return process.exitcode
 
 
 def start(script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path):
-    """A forked process that runs `script`."""
+    """Start a forked process that runs `script`."""
     start_server()
     process = SERVER.Process(target=work, args=(script, arguments, environment, folder, output, empty_store()))
     process.start()
@@ -105,7 +105,7 @@ def start(script: Path, arguments: list[str], environment: dict[str, str], folde
 def work(
     script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path, empty: Path
 ) -> None:
-    """What the forked process does."""
+    """Run a script as the main program of the forked process."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

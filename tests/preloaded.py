@@ -1,4 +1,4 @@
-"""What the process imports from which `forked` forks: all that takes long in the scripts of `steps/`."""
+"""Slow imports of the scripts in `steps/`, for the process that `forked` forks from."""
 
 import gc
 
@@ -28,10 +28,10 @@ from mlflow.utils import requirements_utils
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def do_not_wait_for_the_disk(connection, record) -> None:
-    """Let SQLite hand a commit to the system, which no test takes down: a step has eighty."""
+    """Turn off fsync in SQLite: a step commits eighty times, and no test crashes the system."""
     if connection.__class__.__module__ == "sqlite3":
         connection.execute("PRAGMA synchronous = OFF")
 
 
-requirements_utils._init_packages_to_modules_map()  # which MLflow keeps, once it has looked through all packages
-gc.freeze()  # nor need those who are forked look through all this for garbage
+requirements_utils._init_packages_to_modules_map()  # cached by MLflow; scans all packages
+gc.freeze()  # keep the imports out of garbage collections in forked processes

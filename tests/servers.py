@@ -1,4 +1,4 @@
-"""Servers on this computer: PostgreSQL, and MLflow's own."""
+"""Local servers for tests: PostgreSQL and those of MLflow."""
 
 import os
 import pwd
@@ -15,17 +15,17 @@ from pathlib import Path
 
 from ports import free_port
 
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # where Debian has it
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # as installed by Debian
 
 
 def has_postgres() -> bool:
-    """Whether PostgreSQL is installed."""
+    """Return whether PostgreSQL is installed."""
     return bool(POSTGRES)
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The address of a new database that lives in `folder`, and a function that restarts it as after a crash."""
+    """Start a new database in `folder`; yield its address, and a function that restarts it as after a crash."""
     port = free_port()
     owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # initdb refuses root
     database = folder / "database"
@@ -50,7 +50,7 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     control("initdb", "-U", "mlflow", "-A", "trust")
     options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
     waiting = ("-w", "-l", database / "log")
-    control("pg_ctl", *waiting, "-o", options, "start", check=False)  # it may say that it failed where it has not
+    control("pg_ctl", *waiting, "-o", options, "start", check=False)  # it may report a failure when the server does start
     wait_until_ready()
     try:
         yield (
@@ -63,10 +63,10 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 @contextmanager
 def tracking_server(store: str, artifacts: Path | str, *words: str, port: int = 0, **variables: str) -> Iterator[str]:
-    """The address of an `mlflow server` that keeps runs in `store` and hands on artifacts."""
+    """Start an `mlflow server` that keeps runs in `store` and proxies artifacts; yield its address."""
     port = port or free_port()
     options = ["--workers", "1", "--backend-store-uri", store, "--artifacts-destination", str(artifacts), *words]
-    # Its jobs are seven processes for what we do not use.
+    # Job execution would start seven processes that no test uses.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables
     with answering(["server", "--port", str(port), *options], f"http://127.0.0.1:{port}", "health", environment) as it:
         yield it
@@ -74,7 +74,7 @@ def tracking_server(store: str, artifacts: Path | str, *words: str, port: int = 
 
 @contextmanager
 def model_server(model: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of an `mlflow models serve`."""
+    """Start `mlflow models serve`; yield its address."""
     port = free_port()
     words = ["models", "serve", "-m", model, "-p", str(port), "--env-manager", "local"]
     with answering(words, f"http://127.0.0.1:{port}", "ping", environment) as address:
@@ -83,7 +83,7 @@ def model_server(model: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 @contextmanager
 def answering(words: list[str], address: str, page: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of a server of MLflow's that `words` start, once its `page` answers."""
+    """Start a server with an `mlflow` command, wait until its `page` answers, and yield its address."""
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *words],
         env=environment,

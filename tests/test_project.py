@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from itertools import chain
 from types import SimpleNamespace
 
 import mlflow
@@ -14,20 +15,25 @@ from conftest import PROJECT, Workflow
 from frames import stored_rows
 from sklearn import metrics as sklearn_metrics
 
-from workflow.commands import contract, evaluate, main, predict, preprocess, promote, reproduce, rollback, train, tune
+from workflow import parameters
+from workflow.commands import main
 from workflow.data import split
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
+from workflow.data.profile import DataFacts
 from workflow.evaluation import cross_validation
 from workflow.models import blending
-from workflow.parallel.cluster import CLUSTER
+from workflow.parsing import options_of, to_command_line
+from workflow.reports.data_report import data_warnings
+from workflow.runs.names import Files, Tags
+from workflow.stages import train
 
 pytestmark = pytest.mark.slow
-MODELS = ["linear", "extra_trees", "boosting", "blend"]  # of few rows
+MODELS = ["linear", "extra_trees", "boosting", "blend"]  # the defaults for few rows
 RUN_OR_MODEL = re.compile(rb"(?:runs/|models/m-)[0-9a-f]{32}")
 
 
-def test_main_leaves_a_run_per_step_under_one_parent(workflow):
+def test_main_makes_a_child_run_per_stage_and_model(workflow):
     parent = workflow.first("main")
     names = ["preprocess", *(f"{step} {model}" for model in MODELS for step in ("train", "evaluate"))]
     children = [run for run in workflow.runs() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
@@ -38,13 +44,13 @@ def test_main_leaves_a_run_per_step_under_one_parent(workflow):
 
 def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workflow):
     row = re.compile(rf"\s+({'|'.join(MODELS)})\b.*\d±?")
-    places = [row.match(line) for line in workflow.first_output.splitlines()]
-    assert sum(place is not None for place in places) >= 4
+    matches = [row.match(line) for line in workflow.first_output.splitlines()]
+    assert sum(match is not None for match in matches) >= 4
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
     assert len(links) == 9
 
 
-def test_leaderboard_ranks_by_the_cross_validated_score(workflow):
+def test_the_leaderboard_ranks_by_cross_validated_error(workflow):
     parent = workflow.first("main")
     table = pd.read_csv(workflow.artifacts(parent, "leaderboard.csv"))
     assert list(table["cv_mean_absolute_error"]) == sorted(table["cv_mean_absolute_error"])
@@ -77,15 +83,15 @@ def test_scores_are_those_of_scikit_learn_on_the_logged_predictions(workflow):
 
 def test_no_test_row_was_seen_in_training(workflow):
     run = workflow.first("preprocess")
-    train_part = pd.read_parquet(workflow.artifacts(run, "train.parquet"))
-    test_part = pd.read_parquet(workflow.artifacts(run, "test.parquet"))
-    assert len(train_part.merge(test_part, how="inner")) == 0
+    training_set = pd.read_parquet(workflow.artifacts(run, "train.parquet"))
+    test_set = pd.read_parquet(workflow.artifacts(run, "test.parquet"))
+    assert len(training_set.merge(test_set, how="inner")) == 0
     assert run.data.metrics["rows_overlap"] == 0
     assert run.data.metrics["rows_in"] == 900
     assert run.data.metrics["rows_train"] + run.data.metrics["rows_test"] + run.data.metrics["rows_duplicate"] == 900
 
 
-def test_each_step_logs_its_datasets(workflow):
+def test_every_stage_logs_its_datasets(workflow):
     contexts = {
         step: {tag.value for use in workflow.first(step).inputs.dataset_inputs for tag in use.tags}
         for step in ("preprocess", "train", "evaluate")
@@ -93,16 +99,16 @@ def test_each_step_logs_its_datasets(workflow):
     assert contexts == {"preprocess": {"training", "testing"}, "train": {"training"}, "evaluate": {"testing"}}
 
 
-def test_logged_model_predicts_what_evaluate_predicted(workflow, monkeypatch):
+def test_a_logged_model_predicts_exactly_what_evaluate_logged(workflow, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", workflow.uri)
     mlflow.set_tracking_uri(workflow.uri)
     for run in workflow.runs("evaluate"):
         trained = workflow.client.get_run(run.data.tags["workflow.upstream"])
-        test_part = pd.read_parquet(
+        test_set = pd.read_parquet(
             workflow.artifacts(workflow.client.get_run(trained.data.tags["workflow.upstream"]), "test.parquet")
         )
         model = mlflow.pyfunc.load_model(f"runs:/{trained.info.run_id}/{trained.data.params['model']}")
-        predicted = model.predict(test_part.drop(columns="price"))
+        predicted = model.predict(test_set.drop(columns="price"))
         logged = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))["predicted"]
         np.testing.assert_array_equal(predicted, logged)
         assert model.metadata.signature is not None
@@ -117,7 +123,7 @@ def test_shap_values_add_up_to_the_prediction(workflow):
         np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-9)
 
 
-def test_second_main_fits_nothing_and_says_so(workflow):
+def test_a_second_main_reuses_every_run_and_reports_it(workflow):
     children = len(workflow.runs("train"))
     result = workflow.step("main")
     assert result.code == 0, result.output
@@ -128,12 +134,12 @@ def test_second_main_fits_nothing_and_says_so(workflow):
     assert workflow.artifacts(parent, "leaderboard.png").stat().st_size > 5000
 
 
-def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
+def test_a_blend_is_scored_on_folds_that_its_weights_were_not_fitted_on(workflow):
     parent = workflow.first("main").info.run_id
     children = [run for run in workflow.runs("train") if run.data.tags.get("mlflow.parentRunId") == parent]
     trained = {run.data.params["model"]: run for run in children}
     tables = {
-        model: pd.read_parquet(workflow.artifacts(trained[model], train.CROSS_VALIDATION))
+        model: pd.read_parquet(workflow.artifacts(trained[model], Files.OOF_PREDICTIONS))
         for model in sorted(MODELS[:-1])
     }
     expected = cross_validation.cross_validation_scores(
@@ -142,7 +148,7 @@ def test_the_score_of_a_blend_is_of_folds_that_did_not_weigh_it(workflow):
     assert expected == pytest.approx({name: trained["blend"].data.metrics[name] for name in expected}, rel=1e-12)
 
 
-def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_there(workflow):
+def test_a_blend_reuses_the_runs_of_its_members_and_makes_the_missing_ones(workflow):
     before = {step: len(workflow.runs(step)) for step in ("train", "evaluate")}
     result = workflow.step("evaluate", model="blend", model_params="{extra_trees: {}, boosting: {max_iter: 20}}")
     assert result.code == 0, result.output
@@ -156,17 +162,13 @@ def test_a_blend_finds_the_models_that_it_combines_and_makes_those_that_are_not_
         if run.info.run_name == "train blend" and "max_iter" in run.data.params["model_params"]
     )
     assert "extra_trees " in blend.data.params["weights"]
-    assert workflow.step("train", model="boosting", model_params="{max_iter: 10}").code == 0  # another one
+    assert workflow.step("train", model="boosting", model_params="{max_iter: 10}").code == 0  # a newer run of boosting
     assert workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="3").code == 0
     explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate boosting")
-    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[train.BLENDS])["boosting"]
-    workflow.client.delete_tag(blend.info.run_id, train.BLENDS)
-    result = workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="2")
-    assert result.code == 2
-    assert "a blend of an older version; train it again" in result.error
+    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[Tags.BLEND_MEMBERS])["boosting"]
 
 
-def test_train_alone_finds_the_preprocess_run(workflow):
+def test_train_reuses_the_preprocess_run_of_main(workflow):
     result = workflow.step("train", model="dummy")
     assert result.code == 0, result.output
     assert "preprocess             reused" in result.output
@@ -188,44 +190,48 @@ def test_a_named_run_is_used_and_may_not_be_contradicted(workflow):
     assert "model=rf contradicts train_run_id" in result.error
 
 
-def test_a_leaked_score_is_shown_but_never_published(workflow):
+def test_leaked_test_rows_are_reported_and_not_scored(workflow):
     result = workflow.step("evaluate", duplicates="keep", model="knn", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
     assert "were seen in training" in run.data.tags["workflow.leak"]
-    assert "careful:" in result.output
+    assert "warning:" in result.output
     assert run.data.metrics["leaked_mean_absolute_error"] < run.data.metrics["mean_absolute_error"]
     predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
     upstream = workflow.client.get_run(run.data.tags["workflow.upstream"]).data.tags["workflow.upstream"]
     counts = workflow.client.get_run(upstream).data.metrics
     assert len(predictions) == counts["rows_test"] - counts["rows_overlap"]
-    assert "Careful." in workflow.artifacts(run, "report.html").read_text()
+    assert "Warning." in workflow.artifacts(run, "report.html").read_text()
 
 
-def test_copies_are_told_of_where_they_would_have_helped():
-    counts = {"rows_duplicate": 1234}
-    errors = {"mean_absolute_error_with_copies": 4.0, "mean_absolute_error_without_copies": 32.0}
-    (told,) = preprocess.warnings_of_copies(counts, errors, "EUR")
-    assert told.startswith("1,234 rows are exact copies")
-    assert told.endswith("off by 4 EUR on average, and is off by 32 where it has not seen the row before")
-    assert preprocess.warnings_of_copies(counts, errors | {"mean_absolute_error_without_copies": 4.05}, "") == []
-    assert preprocess.warnings_of_copies(counts, {}, "") == []
+def test_duplicates_are_warned_of_only_where_they_would_improve_a_score():
+    contract = Contract("price", {"price": Column("numeric")}, unit="EUR")
+
+    def warnings(**scores: float) -> list[str]:
+        named = {f"mean_absolute_error_{name}_copies": score for name, score in scores.items()}
+        return data_warnings(DataFacts({"rows_duplicate": 1234}, named, {}, [], {}, {}, []), contract)
+
+    (warning,) = warnings(**{"with": 4.0, "without": 32.0})
+    assert warning.startswith("1,234 rows are exact duplicates")
+    assert warning.endswith("have a mean absolute error of 4 EUR, but has 32 on rows that it has not seen")
+    assert warnings(**{"with": 4.0, "without": 4.05}) == []
+    assert warnings() == []
 
 
-def test_other_parameters_and_groups(workflow):
+def test_options_reach_their_stages_and_groups_stay_in_one_set(workflow):
     given = {"split": "group", "encoder": "onehot", "log_target": "false", "max_rows": "100", "shap_samples": "3"}
     result = workflow.step("evaluate", model="linear", **given)
     assert result.code == 0, result.output
     trained = workflow.client.get_run(workflow.last().data.tags["workflow.upstream"])
     preprocessed = workflow.client.get_run(trained.data.tags["workflow.upstream"])
-    assert trained.data.params["learned_rows"] == "100" != str(int(preprocessed.data.metrics["rows_train"]))
-    tested = pd.read_parquet(workflow.artifacts(trained, "cross_validation.parquet"))
-    assert sorted(tested["row"]) == list(range(100))
+    assert trained.data.params["training_rows"] == "100" != str(int(preprocessed.data.metrics["rows_train"]))
+    predictions = pd.read_parquet(workflow.artifacts(trained, "cross_validation.parquet"))
+    assert sorted(predictions["row"]) == list(range(100))
     report = workflow.artifacts(workflow.last(), "report.html").read_text()
-    assert re.search(r"learned_rows</td>\s*<td>100<", report)
+    assert re.search(r"training_rows</td>\s*<td>100<", report)
     wineries = [
-        set(pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["winery"])
-        for part in ("train", "test")
+        set(pd.read_parquet(workflow.artifacts(preprocessed, f"{name}.parquet"))["winery"])
+        for name in ("train", "test")
     ]
     assert not wineries[0] & wineries[1]
 
@@ -233,11 +239,15 @@ def test_other_parameters_and_groups(workflow):
 @pytest.mark.parametrize(
     ("given", "count"), [({}, 20), ({"max_rows": "auto"}, 20), ({"max_rows": 7}, 7), ({"max_rows": 101}, 100)]
 )
-def test_no_more_rows_are_learned_from_than_are_enough(tmp_path, monkeypatch, given, count):
-    monkeypatch.setattr(split, "enough_rows", lambda columns: 40 // columns)
+def test_a_model_is_fitted_on_at_most_max_rows_evenly_spaced(tmp_path, monkeypatch, given, count):
+    chosen = split.max_training_rows
+    monkeypatch.setattr(
+        split, "max_training_rows", lambda columns, limit: 40 // columns if limit == "auto" else chosen(columns, limit)
+    )
     frame = pd.DataFrame({"y": np.arange(100.0), "x": 1.0, "z": 2.0})
-    terms = Contract("y", {name: Column("numeric") for name in frame})
-    rows = train.learned_rows(given, stored_rows(frame, tmp_path), terms)
+    contract = Contract("y", {name: Column("numeric") for name in frame})
+    params = parameters.TrainParams(**given)
+    rows = train.subsample_training_rows(params, stored_rows(frame, tmp_path), contract)
     assert len(rows) == count
     assert rows["y"].iloc[[0, -1]].tolist() == [0, 99]
 
@@ -246,25 +256,26 @@ def test_no_more_rows_are_learned_from_than_are_enough(tmp_path, monkeypatch, gi
     ("rows", "max_rows", "forest"),
     [(2_001, "auto", "rf"), (2_001, 2_000, "extra_trees"), (2_000, 9_999, "extra_trees")],
 )
-def test_what_main_compares_hangs_on_the_rows_that_are_learned_from(rows, max_rows, forest):
-    preprocessed = SimpleNamespace(data=SimpleNamespace(metrics={"rows_train": float(rows)}))
-    terms = Contract("y", {"y": Column("numeric"), "x": Column("numeric")})
-    assert main.models_for(preprocessed, {"max_rows": max_rows}, terms) == ["linear", forest, "boosting", "blend"]
+def test_the_default_models_depend_on_the_number_of_training_rows(rows, max_rows, forest):
+    contract = Contract("y", {"y": Column("numeric"), "x": Column("numeric")})
+    data = SimpleNamespace(metrics={"rows_train": float(rows)}, contract=contract)
+    params = parameters.CompareParams(max_rows=max_rows)
+    assert main.models_of(params, data) == ["linear", forest, "boosting", "blend"]
 
 
-def test_the_future(workflow):
+def test_a_time_split_tests_on_later_rows_than_it_trains_on(workflow):
     result = workflow.step("evaluate", split="time", time="year", model="linear", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
     assert "rows later in year than all training rows" in workflow.artifacts(run, "report.html").read_text()
     trained = workflow.client.get_run(run.data.tags["workflow.upstream"])
     preprocessed = workflow.client.get_run(trained.data.tags["workflow.upstream"])
-    years = [pd.read_parquet(workflow.artifacts(preprocessed, f"{part}.parquet"))["year"] for part in ("train", "test")]
+    years = [pd.read_parquet(workflow.artifacts(preprocessed, f"{name}.parquet"))["year"] for name in ("train", "test")]
     assert years[0].max() < years[1].min()
 
 
 def results(workflow: Workflow) -> dict[str, object]:
-    """The artifacts, but for the ids that they link to, and the metrics of every step that the first `main` made."""
+    """Return the artifacts (without the run ids in their links) and metrics of all children of the first `main`."""
     found, parent = {}, workflow.first("main").info.run_id
     for step in ("preprocess", "train", "evaluate"):
         for run in workflow.runs(step):
@@ -274,16 +285,16 @@ def results(workflow: Workflow) -> dict[str, object]:
                 found |= {
                     f"{run.info.run_name}/{path.name}": RUN_OR_MODEL.sub(b"", path.read_bytes())
                     for path in folder.glob("*.*")
-                    if path.name != "receipt.json"  # which says when and where it was written, too
+                    if path.name != "receipt.json"  # compared below, without its provenance
                 }
                 receipt = json.loads(workflow.artifacts(run, "receipt.json").read_text())
-                del receipt["sha256"], receipt["occasion"]
-                receipt["environment"]["threads"].pop("OMP_NUM_THREADS", None)  # which it rightly tells
+                del receipt["sha256"], receipt["provenance"]
+                receipt["environment"]["threads"].pop("OMP_NUM_THREADS", None)  # differs on purpose
                 found[f"{run.info.run_name}/receipt"] = json.dumps(receipt)
     return found
 
 
-def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_order(workflow, tmp_path, small_data):
+def test_results_do_not_depend_on_threads_hash_seed_locale_time_zone_or_order_of_models(workflow, tmp_path, small_data):
     other = Workflow(tmp_path)
     other.environment |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     words = ["--data", str(small_data), "--models", ",".join(reversed(MODELS))]
@@ -294,32 +305,41 @@ def test_the_same_bytes_whatever_the_threads_hash_seed_locale_time_zone_and_orde
     assert results(other) == expected
 
 
-def test_mlproject_declares_what_the_scripts_take():
+ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters MLproject does not declare again
+    "preprocess": (parameters.PreprocessParams, ()),
+    "contract": (parameters.ContractParams, ()),
+    "train": (parameters.TrainCommand, (parameters.PreprocessParams,)),
+    "evaluate": (
+        parameters.EvaluateCommand,
+        (parameters.PreprocessParams, parameters.TrainParams, parameters.PreprocessRunOption),
+    ),
+    "main": (parameters.MainCommand, ()),
+    "tune": (parameters.TuneCommand, (parameters.PreprocessParams,)),
+    "promote": (parameters.PromoteParams, ()),
+    "rollback": (parameters.RollbackParams, ()),
+    "predict": (parameters.PredictCommand, ()),
+    "reproduce": (parameters.ReproduceCommand, ()),
+}
+
+
+def test_mlproject_declares_the_parameters_and_defaults_of_every_entry_point():
     declared = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
-    modules = {
-        "preprocess": preprocess,
-        "contract": contract,
-        "train": train,
-        "evaluate": evaluate,
-        "main": main,
-        "tune": tune,
-        "promote": promote,
-        "rollback": rollback,
-        "predict": predict,
-        "reproduce": reproduce,
-    }
-    more = dict.fromkeys(("train", "evaluate", "main", "tune", "predict"), (CLUSTER,))
-    assert list(declared) == list(modules)
-    for name, module in modules.items():
-        parameters = declared[name]["parameters"]
-        own = {p.name: p.default for p in module.PARAMETERS} | {p.name: p.default for p in more.get(name, ())}
-        named = {key: str(terms["default"]) for key, terms in parameters.items() if not key.endswith("_run_id")}
-        assert named == own
-        for key in parameters:
-            assert f"--{key} {{{key}}}" in " ".join(declared[name]["command"].split())
+    assert list(declared) == list(ENTRY_POINTS)
+    for entry_point, (kind, earlier) in ENTRY_POINTS.items():
+        inherited = set(chain.from_iterable(map(options_of, earlier)))
+        defaults = {
+            name: to_command_line(option.get_default(call_default_factory=True))
+            for name, option in options_of(kind).items()
+            if name not in inherited
+        }
+        found = declared[entry_point]["parameters"]
+        assert {name: str(each["default"]) for name, each in found.items()} == defaults
+        script, *options = declared[entry_point]["command"].split(" --")
+        assert script == f"python steps/{entry_point}.py"
+        assert sorted(map(str.strip, options)) == sorted(f"{name} {{{name}}}" for name in found)
 
 
-def test_both_environments_point_to_the_one_lock():
+def test_both_environments_install_the_one_lock_file():
     lock = "-r requirements.txt"
     assert yaml.safe_load((PROJECT / "python_env.yaml").read_text())["dependencies"] == [lock]
     assert yaml.safe_load((PROJECT / "conda.yaml").read_text())["dependencies"][-1] == {"pip": [lock]}
@@ -331,7 +351,7 @@ def test_both_environments_point_to_the_one_lock():
     assert all(line in development for line in lines)
 
 
-def test_the_bundled_file_comes_out_of_its_generator(tmp_path):
+def test_the_generator_makes_the_bundled_file_byte_for_byte(tmp_path):
     script = tmp_path / "make_wines.py"
     script.write_bytes((PROJECT / "data/make_wines.py").read_bytes())
     assert Workflow(tmp_path / "store").execute([sys.executable, str(script)]).code == 0

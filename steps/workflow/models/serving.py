@@ -76,7 +76,7 @@ def save_model(
         code = [str(file) for file in Path(folder).iterdir()]
         mlflow.sklearn.save_model(estimator, path, mlflow_model=mlflow_model, code_paths=code, **arguments)
     (Path(path) / CONTRACT).write_text(contract.contract_text(terms, {}), encoding="utf-8")
-    mlflow_model.flavors["python_function"] |= {"loader_module": Path(__file__).stem}
+    mlflow_model.flavors["python_function"] |= {"loader_module": __name__}
     del mlflow_model.flavors["python_function"]["model_path"]  # of the skops file: ours wants the folder
     mlflow_model.save(str(Path(path) / "MLmodel"))
 
