@@ -50,7 +50,7 @@ def postgres(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     control("initdb", "-U", "mlflow", "-A", "trust")
     options = f"-p {port} -k {database} -c listen_addresses=127.0.0.1 -c fsync=off"
     waiting = ("-w", "-l", database / "log")
-    control("pg_ctl", *waiting, "-o", options, "start", check=False)  # it may report a failure when the server does start
+    control("pg_ctl", *waiting, "-o", options, "start", check=False)  # may fail though the server starts
     wait_until_ready()
     try:
         yield (

@@ -1,4 +1,4 @@
-"""From a score to service: registered, promoted, served over HTTP, predicting files, proved."""
+"""From a score to production: models are registered, promoted, served, used on files and reproduced."""
 
 import json
 import os
@@ -28,7 +28,7 @@ ROWS = 400
 
 @pytest.fixture(scope="module")
 def houses(tmp_path_factory):
-    """A workflow whose registered model `houses` learned from a German file with dates, words and missing values."""
+    """Return a workflow with a registered model `houses` of a German file with dates, texts and missing values."""
     folder = tmp_path_factory.mktemp("houses")
     random = np.random.default_rng(0)
     area, town = random.uniform(40, 2000, ROWS), random.choice(["Köln", "Jena", "N.V."], ROWS)
@@ -58,13 +58,13 @@ def houses(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(houses):
-    """Where `mlflow models serve` answers for the champion."""
+    """Serve the champion with `mlflow models serve`; yield the address."""
     with servers.model_server("models:/houses@champion", houses.environment) as address:
         yield address
 
 
-def ask(address: str, rows: list[dict]) -> tuple[int, dict]:
-    """The status and the answer of the server to rows as JSON records."""
+def invoke(address: str, rows: list[dict]) -> tuple[int, dict]:
+    """Post rows as JSON records; return the status and the body of the response."""
     body = json.dumps({"dataframe_records": rows}).encode()
     request = urllib.request.Request(f"{address}/invocations", body, {"content-type": "application/json"})
     try:
@@ -79,46 +79,46 @@ def raw_rows(houses) -> pd.DataFrame:
 
 
 def evaluation(houses) -> Run:
-    """The evaluate run of the winner of the first main."""
+    """Return the evaluate run of the winner of the first main."""
     winner = houses.first("main").data.tags["workflow.winner_run_id"]
     return next(run for run in houses.runs("evaluate") if run.data.tags["workflow.upstream"] == winner)
 
 
-def evaluated(houses) -> pd.Series:
-    """What evaluate predicted of each row of the file that is in the test part, by its number."""
+def expected_predictions(houses) -> pd.Series:
+    """Return what evaluate predicted for each test row, by its position in the file."""
     run = evaluation(houses)
     preprocessed = houses.first("preprocess")
-    test = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
-    test["expected"] = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))["predicted"]
-    terms = contract.read_contract(houses.artifacts(preprocessed, "contract.yaml"))
-    typed, faults = contract.check(raw_rows(houses), terms)
-    assert faults.empty
-    found = typed.reset_index().merge(test, how="inner", on=list(terms.columns)).set_index("index")["expected"]
-    assert len(found) == len(test)
-    return found
+    test_set = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
+    test_set["expected"] = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))["predicted"]
+    found = contract.read_contract(houses.artifacts(preprocessed, "contract.yaml"))
+    typed, rejected = contract.check(raw_rows(houses), found)
+    assert rejected.empty
+    expected = typed.reset_index().merge(test_set, how="inner", on=list(found.columns)).set_index("index")["expected"]
+    assert len(expected) == len(test_set)
+    return expected
 
 
 def test_a_served_model_takes_rows_as_the_file_has_them(houses, address):
-    expected = evaluated(houses)
+    expected = expected_predictions(houses)
     rows = raw_rows(houses).loc[expected.index].astype(object)
-    status, answer = ask(address, rows.where(rows.notna(), None).to_dict("records"))
+    status, answer = invoke(address, rows.where(rows.notna(), None).to_dict("records"))
     assert status == 200, answer
     np.testing.assert_array_equal(
         [row if np.isscalar(row) else row["price"] for row in answer["predictions"]], expected
     )
 
 
-def test_a_served_model_takes_what_json_can_say(address):
+def test_a_served_model_takes_texts_and_typed_json_values(address):
     texts = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
-    _, answer = ask(address, [texts])
+    _, answer = invoke(address, [texts])
     typed = {"rooms": 4, "garden": True, "area": 1234.5, "day": "24.12.2021", "town": " Köln ", "more": [1]}
     for same in (typed, texts | {"garden": "JA"}, texts | {"area": "1234,5"}):
-        assert ask(address, [same]) == (200, answer)
-    status, several = ask(address, [texts, typed, texts | {"rooms": ""}, texts | {"rooms": None, "town": "Ulm"}])
+        assert invoke(address, [same]) == (200, answer)
+    status, several = invoke(address, [texts, typed, texts | {"rooms": ""}, texts | {"rooms": None, "town": "Ulm"}])
     assert status == 200
     assert several["predictions"][:2] == answer["predictions"] * 2
     without = {name: value for name, value in texts.items() if name != "rooms"}
-    assert ask(address, [without])[1]["predictions"] == [several["predictions"][2]]
+    assert invoke(address, [without])[1]["predictions"] == [several["predictions"][2]]
 
 
 @pytest.mark.parametrize(
@@ -131,34 +131,34 @@ def test_a_served_model_takes_what_json_can_say(address):
         ({"rooms": "many"}, "row 0, column rooms: 'many' is not a number"),
     ],
 )
-def test_what_cannot_be_read_is_refused(address, wrong, words):
+def test_an_unreadable_value_returns_400_with_the_reason(address, wrong, words):
     row = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
-    status, answer = ask(address, [row | wrong])
+    status, answer = invoke(address, [row | wrong])
     assert status == 400
     assert words in answer["message"]
 
 
 def test_a_column_that_was_never_missing_is_required(address):
-    status, answer = ask(address, [{"town": "Köln", "garden": "ja", "rooms": "4"}])
+    status, answer = invoke(address, [{"town": "Köln", "garden": "ja", "rooms": "4"}])
     assert status == 400
     assert "Model is missing inputs ['area', 'day']" in answer["message"]
 
 
-def test_only_files_of_the_project_go_with_a_model(houses):
+def test_a_logged_model_holds_unchanged_files_of_the_project_only(houses):
     model = houses.client.get_logged_model(houses.first("train").outputs.model_outputs[0].model_id)
     folder = Path(model.artifact_location)
     receipt = json.loads(houses.artifacts(houses.first("train"), "receipt.json").read_text())
     files = [path for path in (folder / "code").rglob("*") if path.is_file()]
-    code = [path for path in files if path.suffix != ".pyc"]  # which is there once the model has been loaded from here
-    assert folder / "code/serving.py" in code
+    code = [path for path in files if path.suffix != ".pyc"]  # written when a test loads the model
+    assert folder / "code/workflow/models/serving.py" in code
     for path in code:
         assert fingerprint.file_digest(path) == receipt["code"]["files"][path.relative_to(folder / "code").as_posix()]
 
 
-def test_the_test_part_comes_out_as_in_evaluate(houses, tmp_path):
+def test_predict_matches_evaluate_on_the_test_set(houses, tmp_path):
     run = evaluation(houses)
-    part = f"runs:/{houses.first('preprocess').info.run_id}/test.parquet"
-    result = houses.step("predict", model=houses.first("main").info.run_id, data=part, output=tmp_path / "out.parquet")
+    data = f"runs:/{houses.first('preprocess').info.run_id}/test.parquet"
+    result = houses.step("predict", model=houses.first("main").info.run_id, data=data, output=tmp_path / "out.parquet")
     assert result.code == 0, result.output
     logged = pd.read_parquet(houses.artifacts(run, "predictions.parquet"))
     written = pd.read_parquet(tmp_path / "out.parquet")
@@ -169,7 +169,7 @@ def test_the_test_part_comes_out_as_in_evaluate(houses, tmp_path):
         assert scored[name] == pytest.approx(run.data.metrics[name], rel=1e-12)
 
 
-def test_predicting_a_file(houses, tmp_path):
+def test_predict_writes_every_readable_row_and_reports_the_others(houses, tmp_path):
     lines = houses.data.read_text().splitlines()
     lines[3] = lines[3].replace(lines[3].split(";")[0], "huge")
     lines.insert(6, "no;row")
@@ -178,8 +178,8 @@ def test_predicting_a_file(houses, tmp_path):
     result = houses.step("predict", **words)
     assert result.code == 0, result.output
     assert "399 rows predicted" in result.output
-    assert "2 could not be read, the first because area is not a number" in result.output
-    assert "were in training, so no score counts them" in result.output
+    assert "2 rejected, the first because area is not a number" in result.output
+    assert "training rows are not scored" in result.output
     written = pd.read_csv(tmp_path / "out.csv")
     assert list(written.columns[-4:]) == ["price", "prediction", "prediction_low", "prediction_high"]
     assert (written["prediction_low"] < written["prediction"]).all()
@@ -193,11 +193,11 @@ def test_predicting_a_file(houses, tmp_path):
     assert "exists already" in again.output
     assert houses.step("predict", **words, overwrite="true").code == 0
     twice = houses.step("predict", **words | {"data": tmp_path / "out.csv"}, overwrite="true")
-    assert "column prediction, prediction_low, prediction_high of the data has the name of one of" in twice.error
+    assert "column prediction, prediction_low, prediction_high of the data is called like a column of" in twice.error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "out.csv"]
 
 
-def test_no_score_counts_rows_of_the_training_part(houses, tmp_path):
+def test_predict_does_not_score_training_rows(houses, tmp_path):
     result = houses.step("predict", model="models:/houses@champion", output=tmp_path / "out.csv")
     assert result.code == 0, result.output
     scored, expected = houses.last().data.metrics, evaluation(houses).data.metrics
@@ -205,24 +205,24 @@ def test_no_score_counts_rows_of_the_training_part(houses, tmp_path):
         assert scored[name] == pytest.approx(expected[name], rel=1e-12)
 
 
-def test_no_row_that_the_champion_has_learned_from_is_compared(houses):
+def test_champion_and_challenger_are_not_compared_on_training_rows_of_the_champion(houses):
     assert houses.step("train", target="price", model="linear", seed="1").code == 0
     challenger = houses.last()
     assert houses.step("promote", run=challenger.info.run_id, name="houses", dry_run="true").code == 0
     compared = houses.last().data.metrics["rows_compared"]
     preprocessed = houses.client.get_run(challenger.data.tags["workflow.upstream"])
-    test = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
-    training = pd.read_parquet(houses.artifacts(houses.first("preprocess"), "train.parquet"))
-    assert 0 < compared == len(test) - len(test.merge(training, how="inner")) < len(test)
+    test_set = pd.read_parquet(houses.artifacts(preprocessed, "test.parquet"))
+    training_set = pd.read_parquet(houses.artifacts(houses.first("preprocess"), "train.parquet"))
+    assert 0 < compared == len(test_set) - len(test_set.merge(training_set, how="inner")) < len(test_set)
 
 
-def test_the_receipt_of_main_makes_the_result_and_registers_nothing(houses):
+def test_reproducing_main_registers_nothing(houses):
     receipt = json.loads(houses.artifacts(houses.first("main"), "receipt.json").read_text())
     assert "models" in receipt["parameters"]
     assert "register" not in receipt["parameters"]
 
 
-def test_an_output_of_a_failed_prediction_is_not_there(houses, tmp_path):
+def test_a_failed_prediction_leaves_no_output(houses, tmp_path):
     rows = pd.DataFrame({"area": ["x"] * 9, "town": "Jena", "day": "24.12.2021", "garden": "ja", "rooms": "1"})
     rows.to_csv(tmp_path / "bad.csv", index=False)
     result = houses.step(
@@ -233,25 +233,25 @@ def test_an_output_of_a_failed_prediction_is_not_there(houses, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
 
 
-def test_what_is_in_production_can_be_proved(houses):
+def test_the_champion_is_reproduced_by_its_registry_uri(houses):
     result = houses.step("reproduce", run="models:/houses@champion")
     assert result.code == 0, result.output
     assert "equal: all " in result.output
 
 
 def champion(workflow: Workflow, name: str) -> int:
-    """The number of the version that is champion; stores say it as a number or as a text."""
+    """Return the version of the champion; some stores return it as a text."""
     return int(workflow.client.get_registered_model(name).aliases["champion"])
 
 
-def test_a_worse_model_is_a_version_and_no_champion(houses):
+def test_a_worse_model_is_registered_but_not_promoted(houses):
     assert houses.step("train", target="price", model="dummy").code == 0
     result = houses.step("promote", run=houses.last().info.run_id, name="houses")
     assert result.code == 0, result.output
-    assert "version 2 of houses is no champion: r2_score ≥ 0: -" in result.output
+    assert "version 2 of houses was not promoted: r2_score ≥ 0: -" in result.output
     assert champion(houses, "houses") == 1
     version = houses.client.get_model_version("houses", "2")
-    assert version.tags["workflow.decision"].startswith("version 2 of houses is no champion: ")
+    assert version.tags["workflow.decision"].startswith("version 2 of houses was not promoted: ")
     assert "on data with SHA-256" in version.description
     run = houses.last()
     assert run.data.tags["workflow.decision"] == version.tags["workflow.decision"]
@@ -259,7 +259,7 @@ def test_a_worse_model_is_a_version_and_no_champion(houses):
     assert houses.artifacts(run, "differences.png").stat().st_size > 5000
 
 
-def test_promotions_at_once_leave_one_champion_and_a_way_back(houses):
+def test_simultaneous_promotions_leave_one_champion_and_can_be_rolled_back(houses):
     trained = []
     for seed in ("1", "2"):
         assert houses.step("train", target="price", model="rf", model_params=f"{{random_state: {seed}}}").code == 0
@@ -276,23 +276,22 @@ def test_promotions_at_once_leave_one_champion_and_a_way_back(houses):
     assert [result.code for result in results] == [0, 0], results
     first, second = (houses.client.get_model_version("twins", version) for version in "12")
     assert first.tags["workflow.decision"] == "version 1 of twins is the champion"
-    stories = {
+    champions = {  # by the decision on the second version
         "version 2 of twins is the champion, after version 1": 2,
-        "version 2 of twins is no champion": 1,
+        "version 2 of twins was not promoted": 1,
     }
-    told = second.tags["workflow.decision"].partition(":")[0]
-    assert champion(houses, "twins") == stories[told]
-    crowned = first if stories[told] == 1 else second
-    again = houses.step("promote", run=crowned.run_id, name="twins")
-    assert f"version {stories[told]} of twins, the champion, is this very model" in again.output
+    expected = champions[second.tags["workflow.decision"].partition(":")[0]]
+    assert champion(houses, "twins") == expected
+    again = houses.step("promote", run=(first if expected == 1 else second).run_id, name="twins")
+    assert f"version {expected} of twins, the champion, is this very model" in again.output
     assert len(houses.client.search_model_versions("name = 'twins'")) == 2
-    if stories[told] == 2:
+    if expected == 2:
         assert houses.step("rollback", name="twins").code == 0
         assert champion(houses, "twins") == 1
 
 
 def killed_when(houses, done, kind: signal.Signals, *words: str) -> None:
-    """Start a script and send it a signal as soon as `done` says so."""
+    """Start a script and send it a signal as soon as `done` returns true."""
     script, *arguments = words
     process = forked.start(Path(script), arguments, houses.environment, houses.folder, Path(os.devnull))
     while not done():
@@ -304,7 +303,7 @@ def killed_when(houses, done, kind: signal.Signals, *words: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
-def test_a_promotion_that_dies_is_made_good(houses, kind):
+def test_a_killed_promotion_can_be_repeated(houses, kind):
     name, best = f"mortal-{kind.name}", houses.first("main").info.run_id
     words = [str(PROJECT / "steps/promote.py"), "--run", best, "--name", name]
     killed_when(houses, lambda: houses.client.search_model_versions(f"name = '{name}'"), kind, *words)
@@ -317,7 +316,7 @@ def test_a_promotion_that_dies_is_made_good(houses, kind):
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
-def test_a_prediction_that_dies_is_made_good(houses, tmp_path, kind):
+def test_a_killed_prediction_can_be_repeated(houses, tmp_path, kind):
     data, output = tmp_path / "many.csv", tmp_path / "out.csv"
     pd.concat([pd.read_csv(houses.data, sep=";", dtype=str)] * 300).to_csv(data, index=False, sep=";")
     given = {"model": "models:/houses@champion", "data": data, "output": output}
@@ -330,7 +329,7 @@ def test_a_prediction_that_dies_is_made_good(houses, tmp_path, kind):
     assert sorted(os.listdir(tmp_path)) == ["many.csv", "out.csv"]
 
 
-def test_a_dry_run_moves_nothing(houses):
+def test_a_dry_run_registers_nothing(houses):
     result = houses.step("promote", run=houses.first("main").info.run_id, name="elsewhere", dry_run="true")
     assert result.code == 0, result.output
     assert "the model, as a version of elsewhere, would be the champion" in result.output
@@ -340,11 +339,15 @@ def test_a_dry_run_moves_nothing(houses):
 @pytest.mark.parametrize(
     ("entry_point", "parameters", "words"),
     [
-        ("predict", {"model": "", "data": "x", "output": "y.csv"}, "model: models:/<name>@<alias>, "),
+        ("predict", {"model": "", "data": "x", "output": "y.csv"}, "--model is required: -P model=models:/<name>@"),
         ("predict", {"model": "models:/house@champion", "output": "y.csv"}, "no registered model house; did you mean"),
         ("predict", {"model": "models:/houses@champ", "output": "y.csv"}, "no alias champ; did you mean champion?"),
-        ("predict", {"model": "models:/houses/77", "output": "y.csv"}, "houses has no such version; there are "),
-        ("predict", {"model": "models:/houses", "output": "y.csv"}, "neither models:/<name>@<alias> nor "),
+        ("predict", {"model": "models:/houses/77", "output": "y.csv"}, "houses has no such version; expected one of 1"),
+        (
+            "predict",
+            {"model": "models:/houses", "output": "y.csv"},
+            "expected models:/<name>@<alias> or models:/<name>/<version>",
+        ),
         ("predict", {"model": "0" * 32, "output": "y.csv"}, "no such run"),
         ("predict", {"model": "{preprocess}", "output": "y.csv"}, "a FINISHED run of preprocess, not of train or main"),
         ("predict", {"model": "{main}", "output": "y.xlsx"}, "must end in .csv or .parquet"),
@@ -356,8 +359,8 @@ def test_a_dry_run_moves_nothing(houses):
             "no column area, town, day",
         ),
         ("predict", {"model": "{main}", "data": "/dev/null", "output": "{tmp}/y.csv"}, "an empty file"),
-        ("promote", {"run": "", "name": "houses"}, "run: which?"),
-        ("promote", {"run": "{main}", "name": ""}, "name: which?"),
+        ("promote", {"run": "", "name": "houses"}, "--run is required: -P run=<id of a main, tune or train run>"),
+        ("promote", {"run": "{main}", "name": ""}, "--name is required: -P name=<registered model>"),
         ("promote", {"run": "{preprocess}", "name": "houses"}, "not of train or main"),
         ("promote", {"run": "{main}", "name": "a/b"}, "name=a/b: cannot be registered: "),
         (
@@ -368,7 +371,7 @@ def test_a_dry_run_moves_nothing(houses):
         (
             "promote",
             {"run": "{main}", "name": "other", "rules": "data/wines.yaml"},
-            "no such rule as target; there are",
+            "unknown rule target; expected one of thresholds, baseline, champion",
         ),
         ("promote", {"run": "{main}", "name": "other", "rules": "rules.yaml"}, "rules=rules.yaml: no such file"),
         ("rollback", {"name": "houses"}, "version 1 is the first champion; there is none before it"),
@@ -376,14 +379,14 @@ def test_a_dry_run_moves_nothing(houses):
         ("reproduce", {"run": "models:/houses@challenger"}, "houses has no alias challenger"),
     ],
 )
-def test_mistakes(houses, tmp_path, entry_point, parameters, words):
+def test_a_mistake_ends_in_one_line_and_changes_nothing(houses, tmp_path, entry_point, parameters, words):
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"thresholds": {"r2_scor": {"min": 0}}}))
-    places = {"tmp": str(tmp_path), **{name: houses.first(name).info.run_id for name in ("main", "preprocess")}}
-    given = {name: value.format(**places) for name, value in parameters.items()}
+    values = {"tmp": str(tmp_path), **{name: houses.first(name).info.run_id for name in ("main", "preprocess")}}
+    given = {name: value.format(**values) for name, value in parameters.items()}
     before = {model.name for model in houses.client.search_registered_models()}
     result = houses.step(entry_point, **given)
     assert result.code == 2, result.output
-    assert words in result.output
+    assert words in result.error
     assert "Traceback" not in result.output
     assert houses.last().info.status == "FAILED"
     assert words in houses.last().data.tags["workflow.error"]
