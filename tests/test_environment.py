@@ -1,4 +1,4 @@
-"""Every script computes at one level, whatever numpy and OpenBLAS would choose."""
+"""Every script pins the level of arithmetic of numpy and OpenBLAS, and reports a missing environment."""
 
 import ast
 import os
@@ -22,7 +22,7 @@ print(found, {library["architecture"] for library in threadpool_info()})
 
 
 @pytest.mark.skipif(
-    not environment.processor_flags() >= environment.NEEDED, reason="a processor without AVX2, or none that tells"
+    not environment.processor_flags() >= environment.NEEDED, reason="needs a processor that is known to have AVX2"
 )
 @pytest.mark.parametrize(
     "choice",
@@ -32,7 +32,7 @@ print(found, {library["architecture"] for library in threadpool_info()})
         {"NPY_ENABLE_CPU_FEATURES": "", "OPENBLAS_CORETYPE": "Prescott"},
     ],
 )
-def test_the_level_is_ours(choice):
+def test_the_level_of_arithmetic_is_pinned_whatever_the_variables_say(choice):
     folder = str(PROJECT / "steps")
     done = subprocess.run(
         [sys.executable, "-c", CHOSEN], env=os.environ | choice, cwd=folder, capture_output=True, text=True, check=True
@@ -42,7 +42,7 @@ def test_the_level_is_ours(choice):
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_a_script_imports_it_before_all_that_may_load_numpy(script):
+def test_a_script_imports_environment_before_any_other_package(script):
     imports = [
         node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)
     ]
@@ -51,7 +51,7 @@ def test_a_script_imports_it_before_all_that_may_load_numpy(script):
     assert others[0] == "environment"
 
 
-def test_a_python_without_mlflow_says_what_to_do(tmp_path):
+def test_a_python_without_mlflow_prints_what_to_do(tmp_path):
     venv.create(tmp_path, with_pip=False)
     words = [tmp_path / "bin/python", PROJECT / "steps/train.py", "--help"]
     done = subprocess.run(words, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The workflow from a git URL."""
+"""The workflow started from a git URL."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def git_url(tmp_path_factory):
-    """The committed project, served by a git daemon."""
+    """Serve the committed project with a git daemon; yield its URL."""
     folder = tmp_path_factory.mktemp("git")
     subprocess.run(["git", "clone", "-q", "--bare", PROJECT, folder / "project.git"], check=True)
     port = free_port()
@@ -24,9 +24,9 @@ def git_url(tmp_path_factory):
     os.killpg(daemon.pid, 15)
 
 
-def test_git_url(git_url, tmp_path, small_data):
+def test_main_and_reproduce_run_from_a_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
-    del workflow.environment[forked.ADDRESS]  # all as users have it
+    del workflow.environment[forked.ADDRESS]  # start Python as users do
     result = workflow.run("main", models="dummy", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.first("main")
@@ -37,10 +37,10 @@ def test_git_url(git_url, tmp_path, small_data):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
     again = workflow.run("reproduce", run=workflow.first("preprocess").info.run_id)
     assert again.code == 0, again.output
-    assert "came out again, bit for bit" in again.output
+    assert "match bit for bit" in again.output
 
 
-def test_git_url_at_a_commit_with_a_relative_store(git_url, tmp_path, small_data):
+def test_a_relative_store_is_refused_with_the_absolute_one_to_set(git_url, tmp_path, small_data):
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True).stdout.strip()
     workflow = Workflow(tmp_path, git_url, small_data)
     workflow.environment["MLFLOW_TRACKING_URI"] = "sqlite:///mlflow.db"

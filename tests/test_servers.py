@@ -1,4 +1,4 @@
-"""Servers as a team sets them up: with logins, and with artifacts in a bucket that users need no keys for."""
+"""Tracking servers of a team: with logins, and with artifacts in a bucket behind the server."""
 
 import pandas as pd
 import pytest
@@ -12,14 +12,14 @@ READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "ano
 
 
 def client_of(address: str, folder, data, **variables: str) -> Workflow:
-    """A workflow on a server."""
+    """Return a workflow that tracks to a server."""
     workflow = Workflow(folder, data=data)
     workflow.uri = workflow.environment["MLFLOW_TRACKING_URI"] = address
     workflow.environment |= variables
     return workflow
 
 
-def test_a_server_with_logins(tmp_path, small_data, monkeypatch):
+def test_a_server_with_logins_refuses_others_in_one_line(tmp_path, small_data, monkeypatch):
     for name, value in ADMIN.items():
         monkeypatch.setenv(name, value)
     secrets = {"MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN["MLFLOW_TRACKING_PASSWORD"], "MLFLOW_FLASK_SERVER_SECRET_KEY": "x"}
@@ -45,7 +45,7 @@ def test_a_server_with_logins(tmp_path, small_data, monkeypatch):
         assert len(admin.runs()) == runs
 
 
-def test_artifacts_in_a_bucket_behind_the_server(tmp_path, small_data, bucket):
+def test_users_need_no_keys_for_artifacts_in_a_bucket_behind_the_server(tmp_path, small_data, bucket):
     with tracking_server(f"sqlite:///{tmp_path}/mlflow.db", "s3://wines/mlflow", **bucket) as address:
         workflow = client_of(address, tmp_path / "client", small_data)
         result = workflow.step("main", models="linear", shap_samples="3", register="wines")

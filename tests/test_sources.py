@@ -1,4 +1,4 @@
-"""Data from elsewhere: the web, a bucket, another run. Real servers on this computer serve it."""
+"""Data from the web, a bucket or another run, served by real local servers."""
 
 import base64
 import functools
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 class Counting(http.server.SimpleHTTPRequestHandler):
-    """A file server that counts what it is asked for."""
+    """A file server that remembers the requested paths."""
 
-    asked: list[str] = []  # noqa: RUF012 - shared by all requests on purpose
+    requested: list[str] = []  # noqa: RUF012 - shared by all requests on purpose
 
     def do_GET(self) -> None:
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         super().do_GET()
 
     def log_message(self, *_: object) -> None:
@@ -27,7 +27,7 @@ class Counting(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def web(small_data):
-    """The address of the folder of the small file."""
+    """Serve the folder of the small file over HTTP; yield its address."""
     handler = functools.partial(Counting, directory=small_data.parent)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -39,27 +39,27 @@ def preprocess(workflow: Workflow, data: str, **parameters: str) -> Result:
     return workflow.step("preprocess", **{"data": data, "target": "price"} | parameters)
 
 
-def test_the_web(web, tmp_path):
-    Counting.asked.clear()
+def test_data_and_contract_are_downloaded_once(web, tmp_path):
+    Counting.requested.clear()
     workflow = Workflow(tmp_path)
     result = preprocess(workflow, f"{web}/small.csv", contract=f"{web}/small.yaml")
     assert result.code == 0, result.output
-    assert sorted(Counting.asked) == ["/small.csv", "/small.yaml"]  # each is read once
+    assert sorted(Counting.requested) == ["/small.csv", "/small.yaml"]
     run = workflow.last()
     assert run.data.metrics["rows_in"] == 900
     assert run.data.params["data"] == f"{web}/small.csv"
 
 
-def test_the_same_content_elsewhere_is_the_same_data(web, tmp_path, small_data):
+def test_the_same_content_at_another_address_is_reused(web, tmp_path, small_data):
     workflow = Workflow(tmp_path)
     assert preprocess(workflow, str(small_data)).code == 0
-    there = {"data": f"{web}/small.csv", "contract": f"{web}/small.yaml"}
-    result = workflow.step("train", **there, target="price", model="dummy")
+    remote = {"data": f"{web}/small.csv", "contract": f"{web}/small.yaml"}
+    result = workflow.step("train", **remote, target="price", model="dummy")
     assert result.code == 0, result.output
     assert "preprocess             reused" in result.output
 
 
-def test_a_bucket(bucket, tmp_path):
+def test_data_is_read_from_a_bucket(bucket, tmp_path):
     workflow = Workflow(tmp_path)
     workflow.environment |= bucket
     result = preprocess(workflow, "s3://wines/folder/small.csv")
@@ -69,7 +69,7 @@ def test_a_bucket(bucket, tmp_path):
     assert "data=s3://wines/nothing.csv: cannot be read: " in result.error
 
 
-def test_another_run(workflow, tmp_path):
+def test_data_is_read_from_an_artifact_of_a_run(workflow, tmp_path):
     run = workflow.first("preprocess").info.run_id
     result = preprocess(workflow, f"runs:/{run}/train.parquet")
     assert result.code == 0, result.output
@@ -77,7 +77,7 @@ def test_another_run(workflow, tmp_path):
     assert "cannot be read" in preprocess(workflow, f"runs:/{run}/nothing.csv").error
 
 
-def test_a_file_uri_and_a_folder(tmp_path, small_data):
+def test_data_is_read_from_a_file_uri_and_from_a_folder(tmp_path, small_data):
     workflow = Workflow(tmp_path / "store")
     assert preprocess(workflow, small_data.as_uri()).code == 0
     folder = tmp_path / "many"
@@ -104,11 +104,11 @@ def test_a_file_uri_and_a_folder(tmp_path, small_data):
             "needs the package kagglehub, which is not installed: pip install",
         ),
         ("gs://wines/wines.csv", "needs the package google-cloud-storage, which is not installed: pip install"),
-        ("carrier-pigeon://wines.csv", "no such kind of source; there are a path, file://, https://"),
+        ("carrier-pigeon://wines.csv", "unknown kind of source; expected a path, file://, https://"),
         ("file:///nowhere/wines.csv", "no such file"),
     ],
 )
-def test_what_cannot_be_had(tmp_path, data, words):
+def test_a_source_that_cannot_be_read_is_refused_with_the_reason(tmp_path, data, words):
     workflow = Workflow(tmp_path)
     result = preprocess(workflow, data)
     assert result.code == 2
@@ -118,19 +118,19 @@ def test_what_cannot_be_had(tmp_path, data, words):
 
 
 class Guarded(Counting):
-    """A file server that wants a password, or a signature."""
+    """A file server that requires a password or a signature."""
 
     def do_GET(self) -> None:
         password = "Basic " + base64.b64encode(b"anna:s3cr3t-word").decode()
         if self.headers.get("Authorization") == password or "sig=s3cr3t%2Fsignature" in self.path:
             super().do_GET()
         else:
-            self.send_error(403, f"not with {self.path}")  # as servers do, it says what it was asked
+            self.send_error(403, f"not with {self.path}")  # servers often repeat the requested path
 
 
 @pytest.fixture
 def guarded(small_data):
-    """The host of a server on which only those who know a secret get the small file."""
+    """Serve the small file to clients that know a secret; yield host and port."""
     handler = functools.partial(Guarded, directory=small_data.parent)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -138,8 +138,8 @@ def guarded(small_data):
         server.shutdown()
 
 
-def written_about(workflow: Workflow) -> str:
-    """All that the newest run holds, and what stands in its artifacts."""
+def everything_logged(workflow: Workflow) -> str:
+    """Return all that the newest run holds, its artifacts included, as one text."""
     run = workflow.last()
     files = [path for path in workflow.artifacts(run).rglob("*") if path.is_file() and path.suffix != ".patch"]
     return f"{run.to_dictionary()} {run.inputs.to_dictionary()} " + " ".join(
@@ -150,28 +150,28 @@ def written_about(workflow: Workflow) -> str:
 @pytest.mark.parametrize(
     "secret", ["http://anna:s3cr3t-word@{}/small.csv", "http://{}/small.csv?v=1&sig=s3cr3t%2Fsignature"]
 )
-def test_a_secret_is_written_nowhere(guarded, tmp_path, secret):
+def test_a_secret_in_an_address_is_logged_nowhere(guarded, tmp_path, secret):
     workflow = Workflow(tmp_path)
     result = preprocess(workflow, secret.format(guarded))
     assert result.code == 0, result.output
     assert workflow.last().data.metrics["rows_in"] == 900
-    assert "s3cr3t" not in result.output + written_about(workflow)
+    assert "s3cr3t" not in result.output + everything_logged(workflow)
     wrong = preprocess(workflow, secret.format(guarded).replace("s3cr3t", "wr0ng"))
     assert "cannot be read: 403 Client Error" in wrong.error
-    assert "wr0ng" not in wrong.output + written_about(workflow)
+    assert "wr0ng" not in wrong.output + everything_logged(workflow)
 
 
-def test_a_secret_from_the_environment(guarded, tmp_path):
+def test_a_variable_in_an_address_is_replaced_and_its_value_logged_nowhere(guarded, tmp_path):
     workflow = Workflow(tmp_path)
     workflow.environment["WINES_SIGNATURE"] = "s3cr3t%2Fsignature"
     source = f"http://{guarded}/small.csv?sig=$WINES_SIGNATURE"
     result = preprocess(workflow, source)
     assert result.code == 0, result.output
-    assert workflow.last().data.params["data"] == source  # it says which variable to set
-    assert "s3cr3t" not in result.output + written_about(workflow)
+    assert workflow.last().data.params["data"] == source  # shows which variable to set
+    assert "s3cr3t" not in result.output + everything_logged(workflow)
 
 
-def test_a_password_from_netrc(guarded, tmp_path):
+def test_a_password_is_read_from_netrc(guarded, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login anna password s3cr3t-word")
     (tmp_path / ".netrc").chmod(0o600)
     workflow = Workflow(tmp_path / "store")
@@ -180,12 +180,12 @@ def test_a_password_from_netrc(guarded, tmp_path):
     assert result.code == 0, result.output
 
 
-def test_a_secret_that_mlflow_run_has_logged(guarded, tmp_path):
+def test_a_secret_that_mlflow_run_itself_logged_is_warned_of(guarded, tmp_path):
     workflow = Workflow(tmp_path)
     result = workflow.run("preprocess", data=f"http://{guarded}/small.csv?sig=s3cr3t%2Fsignature", target="price")
     assert result.code == 0, result.output
     assert "`mlflow run` logged the secret in data before this project could keep it out" in result.output
 
 
-def test_a_web_server_that_lacks_the_file(web, tmp_path):
+def test_a_missing_file_on_a_web_server_is_reported_with_its_status(web, tmp_path):
     assert "cannot be read: 404 Client Error" in preprocess(Workflow(tmp_path), f"{web}/nothing.csv").error
