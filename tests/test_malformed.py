@@ -1,4 +1,4 @@
-"""Whatever a file holds, it ends in a finished run or in one clear line: no traceback, no half-written artifact."""
+"""Any file ends in a finished run or in one clear line: no traceback, no half-written artifact."""
 
 import bz2
 import contextlib
@@ -79,8 +79,8 @@ FILES = {
     "newlines in fields": (with_column("note", ['"one\ntwo"', "three"] * 20), FINE),
     "nul in a field": (PLAIN + b"a\x00,1,9\n", FINE),
     "nuls only": (b"\x00" * 200, "error"),
-    "names that come again": (csv("size,size,price").encode(), FINE),
-    "the target's name again": (csv("price,size,price").encode(), "not a numeric column"),
+    "repeated names": (csv("size,size,price").encode(), FINE),
+    "the name of the target twice": (csv("price,size,price").encode(), "not a numeric column"),
     "a blank name": (csv(",size,price").encode(), FINE),
     "blank names only": (csv(",,").encode(), "no column price"),
     "non-ascii names": (csv("类型,größe,price").encode(), FINE),
@@ -129,8 +129,8 @@ FILES = {
 }
 
 
-def understood(path: Path) -> None:
-    """What preprocess does to a file, in this process."""
+def preprocess(path: Path) -> None:
+    """Infer, validate, deduplicate and split a file in this process."""
     frame, malformed = read_table(path)
     contract = inference.infer(frame, "price").contract
     kept, _ = enforced(frame, contract, malformed)
@@ -138,17 +138,17 @@ def understood(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_understood_or_refused_in_one_line(tmp_path, name):
+def test_each_file_is_read_or_refused_in_one_line(tmp_path, name):
     content, words = FILES[name]
     path = tmp_path / "it.csv"
     path.write_bytes(content)
     if words == FINE:
-        understood(path)
+        preprocess(path)
         return
-    with pytest.raises(UserError) as as_user_error:
-        understood(path)
-    assert "\n" not in str(as_user_error.value)
-    assert words == "error" or words in str(as_user_error.value)
+    with pytest.raises(UserError) as error:
+        preprocess(path)
+    assert "\n" not in str(error.value)
+    assert words == "error" or words in str(error.value)
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ def test_each_file_is_understood_or_refused_in_one_line(tmp_path, name):
     "name",
     ["some ragged rows", "dates", "parquet with dates", "names with quotes", "a formula", "constant target", "json"],
 )
-def test_the_whole_workflow_on_such_a_file(tmp_path, name):
+def test_the_workflow_ends_in_a_result_or_one_line(tmp_path, name):
     content, words = FILES[name]
     path = tmp_path / "it.csv"
     path.write_bytes(content)
@@ -191,10 +191,11 @@ TABLES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.one_of(TABLES, TABLES, st.binary(max_size=300)))
-def test_any_bytes_are_understood_or_refused(tmp_path_factory, content):
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("fuzz") / "it.csv"
     path.write_bytes(content)
     with contextlib.suppress(UserError):
-        understood(path)
+        preprocess(path)
