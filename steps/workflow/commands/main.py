@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import mlflow
@@ -29,7 +28,7 @@ from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.leaderboard import TITLE, readable
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, drawing, execution, links, tracking
-from workflow.runs.artifacts import EvaluateRun, PreprocessRun, TrainRun
+from workflow.runs.artifacts import ModelRuns, PreprocessRun
 from workflow.runs.execution import METRICS, Report, Task
 from workflow.runs.names import Files, Tags
 from workflow.stages import compare
@@ -42,14 +41,6 @@ LINKED_PAGES = {  # in the description
     "models": "the models",
     "data": "the data report",
 }
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The runs of one model."""
-
-    train: TrainRun
-    evaluate: EvaluateRun
 
 
 def run(command: MainCommand) -> None:
@@ -102,7 +93,7 @@ def check_model_params(model_params: Mapping[str, EstimatorParams], models: Sequ
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
 
 
-def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessRun) -> dict[str, Compared]:
+def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessRun) -> dict[str, ModelRuns]:
     """Find or make the runs of every model; the blend comes last, because it combines what the others leave."""
     options = params.narrow(TrainingOptions).model_dump()
     runs = {}
@@ -111,13 +102,13 @@ def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessR
         if model == BLEND and not own:
             own = {other: params.model_params.get(other, {}) for other in sorted(params.models) if other != BLEND}
         trained = train.find_or_run(TrainParams(model=model, model_params=own, **options), data)
-        runs[model] = Compared(trained, evaluate.find_or_run(explain, trained, data))
+        runs[model] = ModelRuns(trained, evaluate.find_or_run(explain, trained, data))
     return {model: runs[model] for model in params.models}
 
 
-def leaderboard(runs: Mapping[str, Compared]) -> pd.DataFrame:
+def leaderboard(runs: Mapping[str, ModelRuns]) -> pd.DataFrame:
     """Return the leaderboard with the ids of its runs."""
-    table = compare.run({model: each.train.metrics | each.evaluate.metrics for model, each in runs.items()})
+    table = compare.run({model: each.metrics for model, each in runs.items()})
     return table.assign(
         train_run_id=[runs[model].train.id for model in table["model"]],
         evaluate_run_id=[runs[model].evaluate.id for model in table["model"]],
@@ -128,7 +119,7 @@ def task(
     params: CompareParams,
     explain: EvaluateParams,
     data: PreprocessRun,
-    runs: Mapping[str, Compared],
+    runs: Mapping[str, ModelRuns],
     table: pd.DataFrame,
 ) -> Task:
     """Return the task of comparing models; its receipt says how to make all their runs again."""
@@ -151,7 +142,7 @@ def task(
     return dataclasses.replace(compared, report=Report(FIGURE_CODE, draw))
 
 
-def work(data: PreprocessRun, runs: Mapping[str, Compared], table: pd.DataFrame) -> None:
+def work(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> None:
     """Log the leaderboard, tag the winner, and describe the run and its experiment."""
     with tracking.artifacts() as folder:
         table.to_csv(folder / Files.LEADERBOARD, index=False)
@@ -181,7 +172,7 @@ def draw_figure(run: Run, mark: str, table: pd.DataFrame, target: str) -> None:
             plots.save(plots.leaderboard(table, target), folder / Files.LEADERBOARD_FIGURE)
 
 
-def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, Compared]) -> dict[str, str]:
+def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, ModelRuns]) -> dict[str, str]:
     """Return the pages to look at, by name, the best model's first."""
     evaluated = {model: runs[model].evaluate.run for model in table["model"]}
     experiment = data.run.info.experiment_id
@@ -196,7 +187,7 @@ def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, Compar
 
 
 def description(
-    data: PreprocessRun, runs: Mapping[str, Compared], shown: pd.DataFrame, pages: Mapping[str, str]
+    data: PreprocessRun, runs: Mapping[str, ModelRuns], shown: pd.DataFrame, pages: Mapping[str, str]
 ) -> str:
     """Return the description of the active run: the leaderboard as a table with links, and warnings."""
     names = [name.removesuffix(" ★") for name in shown["model"]]

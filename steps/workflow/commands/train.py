@@ -117,7 +117,7 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
         params={name: to_command_line(value) for name, value in own.items()} | description,
         metadata={"models": list(member_params(params.model, params.model_params))},
         estimator=result.estimator,
-        terms=contract,
+        contract=contract,
         sources=sources,
         serialization_format="skops",
         skops_trusted_types=result.trusted_types,

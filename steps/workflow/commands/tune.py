@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workflow.commands import evaluate, preprocess, train
+from workflow.commands.main import leaderboard
 from workflow.errors import UserError
 from workflow.models.catalog import BLEND, default_models
 from workflow.models.members import packages_of
@@ -32,7 +33,7 @@ from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.leaderboard import TITLE, readable
 from workflow.reports.report import markdown_table, number
 from workflow.runs import cli, execution, links, tracking, trials
-from workflow.runs.artifacts import EvaluateRun, PreprocessRun
+from workflow.runs.artifacts import ModelRuns, PreprocessRun
 from workflow.runs.execution import Task
 from workflow.runs.names import Files, Tags
 from workflow.stages import compare
@@ -53,7 +54,7 @@ PROOFS = {Files.TRIALS: digests.numbers}
 
 @dataclass(frozen=True)
 class Tuned:
-    """The search for one model: its study, the best parameters, and the evaluate runs without and with them.
+    """The search for one model: its study, the best parameters, and the runs without and with them.
 
     `difference` is by how much the test error of the tuned model is larger than that of the untuned one.
     """
@@ -61,14 +62,14 @@ class Tuned:
     model: str
     study: "Study"
     best: EstimatorParams
-    untuned_run: EvaluateRun
-    tuned_run: EvaluateRun
+    untuned: ModelRuns
+    tuned: ModelRuns
     difference: "Difference"
 
     @property
-    def runs(self) -> dict[str, EvaluateRun]:
-        """Its evaluate runs, by their names in the leaderboard."""
-        return {self.model: self.untuned_run, f"{self.model} tuned": self.tuned_run}
+    def runs(self) -> dict[str, ModelRuns]:
+        """Its runs, by their names on the leaderboard."""
+        return {self.model: self.untuned, f"{self.model} tuned": self.tuned}
 
 
 def run(command: TuneCommand) -> None:
@@ -81,7 +82,8 @@ def run(command: TuneCommand) -> None:
     search = task(params, explain, data)
     tracking.describe_command("tune", search.label, search.all_parameters())
     tuned, n_rows = tune_models(params, explain, data)
-    table, again = leaderboard(tuned), next_command(params, data, tuned, n_rows)
+    runs = {label: each for one in tuned for label, each in one.runs.items()}
+    table, again = leaderboard(runs), next_command(params, data, tuned, n_rows)
     conclusions = conclude(tuned, table, data.contract.unit)
     publish_result = partial(publish, tuned, table, conclusions, data.contract.unit, again)
     execution.execute(dataclasses.replace(search, work=publish_result))
@@ -133,22 +135,22 @@ def tune_model(
     from workflow.evaluation import search
     from workflow.stages import tune
 
-    untuned = evaluate_model(params, explain, data, model, {})
-    start = tune.start_params(model, params.seed, untuned.train().estimator(), inputs)
+    untuned = run_model(params, explain, data, model, {})
+    start = tune.start_params(model, params.seed, untuned.train.estimator(), inputs)
     study = search_model(params, data, inputs, model, tune.with_chosen_params(model, space, start, inputs), start)
     best = search.rounded(study.best_params)
-    found = evaluate_model(params, explain, data, model, best)
-    difference = tune.test_difference(untuned.predictions(), found.predictions(), params.seed)
+    found = run_model(params, explain, data, model, best)
+    difference = tune.test_difference(untuned.evaluate.predictions(), found.evaluate.predictions(), params.seed)
     return Tuned(model, study, best, untuned, found, difference)
 
 
-def evaluate_model(
+def run_model(
     params: TuneParams, explain: EvaluateParams, data: PreprocessRun, model: str, own: EstimatorParams
-) -> EvaluateRun:
-    """Return the evaluate run of a model with parameters of its own."""
+) -> ModelRuns:
+    """Find or make the runs of a model with parameters of its own."""
     options = params.narrow(TrainingOptions).model_dump()
     trained = train.find_or_run(TrainParams(model=model, model_params=own, **options), data)
-    return evaluate.find_or_run(explain, trained, data)
+    return ModelRuns(trained, evaluate.find_or_run(explain, trained, data))
 
 
 def search_model(
@@ -203,16 +205,6 @@ def follow(studies: "Iterable[Study]", model: str, n_trials: int, unit: str) -> 
     return study
 
 
-def leaderboard(tuned: Sequence[Tuned]) -> pd.DataFrame:
-    """Return the leaderboard of the models as found and as they were, with the ids of their runs."""
-    runs = {label: evaluated for each in tuned for label, evaluated in each.runs.items()}
-    table = compare.run({label: each.train().metrics | each.metrics for label, each in runs.items()})
-    return table.assign(
-        train_run_id=[runs[label].train().id for label in table["model"]],
-        evaluate_run_id=[runs[label].id for label in table["model"]],
-    )
-
-
 def next_command(params: TuneParams, data: PreprocessRun, tuned: Sequence[Tuned], n_rows: int) -> str:
     """Return the command that compares the tuned models with those that main compares by default."""
     models = dict.fromkeys([*default_models(n_rows), *(each.model for each in tuned), BLEND])
@@ -243,9 +235,9 @@ def publish(tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[s
     tried = pd.concat([tune.trials_table(each.model, each.study, trials.key) for each in tuned], ignore_index=True)
     best = {each.model: each.best for each in tuned}
     pages = {
-        f"report of {label}": links.absolute(links.run_page(evaluated.run, Files.MODEL_REPORT))
+        f"report of {label}": links.absolute(links.run_page(runs.evaluate.run, Files.MODEL_REPORT))
         for each in tuned
-        for label, evaluated in each.runs.items()
+        for label, runs in each.runs.items()
     }
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / Files.TRIALS)

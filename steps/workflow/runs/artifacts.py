@@ -225,6 +225,19 @@ class EvaluateRun(StageRun):
         return self.tags.get(Tags.LEAK, "")
 
 
+@dataclass(frozen=True)
+class ModelRuns:
+    """The runs of one model on a leaderboard."""
+
+    train: TrainRun
+    evaluate: EvaluateRun
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of both."""
+        return self.train.metrics | self.evaluate.metrics
+
+
 def existing_run(name: str, run_id: str) -> Run:
     """Return the run `run_id`; UserError, which begins with `name`, if it is not in this tracking store."""
     try:

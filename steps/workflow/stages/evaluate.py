@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from workflow.data.stored import StoredRows
     from workflow.evaluation.holdout import TestPredictions
     from workflow.models.estimators import Estimator
-    from workflow.parallel.executors import Track
+    from workflow.parallel.executors import ProgressBar
     from workflow.parameters import EvaluateParams
 
 
-def no_progress(description: str) -> "Track":
+def no_progress(description: str) -> "ProgressBar":
     """Return a progress bar that shows nothing."""
     return lambda items, total: items
 
@@ -75,7 +75,7 @@ def run(
     params: "EvaluateParams",
     inputs: EvaluateInputs,
     head_rows: int = 0,
-    progress: "Callable[[str], Track]" = no_progress,
+    progress: "Callable[[str], ProgressBar]" = no_progress,
 ) -> EvaluateResult:
     """Score and explain an estimator.
 
@@ -90,10 +90,10 @@ def run(
     contract, test_set = inputs.contract, inputs.test_set
     tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract)
     predictions = with_intervals(tested, inputs)
-    sample = random_positions(len(tested.places), params.shap_samples, params.seed)
-    explained_rows = test_set.take(tested.places[sample])[contract.features].set_axis(sample)
+    sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
+    explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
     worst = metrics.worst(tested.true, tested.predicted)
-    worst_rows = test_set.take(tested.places[worst])
+    worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
         predictions=predictions,
         scores=metrics.scores_with_intervals(tested.true, tested.predicted, params.seed),
@@ -102,8 +102,8 @@ def run(
         shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
-        seen_rows=tested.seen,
-        head=test_set.take(tested.places[:head_rows]),
+        seen_rows=tested.seen_rows,
+        head=test_set.take(tested.positions[:head_rows]),
         hashes=tested.ids,
     )
 
@@ -112,7 +112,7 @@ def with_intervals(tested: "TestPredictions", inputs: EvaluateInputs) -> pd.Data
     """Return the predictions of the scored rows with their prediction intervals."""
     transform = estimators.target_transform_of(inputs.estimator)
     quantile = conformal.conformal_quantile(inputs.oof_predictions, transform)
-    low, high = conformal.interval(tested.predicted, quantile, transform)
+    low, high = conformal.prediction_interval(tested.predicted, quantile, transform)
     return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, "low": low, "high": high})
 
 
@@ -120,15 +120,15 @@ def other_scores(tested: "TestPredictions", predictions: pd.DataFrame, seed: int
     """Return the scores of the baseline, of the prediction intervals, and with leaked rows."""
     low, high = predictions["low"].to_numpy(), predictions["high"].to_numpy()
     return {
-        **tested.leaked,
-        **metrics.scores_with_intervals(tested.true, tested.typical, seed, "baseline_"),
+        **tested.leaked_scores,
+        **metrics.scores_with_intervals(tested.true, tested.baseline, seed, "baseline_"),
         "interval_coverage": conformal.coverage(tested.true, low, high),
         "interval_width": float((high - low).mean()),
     }
 
 
 def shap_values(
-    params: "EvaluateParams", inputs: EvaluateInputs, rows: "DataFrame", progress: "Callable[[str], Track]"
+    params: "EvaluateParams", inputs: EvaluateInputs, rows: "DataFrame", progress: "Callable[[str], ProgressBar]"
 ) -> "DataFrame":
     """Return the SHAP values of `rows`, with the mean prediction as column `base`.
 

@@ -68,7 +68,7 @@ class Predictor:
         """Return the predictions of typed rows with their intervals: (rows, 3)."""
         predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
         transform = estimators.target_transform_of(self.estimator)
-        low, high = conformal.interval(predicted, self.quantile, transform)
+        low, high = conformal.prediction_interval(predicted, self.quantile, transform)
         columns = zip(PREDICTION_COLUMNS, (predicted, low, high), strict=True)
         return pd.DataFrame(dict(columns), index=typed.index)
 

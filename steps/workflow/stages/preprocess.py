@@ -72,27 +72,17 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
             beside.submit(rows.write, positions, path, attributes)
             for positions, path in ((train, training_set), (test, test_set))
         ]
+        counts = count_rows(validation, rows, duplicate_counts, train, test)
+        scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
         facts = DataFacts(
-            counts=count_rows(validation, rows, duplicate_counts, train, test),
-            scores=leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed),
-            missing=validation.missing,
-            ignored_columns=validation.ignored,
-            leaky_columns=leakage.leaky_columns(rows, found),
-            notes=notes,
-            columns=profile_columns(rows, found),
-        )
+            counts, scores, validation.missing, validation.ignored, leakage.leaky_columns(rows, found), notes,
+            profile_columns(rows, found),
+        )  # fmt: skip
         hashes = split.hash_rows(rows)
         for write in writes:
             write.result()
-    return PreprocessResult(
-        training_set=stored.open_rows(training_set),
-        test_set=stored.open_rows(test_set),
-        contract=found,
-        validation=validation,
-        facts=facts,
-        training_hashes=hashes[train],
-        test_hashes=hashes[test],
-    )
+    sets = stored.open_rows(training_set), stored.open_rows(test_set)
+    return PreprocessResult(*sets, found, validation, facts, hashes[train], hashes[test])
 
 
 def validate(

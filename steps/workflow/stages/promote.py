@@ -1,7 +1,7 @@
 """Promote: hold a challenger against rules, a constant baseline and the champion, on rows that neither has seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -142,22 +142,36 @@ def run(
         checks.append(check_baseline(rules.baseline, tested, contract, seed))
     if not rules.champion or not champion_name:
         return Decision(checks)
-    rule = f"{rules.champion} not above that of {champion_name}"
+    against = compare_with_champion(rules.champion, champion_name, champion, test_set, tested, contract, seed)
+    return replace(against, checks=[*checks, *against.checks])
+
+
+def compare_with_champion(
+    error: str,
+    name: str,
+    champion: Model | None,
+    test_set: "StoredRows",
+    tested: holdout.TestPredictions,
+    contract: "Contract",
+    seed: int,
+) -> Decision:
+    """Check that a challenger is not significantly worse than the champion, on rows that neither has seen."""
+    rule = f"{error} not above that of {name}"
     if champion is None:
-        return Decision([*checks, Check(rule, "it is the same model", True)])
+        return Decision([Check(rule, "it is the same model", True)])
     if reason := why_not_comparable(champion, contract):
-        return Decision([*checks, Check(rule, f"cannot be compared: {reason}", False)])
+        return Decision([Check(rule, f"cannot be compared: {reason}", False)])
     rows = test_set.select(list(champion.contract.columns))
-    unseen = ~split.hash_rows(rows)[tested.places].isin(split.hash_rows(champion.training_set)).to_numpy()
+    unseen = ~split.hash_rows(rows)[tested.positions].isin(split.hash_rows(champion.training_set)).to_numpy()
     if not unseen.any():
-        return Decision([*checks, Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
-    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.places][unseen]
+        return Decision([Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
+    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
     true, predicted = tested.true[unseen], tested.predicted[unseen]
-    found = difference(true, predicted, theirs, rules.champion, seed)
+    found = difference(true, predicted, theirs, error, seed)
     check = Check(f"{rule}, on {len(true):,} rows", difference_text(found, contract.unit), found.low <= 0)
     figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
     larger = np.abs(true - predicted) - np.abs(true - theirs)
-    return Decision([*checks, check], {"rows_compared": len(true)} | figures, larger)
+    return Decision([check], {"rows_compared": len(true)} | figures, larger)
 
 
 def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
@@ -173,7 +187,7 @@ def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
 
 def check_baseline(error: str, tested: holdout.TestPredictions, contract: "Contract", seed: int) -> Check:
     """Check that a model is significantly better than a constant prediction."""
-    found = difference(tested.true, tested.predicted, tested.typical, error, seed)
+    found = difference(tested.true, tested.predicted, tested.baseline, error, seed)
     return Check(f"{error} below that of the constant baseline", difference_text(found, contract.unit), found.high < 0)
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from workflow.data.contract import Contract
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
-    from workflow.parallel.executors import Track
+    from workflow.parallel.executors import ProgressBar
     from workflow.parameters import TrainingOptions, TrainParams, TuneParams
 
 
-def no_progress(description: str) -> "Track":
+def no_progress(description: str) -> "ProgressBar":
     """Return a progress bar that shows nothing."""
     return lambda items, total: items
 
@@ -70,7 +70,9 @@ class TrainResult:
     optional_columns: set[str]
 
 
-def run(params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], Track]" = no_progress) -> TrainResult:
+def run(
+    params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], ProgressBar]" = no_progress
+) -> TrainResult:
     """Fit and cross-validate a model; `progress` makes a progress bar of a description.
 
     Raises UserError for parameters that the model does not take.
@@ -90,7 +92,7 @@ def run(params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], T
         cv_scores=cross_validation.cross_validation_scores(oof_predictions),
         training_scores=metrics.scores(metrics.TRAINING, target.to_numpy(), predicted, "training_"),
         description=describe(params, estimator, oof_predictions, len(rows), contract.target),
-        estimator_params=estimators.parameters_of(estimator, taken=()),
+        estimator_params=estimators.regressor_params(estimator),
         trusted_types=model_files.trusted_types_of(estimator, member_params(params.model, params.model_params)),
         optional_columns={name for name in features if features[name].hasnans},
     )
@@ -103,7 +105,7 @@ def subsample_training_rows(params: "TrainingOptions", training_set: "StoredRows
 
 
 def fit_single(
-    params: "TrainParams", rows: "DataFrame", contract: "Contract", progress: "Callable[[str], Track]"
+    params: "TrainParams", rows: "DataFrame", contract: "Contract", progress: "Callable[[str], ProgressBar]"
 ) -> "tuple[Estimator, DataFrame]":
     """Return a model fitted on all `rows`, and its out-of-fold predictions."""
     model, model_params = params.model, params.model_params

@@ -159,7 +159,7 @@ def search_model(
 
 
 def trials_table(model: str, study: "Study", key: "Callable[[Mapping[str, Any]], str]") -> pd.DataFrame:
-    """Return a row per trial: its parameters as a text, its error over the folds it went through, whether it was pruned.
+    """Return a row per trial: its parameters as a text, its error over its folds, and whether it was pruned.
 
     Numbers stand in one column, because models do not share their parameters.
     """
@@ -172,6 +172,6 @@ def trials_table(model: str, study: "Study", key: "Callable[[Mapping[str, Any]],
 
 
 def test_difference(untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
-    """Return by how much the test error of the tuned model is larger, from the predictions of both: below 0 is better."""
+    """Return by how much the test error of the tuned model is larger: below 0 is better. Takes their predictions."""
     true, after, before = (each.to_numpy() for each in (tuned["true"], tuned["predicted"], untuned["predicted"]))
     return paired.difference(true, after, before, RANKING_METRIC, seed)
