@@ -1,4 +1,4 @@
-"""A search for better parameters: what it leaves, what it takes up again, and what is made of it."""
+"""A search for better parameters: what it logs, how it is resumed, promoted and reproduced."""
 
 import json
 import os
@@ -12,9 +12,9 @@ import psutil
 import pytest
 from conftest import Workflow
 
-from workflow.commands import tune
 from workflow.evaluation.paired import Difference
 from workflow.reports.report import number
+from workflow.stages import tune
 
 pytestmark = pytest.mark.slow
 SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2", "shap_samples": "3"}
@@ -22,7 +22,7 @@ SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2", "shap_samples": "3"}
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, small_data) -> Workflow:
-    """A workflow, with one core and so without processes, in which `tune` ran once."""
+    """Return a workflow in which `tune` ran once, on one core and so without worker processes."""
     workflow = Workflow(tmp_path_factory.mktemp("tuned"), data=small_data)
     workflow.environment["LOKY_MAX_CPU_COUNT"] = "1"
     result = workflow.run("tune", **SEARCH)
@@ -35,17 +35,17 @@ def trials_of(workflow: Workflow, run=None) -> pd.DataFrame:
     return pd.read_parquet(workflow.artifacts(run or workflow.last(), "trials.parquet"))
 
 
-def test_what_a_search_leaves(tuned):
+def test_a_search_logs_its_trials_and_compares_tuned_with_untuned_models(tuned):
     run = tuned.runs("tune")[0]
     trials = trials_of(tuned, run)
     assert trials.groupby("model").size().to_dict() == {"linear": 6, "knn": 6}
     assert run.data.metrics["trials"] == 12
-    assert run.data.metrics["trials_given_up"] == trials["given up"].sum()
+    assert run.data.metrics["trials_pruned"] == trials["pruned"].sum()
     table = pd.read_csv(tuned.artifacts(run, "leaderboard.csv"))
     assert sorted(table["model"]) == ["knn", "knn tuned", "linear", "linear tuned"]
     assert table["cv_mean_absolute_error"].is_monotonic_increasing
     for model in ("linear", "knn"):
-        best = trials[(trials["model"] == model) & ~trials["given up"]].sort_values("cv_mean_absolute_error").iloc[0]
+        best = trials[(trials["model"] == model) & ~trials["pruned"]].sort_values("cv_mean_absolute_error").iloc[0]
         row = table[table["model"] == f"{model} tuned"].iloc[0]
         trained = tuned.client.get_run(row["train_run_id"])
         assert json.loads(trained.data.tags["workflow.parameters"])["model_params"] == json.loads(best["parameters"])
@@ -68,13 +68,10 @@ def test_what_a_search_leaves(tuned):
     assert "6 trials of knn" in tuned.first_output
 
 
-def test_an_error_that_is_smaller_is_a_difference_below_0(monkeypatch):
+def test_the_difference_is_negative_where_the_tuned_model_has_the_smaller_error():
     true = pd.Series([1.0, 2.0, 3.0])
-    predicted = {"untuned": true + 2, "tuned": true - 1}
-    monkeypatch.setattr(
-        tune.evaluate, "read_predictions", lambda run: pd.DataFrame({"true": true, "predicted": predicted[run]})
-    )
-    assert tune.gain("untuned", "tuned", 0) == Difference(-1, -1, -1)
+    untuned, tuned = (pd.DataFrame({"true": true, "predicted": predicted}) for predicted in (true + 2, true - 1))
+    assert tune.test_difference(untuned, tuned, 0) == Difference(-1, -1, -1)
 
 
 def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):
@@ -86,11 +83,11 @@ def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):
         assert set(run.data.params) in ({"alpha"}, {"n_neighbors", "weights", "p"})
         folds = tuned.client.get_metric_history(run.info.run_id, "fold_mean_absolute_error")
         assert [metric.step for metric in folds] == list(range(len(folds)))
-        given_up = "workflow.pruned" in run.data.tags
-        assert given_up == (len(folds) < 2) == ("cv_mean_absolute_error" not in run.data.metrics)
+        pruned = "workflow.pruned" in run.data.tags
+        assert pruned == (len(folds) < 2) == ("cv_mean_absolute_error" not in run.data.metrics)
 
 
-def test_no_trial_is_made_twice(tuned):
+def test_a_repeated_or_longer_search_reuses_its_trials(tuned):
     before = {run.info.run_id for run in tuned.runs("trial")}
     expected = trials_of(tuned, tuned.runs("tune")[-1])
     assert tuned.step("tune", **SEARCH).code == 0
@@ -103,7 +100,7 @@ def test_no_trial_is_made_twice(tuned):
     pd.testing.assert_frame_equal(more[more["trial"] < 6].reset_index(drop=True), expected)
 
 
-def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
+def test_a_killed_search_continues_from_its_trials_and_finds_the_same(tuned, tmp_path, small_data):
     workflow = Workflow(tmp_path / "killed", data=small_data)
     own = {name: value for name, value in SEARCH.items() if name != "models"} | {"model": "knn"}
     words = [word for name, value in own.items() for word in (f"--{name}", value)]
@@ -114,7 +111,7 @@ def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
             break
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)
-    assert any("popen_loky" in " ".join(child.cmdline()) for child in children)  # where trials run
+    assert any("popen_loky" in " ".join(child.cmdline()) for child in children)  # they run the trials
     process.kill()
     process.join()
     made = {run.info.run_id for run in finished}
@@ -129,7 +126,7 @@ def test_a_search_that_was_killed_goes_on(tuned, tmp_path, small_data):
     pd.testing.assert_frame_equal(trials_of(workflow), expected)
 
 
-def test_the_best_model_and_the_whole_search_come_out_again(tuned, monkeypatch):
+def test_the_best_model_and_the_whole_search_are_reproduced_bit_for_bit(tuned, monkeypatch):
     run_id = tuned.runs("tune")[-1].info.run_id
     result = tuned.step("reproduce", run=run_id)
     assert result.code == 0, result.output
@@ -142,56 +139,55 @@ def test_the_best_model_and_the_whole_search_come_out_again(tuned, monkeypatch):
     assert tuned.last().info.run_name == "reproduce tune linear,knn"
 
 
-def test_the_winner_of_a_search_is_promoted(tuned):
+def test_promote_takes_the_winner_of_a_search(tuned):
     result = tuned.step("promote", run=tuned.runs("tune")[-1].info.run_id, name="tuned")
     assert "version 1 of tuned is the champion" in result.output
     winner = tuned.runs("tune")[-1].data.tags["workflow.winner_run_id"]
     assert tuned.client.get_model_version_by_alias("tuned", "champion").run_id == winner
 
 
-def test_a_timeout_shorter_than_a_trial_leaves_one(tuned, small_data):
+def test_a_timeout_stops_a_search_after_at_least_one_trial(tuned, small_data):
     space = "{linear: {alpha: {low: 3.0, high: 4.0}}}"
     result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", cv="2")
     assert result.code == 0, result.output
     assert 1 <= len(trials_of(tuned)) < 1000
 
 
-def test_a_search_begins_with_what_the_untuned_model_has(tuned, tmp_path):
-    """Also with what was chosen for it on a sample, though the space does not name that."""
+def test_the_first_trial_has_the_parameters_of_the_untuned_model_also_those_chosen_on_a_sample(tuned, tmp_path):
     random = np.random.default_rng(0)
     rows = pd.DataFrame(random.uniform(1, 9, (2600, 4)), columns=list("abcd"))
     rows.assign(price=100 * rows["a"] / rows["b"] + random.normal(0, 20, 2600)).to_csv(
         tmp_path / "ratios.csv", index=False
     )
-    chosen = {"data": str(tmp_path / "ratios.csv"), "target": "price", "trials": "1", "cv": "2", "shap_samples": "3"}
-    result = tuned.step("tune", space="{boosting: {max_iter: {low: 5, high: 600}}}", **chosen)
+    options = {"data": str(tmp_path / "ratios.csv"), "target": "price", "trials": "1", "cv": "2", "shap_samples": "3"}
+    result = tuned.step("tune", space="{boosting: {max_iter: {low: 5, high: 600}}}", **options)
     assert result.code == 0, result.output
     untuned = next(run for run in tuned.runs("train") if run.data.params["model_params"] == "{}")
     assert untuned.data.params["model"] == "boosting"
     assert int(untuned.data.params["max_iter"]) < 600
     found = {name: float(untuned.data.params[name]) for name in ("max_iter", "max_features", "max_leaf_nodes")}
-    assert found["max_features"] == 1  # it is 0.3 if nothing is chosen
+    assert found["max_features"] == 1  # 0.3 is the default where nothing is chosen
     assert [json.loads(each) for each in trials_of(tuned)["parameters"]] == [found]
 
 
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"trials": "0"}, "trials=0: must be a whole number from 1"),
-        ({"cv": "71"}, "cv=71: a trial keeps the scores of at most 70 folds"),
-        ({"timeout": "-1"}, "timeout=-1: must be a whole number from 0"),
+        ({"trials": "0"}, "trials=0: must be an integer from 1"),
+        ({"cv": "71"}, "cv=71: tune takes at most 70 folds"),
+        ({"timeout": "-1"}, "timeout=-1: must be an integer from 0"),
         ({"model": "blend"}, "combines models, and has no parameters of its own"),
-        ({"model": "dummy"}, "model=dummy: what to try? -P space="),
-        ({"model": "sklearn.svm.SVR"}, "model=sklearn.svm.SVR: what to try? -P space="),
-        ({"space": "{rf: {max_depth: [3]}}"}, "space={rf: …}: not among the models; there are boosting"),
-        ({"space": "{boosting: 3}"}, "must map the model's parameters to what to try"),
+        ({"model": "dummy"}, "model=dummy: has no default search space; -P space="),
+        ({"model": "sklearn.svm.SVR"}, "model=sklearn.svm.SVR: has no default search space; -P space="),
+        ({"space": "{rf: {max_depth: [3]}}"}, "space={rf: …}: not among the models; expected one of boosting"),
+        ({"space": "{boosting: 3}"}, "boosting must be mapped to a mapping, as in {rf: {max_depth: [5, 10]}}"),
         ({"space": "{boosting: {max_itre: [3]}}"}, "has no parameter max_itre; did you mean max_iter?"),
         ({"space": "{boosting: {max_iter: {low: 9, high: 3}}}"}, "nothing lies between 9 and 3"),
         ({"model": "linear", "space": "{linear: {alpha: [-3]}}"}, "linear refuses: "),
-        ({"models": "linear,blind"}, "models=linear,blind: no such choice; did you mean blend?"),
+        ({"models": "linear,blind"}, "models=linear,blind: invalid choice; did you mean blend?"),
     ],
 )
-def test_bad_input(tuned, parameters, words):
+def test_a_mistake_ends_in_one_line_and_a_failed_run(tuned, parameters, words):
     result = tuned.step("tune", **parameters)
     assert result.code == 2, result.output
     assert words in result.error
