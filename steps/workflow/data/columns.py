@@ -83,7 +83,7 @@ def days_since_epoch(values: pd.Series, date_format: str) -> pd.Series:
 
 
 def to_text(values: pd.Series) -> pd.Series:
-    """Return values as text: (rows,) of str. A whole number has no decimal point, even in a column of floats."""
+    """Return values as text: (rows,) of str. An integer has no decimal point, even in a column of floats."""
     texts = values.astype("str")
     if not pd.api.types.is_float_dtype(values):
         return texts

@@ -64,7 +64,7 @@ def numbers(path: Path) -> ArtifactDigest:
 
 
 def parquet_file(path: Path) -> "ParquetFile":
-    """Open a Parquet file; UserError if it is none."""
+    """Open a Parquet file; UserError if it is not one."""
     from workflow.data import stored
 
     try:
