@@ -39,8 +39,8 @@ from workflow.data import (  # noqa: E402
     tables,
 )
 from workflow.evaluation import cross_validation, metrics, tree_count  # noqa: E402
-from workflow.models import blending, estimators  # noqa: E402
-from workflow.parallel.executors import Track  # noqa: E402
+from workflow.models import blending, catalog, estimators  # noqa: E402
+from workflow.parallel.executors import ProgressBar  # noqa: E402
 from workflow.reports.leaderboard import ERROR  # noqa: E402
 
 
@@ -90,8 +90,8 @@ FILES = {
 HELD_OUT = ("check_times", "wage", "computers", "gss_wages", "lending_club", "housing", "births14", "car_prices")
 
 
-def untracked(description: str) -> Track:
-    """Stands for what makes a bar that shows progress."""
+def no_progress_bar(description: str) -> ProgressBar:
+    """Return a progress bar that shows nothing."""
     return lambda items, total: items
 
 
@@ -148,7 +148,7 @@ def ours(
         own = model_params.get(model, {})
         estimator = estimators.build(model, terms, "auto", scale, 0, own, len(train))
         fitted[model], tested[model] = tree_count.select_and_cross_validate(
-            model, own, estimator, features, target, folds, untracked
+            model, own, estimator, features, target, folds, no_progress_bar
         )
         add(model, fitted[model], started, tested[model])
     started = time.monotonic()

@@ -2,11 +2,11 @@
 
     python benchmarks/shapley.py data/wines.csv
 
-For each model of log(price), 50 test rows: seconds, and correlation with the exact values, of
+For each model of the logarithm of the target, 50 test rows: seconds, and correlation with the exact values, of
 - what evaluate does: for the linear model an exact formula, for the others permutations;
-- what it does to trees in a wide table: exact values of log(price), from row to row, each stretched to EUR;
+- what it does to trees in a wide table: exact values of the logarithm, from row to row, each rescaled to units of the target;
 - shap.Explainer with its defaults on `model.predict` and 100 background rows (k-NN only: it is what users type);
-- the exact values of log(price), scaled to EUR only in the end (what one might do instead, and should not).
+- the exact values of the logarithm, scaled to its units only in the end (what one might do instead, and should not).
 """
 
 import sys
@@ -47,13 +47,13 @@ def exact(estimator, rows: pd.DataFrame, background: pd.DataFrame) -> np.ndarray
     return values
 
 
-def of_logarithm(estimator, explain, rows: pd.DataFrame, background: pd.DataFrame, stretched: bool) -> np.ndarray:
-    """Values of log(price), in EUR: stretched from row to row, or scaled in the end so that they add up."""
+def of_logarithm(estimator, explain, rows: pd.DataFrame, background: pd.DataFrame, rescaled: bool) -> np.ndarray:
+    """Values of the logarithm in units of the target: rescaled from row to row, or scaled in the end to add up."""
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     encoded, base = (shapley.dense(encode.transform(each)) for each in (rows, background))
-    members = sparse.csr_array(encoders.encoded_column_owners(encode[-1]).T.astype(float))
-    values = explain(regress, encoded, base, members, stretched)
-    if stretched:
+    owners = sparse.csr_array(encoders.encoded_column_owners(encode[-1]).T.astype(float))
+    values = explain(regress, encoded, base, owners, rescaled)
+    if rescaled:
         return values
     start = regress.predict(base).mean()
     end = start + values.sum(axis=1)
@@ -90,9 +90,9 @@ def main(data: str) -> None:
                 report(model, "shap.Explainer, defaults", started)
             if explainer:
                 explain = shapley.linear_shapley_values if explainer == "linear" else shapley.tree_shapley_values
-                for method, stretched in {"log(price), row by row": True, "log(price), then scaled": False}.items():
+                for method, rescaled in {"logarithm, row by row": True, "logarithm, then scaled": False}.items():
                     started = time.monotonic()
-                    found = of_logarithm(estimator, explain, rows, background, stretched)
+                    found = of_logarithm(estimator, explain, rows, background, rescaled)
                     report(model, method, started, found, truth)
 
 

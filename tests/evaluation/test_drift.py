@@ -8,23 +8,23 @@ from workflow.evaluation.drift import drift
 from workflow.reports.drift_report import drift_report
 
 NUMBERS = {name: Column("numeric") for name in ("area", "none", "price")}
-TERMS = Contract("price", {"town": Column("categorical")} | NUMBERS)
+CONTRACT = Contract("price", {"town": Column("categorical")} | NUMBERS)
 
 
-def test_drift_is_the_share_that_would_have_to_change():
+def test_drift_is_total_variation_of_categories_and_kolmogorov_smirnov_of_numbers():
     old = pd.DataFrame({"town": ["A"] * 5 + ["B"] * 5, "area": np.arange(10.0), "none": np.nan}).astype({"town": "str"})
     new = pd.DataFrame({"town": ["A"] * 5 + ["C", "C", "B", None, None], "area": np.arange(10.0) + 3, "none": 1.0})
-    found = drift(old, new, TERMS).set_index("column")
+    found = drift(old, new, CONTRACT).set_index("column")
     assert found.loc["town", "drift"] == pytest.approx(0.375)  # 5/8 A, 1/8 B, 2/8 C against 1/2, 1/2
     assert found.loc["town", "unseen"] == pytest.approx(0.25)
     assert found.loc["town", "missing now"] == pytest.approx(0.2)
     assert found.loc["area", "drift"] == pytest.approx(0.3)
     assert np.isnan(found.loc["none", "drift"])
     assert list(found.index) == ["town", "area", "none"]
-    assert (drift(old, old, TERMS)["drift"].dropna() == 0).all()
+    assert (drift(old, old, CONTRACT)["drift"].dropna() == 0).all()
 
 
-def test_the_page_about_drift():
+def test_the_drift_report_shows_escaped_names_bars_and_links():
     moved = pd.DataFrame(
         {
             "column": ["<b>", "empty"],

@@ -12,7 +12,7 @@ from workflow.data.contract import Contract
 from workflow.evaluation import cross_validation, metrics
 from workflow.models import estimators
 
-TERMS = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
+CONTRACT = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
 values = arrays(float, 30, elements=st.floats(0.01, 1e6))
 
 
@@ -22,7 +22,7 @@ def test_metrics_are_those_of_scikit_learn(true, predicted):
     for metric in {*metrics.applicable_metrics(true), *metrics.TRAINING}:
         expected = getattr(sklearn_metrics, metric.__name__)(true, predicted)
         if metric is metrics.r2_score and np.ptp(true) == 0:
-            continue  # scikit-learn says 0 or 1 by convention
+            continue  # scikit-learn returns 0 or 1 by convention
         assert metric(true, predicted) == pytest.approx(expected, rel=1e-6)
 
 
@@ -35,44 +35,44 @@ def test_metrics_score_along_an_axis(true, predicted):
         np.testing.assert_allclose(metric(true.T, predicted.T, axis=0), rows, rtol=1e-9)
 
 
-def test_nothing_is_explained_of_what_does_not_vary():
+def test_r2_of_a_constant_target_is_0():
     assert metrics.r2_score(np.ones(5), np.arange(5.0)) == 0
     assert metrics.r2_score(np.array([0, 0.1]), np.array([0, 0.2])) == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("rows", [50, 300])
-def test_intervals_are_those_of_a_plain_bootstrap(monkeypatch, rows):
-    monkeypatch.setattr(metrics, "ROWS", 200)
+def test_confidence_intervals_agree_with_a_plain_bootstrap(monkeypatch, rows):
+    monkeypatch.setattr(metrics, "MAX_BOOTSTRAP_ROWS", 200)
     random = np.random.default_rng(0)
     true = random.normal(size=rows)
     predicted = true + random.normal(size=rows)
     found = metrics.scores_with_intervals(true, predicted, 0, "baseline_")
     assert found == metrics.scores_with_intervals(true, predicted, 0, "baseline_")
     assert found != metrics.scores_with_intervals(true, predicted, 1, "baseline_")
-    drawn = random.integers(0, rows, (20_000, rows))
+    resamples = random.integers(0, rows, (20_000, rows))
     for metric in metrics.TEST:
         name = f"baseline_{metric.__name__}"
-        low, high = np.percentile(metric(true[drawn], predicted[drawn]), [2.5, 97.5])
+        low, high = np.percentile(metric(true[resamples], predicted[resamples]), [2.5, 97.5])
         width = high - low
         assert found[name] == metric(true, predicted)
         assert found[f"{name}_high"] - found[f"{name}_low"] == pytest.approx(width, rel=0.1 if rows == 50 else 0.35)
         assert found[f"{name}_low"] == pytest.approx(low, abs=(0.1 if rows == 50 else 0.4) * width)
 
 
-def test_as_many_rows_as_are_resampled_are_all_resampled(monkeypatch):
+def test_up_to_the_maximum_all_rows_are_resampled(monkeypatch):
     true = np.random.default_rng(0).normal(size=200)
     whole = metrics.scores_with_intervals(true, true + 1 + true**2, 0)
-    monkeypatch.setattr(metrics, "ROWS", 200)
+    monkeypatch.setattr(metrics, "MAX_BOOTSTRAP_ROWS", 200)
     assert metrics.scores_with_intervals(true, true + 1 + true**2, 0) == whole
 
 
-def untracked(items, total):
+def no_progress_bar(items, total):
     return items
 
 
 @pytest.fixture(scope="module")
 def noise() -> pd.DataFrame:
-    """Rows from which nothing can be learned, though a model can learn them by heart."""
+    """Rows whose target is independent of the features: a model can only memorize it."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"winery": random.choice(list("ABCDEFGH"), 300), "year": random.normal(2010, 5, 300)})
     return frame.assign(price=random.normal(50, 10, 300))
@@ -80,11 +80,15 @@ def noise() -> pd.DataFrame:
 
 @pytest.mark.parametrize("model", ["linear", "knn", "rf"])
 def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
-    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_estimators": 10} if model == "rf" else {})
+    estimator = estimators.build(
+        model, CONTRACT, "target", "identity", 0, {"n_estimators": 10} if model == "rf" else {}
+    )
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
-    arguments = (noise[TERMS.features], noise["price"])
-    fitted, tested = cross_validation.cross_val_predict_and_refit(estimator, *arguments, folds, untracked)
-    found = cross_validation.cross_validation_scores(tested)
+    arguments = (noise[CONTRACT.features], noise["price"])
+    fitted, oof_predictions = cross_validation.cross_val_predict_and_refit(
+        estimator, *arguments, folds, no_progress_bar
+    )
+    found = cross_validation.cross_validation_scores(oof_predictions)
     names = {"r2_score": "r2", "mean_absolute_error": "neg_mean_absolute_error"}
     expected = model_selection.cross_validate(estimator, *arguments, cv=folds, scoring=names)
     for name in names:
@@ -92,35 +96,35 @@ def test_cross_validated_scores_are_those_of_scikit_learn(noise, model):
         assert found[f"cv_{name}"] == pytest.approx(values.mean(), rel=1e-12)
         assert found[f"cv_{name}_std"] == pytest.approx(values.std(), rel=1e-9)
     assert not hasattr(estimator, "regressor_")
-    of_all_rows = estimators.fit(estimator, *arguments)
-    np.testing.assert_array_equal(fitted.predict(arguments[0]), of_all_rows.predict(arguments[0]))
+    refitted = estimators.fit(estimator, *arguments)
+    np.testing.assert_array_equal(fitted.predict(arguments[0]), refitted.predict(arguments[0]))
 
 
 @pytest.mark.parametrize("model", ["linear", "knn", "rf", "extra_trees"])
-def test_noise_has_no_score(noise, model):
-    estimator = estimators.build(model, TERMS, "target", "identity", 0, {"n_neighbors": 1} if model == "knn" else {})
+def test_no_model_scores_on_noise(noise, model):
+    estimator = estimators.build(model, CONTRACT, "target", "identity", 0, {"n_neighbors": 1} if model == "knn" else {})
     folds = list(model_selection.KFold(5, shuffle=True, random_state=0).split(noise))
-    _, tested = cross_validation.cross_val_predict_and_refit(
-        estimator, noise[TERMS.features], noise["price"], folds, untracked
+    _, oof_predictions = cross_validation.cross_val_predict_and_refit(
+        estimator, noise[CONTRACT.features], noise["price"], folds, no_progress_bar
     )
-    found = cross_validation.cross_validation_scores(tested)
+    found = cross_validation.cross_validation_scores(oof_predictions)
     assert found["cv_r2_score"] < 0.05
-    assert found["cv_mean_absolute_error"] > 7.5  # the mean answered always misses by 8
+    assert found["cv_mean_absolute_error"] > 7.5  # the constant baseline has 8
 
 
 @pytest.mark.parametrize("rows", [100, 1000])
-def test_intervals_cover_the_truth(monkeypatch, rows):
+def test_confidence_intervals_cover_the_true_error(monkeypatch, rows):
     monkeypatch.setattr(metrics, "TEST", (metrics.mean_absolute_error,))
-    monkeypatch.setattr(metrics, "RESAMPLES", 400)
-    monkeypatch.setattr(metrics, "ROWS", 200)  # so 1,000 rows are too many to resample
+    monkeypatch.setattr(metrics, "N_RESAMPLES", 400)
+    monkeypatch.setattr(metrics, "MAX_BOOTSTRAP_ROWS", 200)  # so 1,000 rows are sampled first
     random = np.random.default_rng(0)
-    truth = np.sqrt(2 / np.pi)  # the mean absolute value of a standard normal number
+    true_error = np.sqrt(2 / np.pi)  # the mean absolute value of a standard normal number
     covered, centred, below, above = 0, 0, 0.0, 0.0
     for _ in range(200):
         true = np.zeros(rows)
         found = metrics.scores_with_intervals(true, random.normal(size=rows), 0)
         low, high = found["mean_absolute_error_low"], found["mean_absolute_error_high"]
-        covered += low < truth < high
+        covered += low < true_error < high
         centred += low < found["mean_absolute_error"] < high
         below += found["mean_absolute_error"] - low
         above += high - found["mean_absolute_error"]
@@ -129,7 +133,7 @@ def test_intervals_cover_the_truth(monkeypatch, rows):
     assert above == pytest.approx(below, rel=0.2)
 
 
-def test_intervals_hold_the_score_and_narrow_with_more_rows():
+def test_confidence_intervals_contain_the_score_and_narrow_with_more_rows():
     random = np.random.default_rng(0)
     true = random.lognormal(3, 1, 4000)
     predicted = true * random.lognormal(0, 0.3, 4000)
@@ -142,7 +146,7 @@ def test_intervals_hold_the_score_and_narrow_with_more_rows():
 
 
 @pytest.mark.parametrize("lowest", [0, -5])
-def test_a_percentage_is_only_of_what_is_above_zero(lowest):
+def test_percentage_errors_are_left_out_unless_the_target_is_positive(lowest):
     true = np.arange(1.0, 101.0)
     name = "mean_absolute_percentage_error"
     assert name in metrics.scores_with_intervals(true, true + 1, 0)
@@ -163,19 +167,19 @@ def test_segments_cover_all_rows_from_low_to_high():
     assert table.index.tolist() == [0, 1, 2, 3]
 
 
-def test_segments_of_ties():
+def test_ties_merge_segments():
     true = np.array([5.0] * 60 + [7.0, 8, 9, 10] * 10)
     table = metrics.segments(true, true - 1)
     assert table["rows"].tolist() == [80, 20]
     assert table["bias"].tolist() == [-1, -1]
 
 
-def test_the_worst_come_first():
+def test_the_largest_errors_come_first_and_ties_in_order():
     assert metrics.worst(np.array([1.0, 2.0, 3.0]), np.array([1.5, 9.0, 0.0]), 2).tolist() == [1, 2]
     assert metrics.worst(np.zeros(50), np.ones(50)).tolist() == list(range(10))
 
 
-def test_rows_with_their_errors():
+def test_errors_stand_next_to_the_target_in_front():
     found = metrics.with_errors(pd.DataFrame({"wine": ["b", "c"], "price": [2.0, 3.0]}), "price", np.array([9.0, 0.0]))
     assert list(found.columns) == ["price", "predicted", "error", "wine"]
     assert found.to_numpy().tolist() == [[2, 9, 7, "b"], [3, 0, -3, "c"]]

@@ -7,7 +7,7 @@ from workflow.evaluation import metrics, paired
 
 @pytest.fixture
 def three() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A truth, a close prediction of it, and one that errs twice as much."""
+    """The true target, predictions of it, and predictions with errors twice as large."""
     random = np.random.default_rng(0)
     true = random.normal(100, 20, 3000)
     noise = random.normal(0, 5, 3000)
@@ -15,7 +15,7 @@ def three() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("error", paired.ERRORS)
-def test_a_difference_is_that_of_the_errors(three, error):
+def test_a_difference_has_the_sign_and_size_of_the_difference_of_errors(three, error):
     true, better, worse = three
     found = paired.difference(true, better, worse, error, 0)
     expected = getattr(sklearn_metrics, error)(true, better) - getattr(sklearn_metrics, error)(true, worse)
@@ -29,13 +29,13 @@ def test_a_difference_is_that_of_the_errors(three, error):
 def test_rows_are_resampled_in_pairs(three):
     true, better, _ = three
     found = paired.difference(true, better, better + 0.01 * np.sign(better - true), "mean_absolute_error", 0)
-    assert found.high - found.low < 1e-6  # every row is a hundredth worse; unpaired, chance would hide it
+    assert found.high - found.low < 1e-6  # every row is worse by 0.01; unpaired resampling would hide it
     assert found.value == pytest.approx(-0.01)
 
 
-def test_many_rows_narrow_the_interval(three, monkeypatch):
+def test_a_sample_of_rows_gives_about_the_interval_of_all_rows(three, monkeypatch):
     whole = paired.difference(*three, "mean_absolute_error", 0)
-    monkeypatch.setattr(metrics, "ROWS", 500)
+    monkeypatch.setattr(metrics, "MAX_BOOTSTRAP_ROWS", 500)
     few = paired.difference(*three, "mean_absolute_error", 0)
     assert few.value == whole.value
     assert few.high - few.low == pytest.approx(whole.high - whole.low, rel=0.2)

@@ -8,55 +8,55 @@ from workflow.data.contract import Contract
 from workflow.evaluation import cross_validation, tree_count
 from workflow.models import catalog, estimators
 
-TERMS = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
-MOST = {"max_iter": 30}
+CONTRACT = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
+MAX_TREES = {"max_iter": 30}
 
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    """Prices of which little can be learned, and much by heart."""
+    """Rows with much noise, on which more trees soon overfit."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"winery": random.choice(list("ABCDEFGH"), 300), "year": random.normal(2010, 5, 300)})
     prices = np.exp((frame["year"] - 2000) / 10 + random.normal(0, 1, 300))
     return frame.astype({"winery": "str"}).assign(price=prices)
 
 
-def built(scale: str = "log", most: dict | None = None):
-    return estimators.build("boosting", TERMS, "auto", scale, 0, most or MOST, 300)
+def unfitted(target_transform: str = "log", model_params: dict | None = None):
+    return estimators.build("boosting", CONTRACT, "auto", target_transform, 0, model_params or MAX_TREES, 300)
 
 
-def fitted_and_tested(rows: pd.DataFrame, estimator, counted: str):
+def cross_validated(rows: pd.DataFrame, estimator, counted: str):
     folds = list(model_selection.KFold(3, shuffle=True, random_state=0).split(rows))
-    told = []
+    totals = []
 
-    def track(items, total):
+    def progress_bar(items, total):
         for item in items:
-            told.append(total)
+            totals.append(total)
             yield item
 
     fitted, found = tree_count.cross_val_predict_and_refit(
-        estimator, counted, rows[TERMS.features], rows["price"], folds, track
+        estimator, counted, rows[CONTRACT.features], rows["price"], folds, progress_bar
     )
-    assert told == [4, 4, 4, 4]
+    assert totals == [4, 4, 4, 4]
     return fitted, found, folds
 
 
-@pytest.mark.parametrize("scale", ["identity", "log"])
-def test_stages_are_the_models_that_would_have_been_with_so_many_trees(rows, scale):
-    features = rows[TERMS.features]
-    staged = tree_count.staged_predict(estimators.fit(built(scale), features, rows["price"]), features)
+@pytest.mark.parametrize("target_transform", ["identity", "log"])
+def test_stages_equal_models_with_that_number_of_trees(rows, target_transform):
+    features = rows[CONTRACT.features]
+    staged = tree_count.staged_predict(estimators.fit(unfitted(target_transform), features, rows["price"]), features)
     assert staged.shape == (30, 300)
     for count in (1, 7, 30):
-        alone = estimators.fit(built(scale, {"max_iter": count}), features, rows["price"])
+        alone = estimators.fit(unfitted(target_transform, {"max_iter": count}), features, rows["price"])
         np.testing.assert_array_equal(staged[count - 1], estimators.predict(alone, features))
 
 
-def test_as_many_trees_as_err_least_and_a_fold_does_not_count_for_itself(rows):
-    fitted, found, folds = fitted_and_tested(rows, built(), "max_iter")
-    features, prices = rows[TERMS.features], rows["price"]
-    errors, predicted = {}, {}  # with so many trees, in so many folds
+def test_the_number_of_trees_errs_least_and_that_of_a_fold_is_chosen_on_the_others(rows):
+    fitted, found, folds = cross_validated(rows, unfitted(), "max_iter")
+    features, prices = rows[CONTRACT.features], rows["price"]
+    errors, predicted = {}, {}  # by number of trees and fold
     for fold, (train, test) in enumerate(folds):
-        alone = estimators.fit(built(), features.iloc[train], prices.iloc[train])
+        alone = estimators.fit(unfitted(), features.iloc[train], prices.iloc[train])
         for count, stage in enumerate(tree_count.staged_predict(alone, features.iloc[test]), start=1):
             predicted[count, fold], errors[count, fold] = stage, np.abs(np.log(stage / prices.iloc[test])).sum()
 
@@ -65,7 +65,7 @@ def test_as_many_trees_as_err_least_and_a_fold_does_not_count_for_itself(rows):
         return min(count for count in sums if round(sums[count] / min(sums.values()), 3) == 1)
 
     counts = [best([other for other in range(3) if other != fold]) for fold in range(3)]
-    assert len({*counts, best([0, 1, 2])}) > 1  # else this would not tell one from the other
+    assert len({*counts, best([0, 1, 2])}) > 1  # else the test could not tell them apart
     for fold, count in enumerate(counts):
         np.testing.assert_array_equal(found["predicted"][found["fold"] == fold], predicted[count, fold])
     assert fitted.regressor[-1].max_iter == fitted.regressor_[-1].n_iter_ == best([0, 1, 2]) < 30
@@ -73,10 +73,10 @@ def test_as_many_trees_as_err_least_and_a_fold_does_not_count_for_itself(rows):
     np.testing.assert_array_equal(found["true"], prices.iloc[found["row"]])
 
 
-def test_nothing_is_counted_that_need_not_be(rows):
-    fitted, found, folds = fitted_and_tested(rows, built(), "")
+def test_without_an_iteration_param_all_trees_are_kept(rows):
+    fitted, found, folds = cross_validated(rows, unfitted(), "")
     expected, frame = cross_validation.cross_val_predict_and_refit(
-        built(), rows[TERMS.features], rows["price"], folds, lambda items, total: items
+        unfitted(), rows[CONTRACT.features], rows["price"], folds, lambda items, total: items
     )
     pd.testing.assert_frame_equal(found, frame)
     assert fitted.regressor_[-1].n_iter_ == expected.regressor_[-1].n_iter_ == 30
@@ -86,43 +86,46 @@ SLOW, QUICK = {"learning_rate": 1e-9}, {"learning_rate": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("own", "choices", "rate"),
+    ("own", "candidates", "learning_rate"),
     [(SLOW, [QUICK], 0.1), (QUICK, [SLOW], 0.1), (SLOW, [], 1e-9), (SLOW, [SLOW, QUICK], 0.1), (QUICK, [QUICK], 0.1)],
 )
-def test_the_parameters_that_err_least(rows, own, choices, rate):
+def test_the_params_that_err_least_on_the_holdout_are_selected(rows, own, candidates, learning_rate):
     halves = np.arange(150), np.arange(150, 300)
-    features, prices, told = rows[TERMS.features], rows["price"], []
+    features, prices, totals = rows[CONTRACT.features], rows["price"], []
 
-    def track(items, total):
-        told.append(total)
+    def progress_bar(items, total):
+        totals.append(total)
         return items
 
-    found = tree_count.select_params_on_holdout(built(most=MOST | own), choices, features, prices, halves, track)
-    assert found.regressor[-1].learning_rate == rate
+    found = tree_count.select_params_on_holdout(
+        unfitted(model_params=MAX_TREES | own), candidates, features, prices, halves, progress_bar
+    )
+    assert found.regressor[-1].learning_rate == learning_rate
     assert found.regressor[-1].max_iter == 30
     assert not hasattr(found, "regressor_")
-    assert told == [len(choices) + 1] * bool(choices)
+    assert totals == [len(candidates) + 1] * bool(candidates)
 
 
-def test_parameters_are_chosen_on_a_sample(rows, monkeypatch):
-    seen = []
-    monkeypatch.setattr(tree_count, "SAMPLE", (40, 20))
+def test_params_are_selected_on_a_sample(rows, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(tree_count, "MAX_HOLDOUT_TRAIN_ROWS", 40)
+    monkeypatch.setattr(tree_count, "MAX_HOLDOUT_TEST_ROWS", 20)
     fit, staged = estimators.fit, tree_count.staged_predict
     monkeypatch.setattr(
-        estimators, "fit", lambda estimator, *given: seen.append(len(given[0])) or fit(estimator, *given)
+        estimators, "fit", lambda estimator, *given: sizes.append(len(given[0])) or fit(estimator, *given)
     )
     monkeypatch.setattr(
-        tree_count, "staged_predict", lambda fitted, given: seen.append(len(given)) or staged(fitted, given)
+        tree_count, "staged_predict", lambda fitted, given: sizes.append(len(given)) or staged(fitted, given)
     )
     halves = np.arange(150), np.arange(150, 300)
     tree_count.select_params_on_holdout(
-        built(), [QUICK], rows[TERMS.features], rows["price"], halves, lambda items, total: items
+        unfitted(), [QUICK], rows[CONTRACT.features], rows["price"], halves, lambda items, total: items
     )
-    assert sorted(seen) == [20, 20, 40, 40]
+    assert sorted(sizes) == [20, 20, 40, 40]
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "shape", "count"),
+    ("model", "model_params", "shape", "count"),
     [
         ("boosting", {}, (2_000, 100), 2),
         ("boosting", {}, (1_999, 100), 0),
@@ -131,21 +134,21 @@ def test_parameters_are_chosen_on_a_sample(rows, monkeypatch):
         ("rf", {}, (2_000, 100), 0),
     ],
 )
-def test_what_is_chosen(model, given, shape, count):
-    choices = catalog.candidate_params(model, given, *shape)
-    assert len(choices) == count
-    for chosen in choices:
-        catalog.regressor(model, 0, chosen)
+def test_candidates_need_many_rows_few_columns_and_no_user_params(model, model_params, shape, count):
+    candidates = catalog.candidate_params(model, model_params, *shape)
+    assert len(candidates) == count
+    for params in candidates:
+        catalog.regressor(model, 0, params)
 
 
-def test_the_least_number_of_those_that_err_as_little():
+def test_of_equal_errors_the_smallest_number_of_trees_wins():
     assert tree_count.best_count(np.array([3.0, 2.0, 1.0004, 1.0, 1.0])) == 3
     assert tree_count.best_count(np.array([3.0, 2.0, 1.0006, 1.0, 1.0])) == 4
     assert tree_count.best_count(np.array([3.0, 0.0, 0.0])) == 2
 
 
 @pytest.mark.parametrize(
-    ("model", "given", "rows", "counted"),
+    ("model", "model_params", "rows", "param"),
     [
         ("boosting", {"learning_rate": 0.3}, 10_000, "max_iter"),
         ("boosting", {}, 10_001, ""),
@@ -155,5 +158,5 @@ def test_the_least_number_of_those_that_err_as_little():
         ("sklearn.svm.SVR", {}, 300, ""),
     ],
 )
-def test_what_is_counted(model, given, rows, counted):
-    assert catalog.iteration_param(model, given, rows) == counted
+def test_trees_are_counted_on_few_rows_unless_the_user_sets_them(model, model_params, rows, param):
+    assert catalog.iteration_param(model, model_params, rows) == param

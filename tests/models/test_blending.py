@@ -13,8 +13,8 @@ from workflow.errors import UserError
 from workflow.evaluation import cross_validation
 from workflow.models import blending, estimators, model_files
 
-TERMS = Contract("price", {name: Column("numeric") for name in ("year", "rating", "price")})
-PARTS = ("linear", "rf", "boosting")
+CONTRACT = Contract("price", {name: Column("numeric") for name in ("year", "rating", "price")})
+MEMBERS = ("linear", "rf", "boosting")
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +26,17 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def models(rows):
-    built = {model: estimators.build(model, TERMS, "target", "log", 0, {}, 300) for model in PARTS}
-    return {model: estimators.fit(own, rows[TERMS.features], rows["price"]) for model, own in built.items()}
+    built = {model: estimators.build(model, CONTRACT, "target", "log", 0, {}, 300) for model in MEMBERS}
+    return {model: estimators.fit(own, rows[CONTRACT.features], rows["price"]) for model, own in built.items()}
 
 
-def test_weights_are_those_of_the_mixture():
+def test_the_weights_of_an_exact_mixture_are_recovered():
     random = np.random.default_rng(0)
     predicted = random.uniform(0, 100, (500, 4))
     np.testing.assert_allclose(blending.fit_mae_weights(predicted, predicted @ [0.5, 0, 0.3, 0.2]), [0.5, 0, 0.3, 0.2])
 
 
-def test_a_few_absurd_errors_weigh_no_more_than_others_and_many_rows_no_longer():
+def test_weights_resist_outliers_many_rows_and_large_units():
     random = np.random.default_rng(0)
     predicted = random.uniform(0, 100, (100_000, 3))
     true = predicted @ [0.6, 0.4, 0]
@@ -45,79 +45,81 @@ def test_a_few_absurd_errors_weigh_no_more_than_others_and_many_rows_no_longer()
     np.testing.assert_allclose(blending.fit_mae_weights(predicted * 1e12, true * 1e12), [0.6, 0.4, 0])
 
 
-def test_no_weight_is_negative_and_they_add_up():
+def test_weights_are_non_negative_and_add_up_to_1():
     random = np.random.default_rng(0)
     true = random.normal(50, 10, 500)
     predicted = np.column_stack([true + random.normal(0, 5, 500), -true])
     np.testing.assert_array_equal(blending.fit_mae_weights(predicted, true), [1, 0])
 
 
-@pytest.mark.parametrize("absurd", [1e20, -1e300, np.inf])
-def test_an_absurd_prediction_is_no_error(absurd):
+@pytest.mark.parametrize("outlier", [1e20, -1e300, np.inf])
+def test_an_extreme_prediction_does_not_break_the_solver(outlier):
     true = np.random.default_rng(0).normal(50, 10, 500)
     predicted = np.column_stack([true + 1, true - 1, true])
-    predicted[3, 2] = absurd
+    predicted[3, 2] = outlier
     np.testing.assert_array_equal(blending.fit_mae_weights(predicted, true), [0.5, 0.5, 0])
 
 
-def test_the_best_is_alone_where_no_weight_helps():
+def test_the_best_model_gets_all_weight_where_mixing_does_not_help():
     true = np.array([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(blending.fit_mae_weights(np.column_stack([-9 * true, -true]), true), [0, 1])
 
 
-def test_a_fold_is_not_weighed_by_itself():
-    """In each fold another of two models is right, so weights from the fold itself would be right as well."""
-    tested = pd.DataFrame({"fold": [0, 0, 1, 1], "row": range(4), "true": [1.0, 2.0, 3.0, 4.0]})
+def test_the_weights_of_a_fold_are_fitted_on_the_others():
+    """In each fold another of two models is right, so weights from the fold itself would predict it exactly."""
+    oof = pd.DataFrame({"fold": [0, 0, 1, 1], "row": range(4), "true": [1.0, 2.0, 3.0, 4.0]})
     predicted = np.array([[1.0, 9.0], [2.0, 9.0], [9.0, 3.0], [9.0, 4.0]])
-    blended = blending.cross_validate(tested, predicted)
-    assert blended.drop(columns="predicted").equals(tested)
+    blended = blending.cross_validate(oof, predicted)
+    assert blended.drop(columns="predicted").equals(oof)
     assert (blended["predicted"] > 8).all()
 
 
-def test_noise_has_no_score_in_a_blend():
+def test_a_blend_does_not_score_on_noise():
     random = np.random.default_rng(0)
     frame = pd.DataFrame(random.normal(size=(300, 3)), columns=["year", "rating", "price"])
     folds = list(KFold(5, shuffle=True, random_state=0).split(frame))
-    tables = {
+    oof_predictions = {
         model: cross_validation.cross_val_predict_and_refit(
-            estimators.build(model, TERMS, "target", "identity", 0, {}, 300),
-            frame[TERMS.features],
+            estimators.build(model, CONTRACT, "target", "identity", 0, {}, 300),
+            frame[CONTRACT.features],
             frame["price"],
             folds,
             lambda items, total: items,
         )[1]
-        for model in PARTS
+        for model in MEMBERS
     }
-    found = cross_validation.cross_validation_scores(blending.cross_validate(*blending.stack_oof_predictions(tables)))
+    found = cross_validation.cross_validation_scores(
+        blending.cross_validate(*blending.stack_oof_predictions(oof_predictions))
+    )
     assert found["cv_r2_score"] < 0.05
 
 
-def test_a_blend_is_the_weighted_mean_of_models_that_are_not_fitted_again(rows, models):
+def test_a_blend_is_the_weighted_mean_of_its_members_without_refitting(rows, models):
     found = blending.blend(models, np.array([0.25, 0, 0.75]))
-    apart = {model: estimators.predict(own, rows[TERMS.features]) for model, own in models.items()}
+    apart = {model: estimators.predict(own, rows[CONTRACT.features]) for model, own in models.items()}
     expected = 0.25 * apart["linear"] + 0.75 * apart["boosting"]
-    np.testing.assert_allclose(estimators.predict(found, rows[TERMS.features]), expected, rtol=1e-12)
+    np.testing.assert_allclose(estimators.predict(found, rows[CONTRACT.features]), expected, rtol=1e-12)
     assert blending.blend_members(found) == {"linear": (0.25, models["linear"]), "boosting": (0.75, models["boosting"])}
     assert blending.blend_members(models["rf"], "rf") == {"rf": (1.0, models["rf"])}
     assert estimators.target_expression(found, "price") == "log(price)"
-    assert estimators.parameters_of(found, ()) == {"weights": "linear 0.250, boosting 0.750"}
+    assert estimators.regressor_params(found) == {"weights": "linear 0.250, boosting 0.750"}
 
 
-def test_a_blend_comes_back_from_its_file_and_brings_nothing_else(rows, models, tmp_path):
+def test_a_blend_is_the_same_after_loading_and_other_types_are_refused(rows, models, tmp_path):
     found = blending.blend(models, np.array([0.25, 0.25, 0.5]))
     skops.io.dump(found, tmp_path / "model.skops")
-    read = model_files.load(tmp_path / "model.skops", PARTS)
-    expected = estimators.predict(found, rows[TERMS.features])
-    np.testing.assert_array_equal(estimators.predict(read, rows[TERMS.features]), expected)
-    with pytest.raises(UserError, match="model file of linear, rf holds types it should not"):
+    read = model_files.load(tmp_path / "model.skops", MEMBERS)
+    expected = estimators.predict(found, rows[CONTRACT.features])
+    np.testing.assert_array_equal(estimators.predict(read, rows[CONTRACT.features]), expected)
+    with pytest.raises(UserError, match="model file of linear, rf: unexpected types"):
         model_files.load(tmp_path / "model.skops", ["linear", "rf"])
-    hostile = estimators.build("linear", TERMS, "target", "log", 0, {})
-    estimators.fit(hostile, rows[TERMS.features], rows["price"]).transformer_ = FunctionTransformer(
+    hostile = estimators.build("linear", CONTRACT, "target", "log", 0, {})
+    estimators.fit(hostile, rows[CONTRACT.features], rows["price"]).transformer_ = FunctionTransformer(
         inverse_func=os.system
     )
     skops.io.dump(
         blending.blend({"linear": hostile}, np.array([1.0])),
         tmp_path / "model.skops",
     )
-    with pytest.raises(UserError, match="types it should not"):
-        model_files.load(tmp_path / "model.skops", PARTS)
+    with pytest.raises(UserError, match="unexpected types"):
+        model_files.load(tmp_path / "model.skops", MEMBERS)

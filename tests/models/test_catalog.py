@@ -11,11 +11,11 @@ from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.models import catalog, estimators, model_files
 
-TERMS = Contract("price", {"winery": Column("categorical"), "rating": Column("numeric"), "price": Column("numeric")})
+CONTRACT = Contract("price", {"winery": Column("categorical"), "rating": Column("numeric"), "price": Column("numeric")})
 IMPORTED = [
     "sklearn.svm.SVR",
     "sklearn.linear_model.HuberRegressor",
-    "sklearn.gaussian_process.GaussianProcessRegressor",  # its file holds kernels, classes of scikit-learn
+    "sklearn.gaussian_process.GaussianProcessRegressor",  # its file contains kernels, which are classes of scikit-learn
     "sklearn.neural_network.MLPRegressor",
 ]
 
@@ -28,56 +28,56 @@ def rows() -> pd.DataFrame:
 
 
 def fitted(rows: pd.DataFrame, model: str):
-    estimator = estimators.build(model, TERMS, "target", "identity", 0, {}, 500)
-    return estimators.fit(estimator, rows[TERMS.features], rows["price"])
+    estimator = estimators.build(model, CONTRACT, "target", "identity", 0, {}, 500)
+    return estimators.fit(estimator, rows[CONTRACT.features], rows["price"])
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("model", [*IMPORTED, *catalog.OPTIONAL])
-def test_a_regressor_of_another_place_comes_back_from_its_file(rows, tmp_path, model):
+def test_an_imported_regressor_predicts_the_same_after_loading(rows, tmp_path, model):
     if model in catalog.OPTIONAL:
         pytest.importorskip(model)
     estimator = fitted(rows, model)
     skops.io.dump(estimator, tmp_path / "model.skops")
     found = model_files.load(tmp_path / "model.skops", [model])
-    expected = estimators.predict(estimator, rows[TERMS.features])
-    np.testing.assert_array_equal(estimators.predict(found, rows[TERMS.features]), expected)
+    expected = estimators.predict(estimator, rows[CONTRACT.features])
+    np.testing.assert_array_equal(estimators.predict(found, rows[CONTRACT.features]), expected)
     assert set(model_files.trusted_types_of(estimator, [model])) >= set(
         skops.io.get_untrusted_types(file=tmp_path / "model.skops")
     )
 
 
 @pytest.mark.parametrize("hostile", [os.system, eval, np.load, skops.io.load])
-def test_a_file_of_an_imported_regressor_brings_no_function_and_no_other_package(rows, tmp_path, hostile):
+def test_a_file_of_an_imported_regressor_may_hold_no_function_and_no_other_package(rows, tmp_path, hostile):
     estimator = fitted(rows, "sklearn.svm.SVR")
     estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
     skops.io.dump(estimator, tmp_path / "model.skops")
-    with pytest.raises(UserError, match=r"model file of sklearn.svm.SVR holds types it should not: .*; train again"):
+    with pytest.raises(UserError, match=r"model file of sklearn.svm.SVR: unexpected types .*; train again"):
         model_files.load(tmp_path / "model.skops", ["sklearn.svm.SVR"])
-    with pytest.raises(UserError, match="types it should not"):
+    with pytest.raises(UserError, match="unexpected types"):
         model_files.trusted_types_of(estimator, ["sklearn.svm.SVR"])
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
+    ("model", "message"),
     [
         ("sklearn.svm.SVC", "model=sklearn.svm.SVC: not a scikit-learn regressor"),
         ("os.system", "not a scikit-learn regressor"),
-        ("sklearn.svm.SRV", "there is no sklearn.svm.SRV in what is installed of sklearn; check the import path"),
+        ("sklearn.svm.SRV", "sklearn.svm.SRV not found in the installed package sklearn; check the import path"),
         ("nowhere.Regressor", "needs the package nowhere, which is not installed; pip install nowhere"),
-        ("sklearn.ensemble.VotingRegressor", "missing 1 required positional argument: 'estimators'; give it in"),
+        ("sklearn.ensemble.VotingRegressor", "missing 1 required positional argument: 'estimators'; pass it in"),
         ("broken_for_a_test.Regressor", "cannot be imported: a reason"),
     ],
 )
-def test_what_is_no_regressor_is_refused_in_a_line(tmp_path, monkeypatch, model, words):
+def test_an_import_path_without_a_regressor_is_a_user_error(tmp_path, monkeypatch, model, message):
     (tmp_path / "broken_for_a_test.py").write_text("raise OSError('a reason')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         catalog.regressor(model, 0, {})
 
 
 @pytest.mark.parametrize("model", ["rf", "extra_trees"])
-def test_a_forest_is_as_large_with_many_rows_as_with_fewer(model):
+def test_the_size_of_a_forest_is_limited_on_many_rows_unless_the_user_sets_it(model):
     assert catalog.regressor(model, 0, {}, 5_000).get_params() == catalog.regressor(model, 0, {}).get_params()
     random = np.random.default_rng(0)
     features, target = random.normal(size=(60_000, 2)), random.normal(size=60_000)
@@ -88,15 +88,15 @@ def test_a_forest_is_as_large_with_many_rows_as_with_fewer(model):
 
 
 @pytest.mark.parametrize(("model", "share"), [("rf", 0.6), ("extra_trees", 1.0)])
-def test_a_random_forest_looks_at_a_part_of_the_columns_of_many_rows(model, share):
+def test_a_random_forest_samples_columns_on_many_rows_and_extra_trees_do_not(model, share):
     assert [catalog.regressor(model, 0, {}, rows).max_features for rows in (10_000, 10_001)] == [1.0, share]
 
 
-def test_which_forest_main_compares_by_the_number_of_rows():
+def test_the_default_forest_is_extra_trees_up_to_2000_rows():
     assert [catalog.default_models(rows)[1] for rows in (0, 2_000, 2_001)] == ["extra_trees", "extra_trees", "rf"]
 
 
-def test_k_nn_remembers_a_part_of_many_rows():
+def test_knn_stores_at_most_20000_rows_chosen_by_the_seed():
     features = np.arange(50_000.0)[:, None]
     neighbours = catalog.regressor("knn", 0, {"n_neighbors": 1}, 50_000).fit(features, features[:, 0])
     assert neighbours.estimators_[0].n_samples_fit_ == 20_000
@@ -106,23 +106,23 @@ def test_k_nn_remembers_a_part_of_many_rows():
     np.testing.assert_array_equal(again.predict(features), neighbours.predict(features))
 
 
-def test_boosting_has_bins_of_three_rows():
+def test_bins_of_boosting_hold_three_rows_on_few_rows():
     bins = {rows: catalog.regressor("boosting", 0, {}, rows).max_bins for rows in (0, 4, 300, 764, 765, 10_000)}
     assert bins == {0: 255, 4: 2, 300: 100, 764: 254, 765: 255, 10_000: 255}
 
 
-def test_the_trees_of_boosting_by_the_numbers_of_rows_and_columns():
+def test_the_maximum_of_trees_of_boosting_depends_on_rows_and_columns():
     sizes = ((0, 9), (1_999, 9), (2_000, 9), (10_000, 999), (10_001, 9), (100_000, 10), (1_000_000, 10), (20_000, 999))
     trees = {size: catalog.regressor("boosting", 0, {}, *size).max_iter for size in sizes}
     assert list(trees.values()) == [600, 600, 600, 300, 2_000, 1_000, 300, 300]
 
 
-def test_boosting_that_stops_early_does_in_each_fold():
-    """Of 11,000 rows, a fold leaves fewer than those from which scikit-learn begins to stop by itself."""
+def test_boosting_that_stops_early_also_does_so_in_each_fold():
+    """With 11,000 rows, a fold has fewer training rows than scikit-learn needs to stop early by default."""
     assert [catalog.regressor("boosting", 0, {}, rows).early_stopping for rows in (10_000, 10_001)] == ["auto", True]
 
 
 @pytest.mark.parametrize("rows", [500, 10_000])
-def test_default_parameters_are_those_that_a_model_gets(rows):
+def test_default_parameters_are_those_of_a_model_without_user_params(rows):
     found = catalog.regressor("boosting", 3, {}, rows, 5).get_params()
     assert catalog.default_parameters("boosting", 3, rows, 5) == found

@@ -19,7 +19,7 @@ from workflow.evaluation import shapley
 from workflow.models import catalog, encoders, estimators, model_files
 from workflow.reports import plots
 
-TERMS = Contract(
+CONTRACT = Contract(
     target="price",
     columns={
         "winery": Column("categorical"),
@@ -45,24 +45,24 @@ def rows() -> pd.DataFrame:
 
 
 def fitted(rows, model="linear", encoder="target", log_target=True, **model_params):
-    estimator = estimators.build(model, TERMS, encoder, "log" if log_target else "identity", 0, model_params)
-    return estimators.fit(estimator, rows[TERMS.features], rows["price"])
+    estimator = estimators.build(model, CONTRACT, encoder, "log" if log_target else "identity", 0, model_params)
+    return estimators.fit(estimator, rows[CONTRACT.features], rows["price"])
 
 
 @pytest.mark.parametrize("model", catalog.MODELS)
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
 @pytest.mark.parametrize("log_target", [True, False])
-def test_a_model_comes_back_from_its_file(rows, tmp_path, model, encoder, log_target):
+def test_a_model_predicts_the_same_after_loading(rows, tmp_path, model, encoder, log_target):
     estimator = fitted(rows, model, encoder, log_target)
     skops.io.dump(estimator, tmp_path / "model.skops")
     found = model_files.load(tmp_path / "model.skops", [model])
-    expected = estimators.predict(estimator, rows[TERMS.features])
-    np.testing.assert_array_equal(estimators.predict(found, rows[TERMS.features]), expected)
+    expected = estimators.predict(estimator, rows[CONTRACT.features])
+    np.testing.assert_array_equal(estimators.predict(found, rows[CONTRACT.features]), expected)
 
 
 def test_a_file_with_other_types_is_refused(rows, tmp_path):
     skops.io.dump(fitted(rows, "rf"), tmp_path / "model.skops")
-    with pytest.raises(UserError, match="types it should not"):
+    with pytest.raises(UserError, match="unexpected types"):
         model_files.load(tmp_path / "model.skops", ["linear"])
 
 
@@ -72,26 +72,26 @@ def test_a_hostile_file_is_refused(rows, tmp_path, model, hostile):
     estimator = fitted(rows, model, log_target=False)
     estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
     skops.io.dump(estimator, tmp_path / "model.skops")
-    with pytest.raises(UserError, match="types it should not"):
+    with pytest.raises(UserError, match="unexpected types"):
         model_files.load(tmp_path / "model.skops", [model])
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
-def test_a_category_never_seen_is_no_error(rows, encoder):
-    unseen = rows[TERMS.features].head(3).assign(winery=["Z", None, "A"]).astype({"winery": "str"})
+def test_an_unseen_category_is_accepted(rows, encoder):
+    unseen = rows[CONTRACT.features].head(3).assign(winery=["Z", None, "A"]).astype({"winery": "str"})
     assert np.isfinite(estimators.predict(fitted(rows, "rf", encoder), unseen)).all()
 
 
-def test_log_target_needs_prices_of_0_or_more():
-    with pytest.raises(UserError, match="log_target=true needs a price of 0 or more, but the lowest is -1"):
+def test_log_target_needs_a_non_negative_target():
+    with pytest.raises(UserError, match="log_target=true: the lowest price is -1, expected 0 or more"):
         estimators.choose_target_transform("true", pd.Series([-1, 5], name="price"))
 
 
-def test_a_target_that_is_sometimes_0_is_learned_as_the_logarithm_of_1_more(rows):
+def test_log_target_with_zeros_fits_log1p(rows):
     prices = rows["price"].where(rows.index > 3, 0)
-    estimator = estimators.build("linear", TERMS, "target", "log1p", 0, {})
-    predicted = estimators.predict(estimators.fit(estimator, rows[TERMS.features], prices), rows[TERMS.features])
-    inside = estimator.regressor_.predict(rows[TERMS.features])
+    estimator = estimators.build("linear", CONTRACT, "target", "log1p", 0, {})
+    predicted = estimators.predict(estimators.fit(estimator, rows[CONTRACT.features], prices), rows[CONTRACT.features])
+    inside = estimator.regressor_.predict(rows[CONTRACT.features])
     np.testing.assert_allclose(predicted, np.expm1(inside))
     assert estimators.target_expression(estimator, "price") == "log(1 + price)"
 
@@ -108,7 +108,7 @@ def test_a_target_that_is_sometimes_0_is_learned_as_the_logarithm_of_1_more(rows
         ("false", [1, 2, 3, 100], "identity"),
     ],
 )
-def test_the_logarithm_is_for_what_is_not_negative_and_skewed(log_target, prices, expected):
+def test_auto_takes_the_logarithm_of_a_non_negative_skewed_target(log_target, prices, expected):
     assert estimators.choose_target_transform(log_target, pd.Series(prices)) == expected
 
 
@@ -117,27 +117,27 @@ PROSE = Contract("price", {"notes": Column("text"), "year": Column("numeric"), "
 
 @pytest.fixture(scope="module")
 def prose(rows) -> pd.DataFrame:
-    """Rows whose notes say what the winery does for the price."""
-    told = rows["winery"].map({"A": "A plain red", "B": "Rather a good red", "C": "Grand, great!"})
-    return rows.assign(notes=(told + " of " + rows.index.astype(str)).astype("str"))
+    """Rows whose notes depend on the winery, and so predict the price."""
+    wording = rows["winery"].map({"A": "A plain red", "B": "Rather a good red", "C": "Grand, great!"})
+    return rows.assign(notes=(wording + " of " + rows.index.astype(str)).astype("str"))
 
 
 @pytest.mark.parametrize("model", catalog.MODELS)
-def test_prose_is_read_by_its_words(rows, prose, tmp_path, model):
+def test_words_of_a_text_predict_and_are_explained(rows, prose, tmp_path, model):
     estimator = estimators.build(model, PROSE, "auto", "log", 0, {}, 500)
     estimators.fit(estimator, prose[PROSE.features].head(150), prose["price"].head(150))
     skops.io.dump(estimator, tmp_path / "model.skops")
     estimator = model_files.load(tmp_path / "model.skops", [model])
     notes = ["GRAND and great: 9999", "a plain red", "", None, "…", "words never seen"]
-    asked = pd.DataFrame({"notes": pd.Series(notes, dtype="str"), "year": 2005.0})
-    predicted = estimators.predict(estimator, asked)
+    new_rows = pd.DataFrame({"notes": pd.Series(notes, dtype="str"), "year": 2005.0})
+    predicted = estimators.predict(estimator, new_rows)
     assert np.isfinite(predicted).all()
     assert predicted[2] == predicted[3] == predicted[4]
     if model != "dummy":
         assert predicted[0] > 1.2 * predicted[1]
     values, _ = shapley.explain(
         estimator,
-        asked,
+        new_rows,
         prose[PROSE.features].head(40),
         catalog.get_model(model).explainer,
         0,
@@ -147,7 +147,7 @@ def test_prose_is_read_by_its_words(rows, prose, tmp_path, model):
     np.testing.assert_allclose(values.sum(axis=1), moved, rtol=1e-6, atol=1e-9)
 
 
-def test_prose_without_a_word_and_one_row_are_no_error(prose):
+def test_texts_without_a_word_and_a_single_row_are_accepted(prose):
     for rows in (prose.head(3).assign(notes="…"), prose.head(1)):
         estimator = estimators.build("boosting", PROSE, "auto", "identity", 0, {}, 500)
         estimators.fit(estimator, rows[PROSE.features], rows["price"])
@@ -159,35 +159,35 @@ NAMES = ["self", "a__b", "verbose", "price ($) and ($)", "$\\frac{$", "a\nb", "<
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_column_may_have_any_name(rows, tmp_path, name):
-    terms = Contract(name, {"year": Column("numeric"), f"{name}2": Column("categorical"), name: Column("numeric")})
-    frame = rows[["year", "winery", "price"]].set_axis(list(terms.columns), axis=1)
-    estimator = estimators.build("linear", terms, "onehot", "log", 0, {})
-    estimators.fit(estimator, frame[terms.features], frame[name])
+    contract = Contract(name, {"year": Column("numeric"), f"{name}2": Column("categorical"), name: Column("numeric")})
+    frame = rows[["year", "winery", "price"]].set_axis(list(contract.columns), axis=1)
+    estimator = estimators.build("linear", contract, "onehot", "log", 0, {})
+    estimators.fit(estimator, frame[contract.features], frame[name])
     skops.io.dump(estimator, tmp_path / "model.skops")
     estimator = model_files.load(tmp_path / "model.skops", ["linear"])
-    sample = frame[terms.features].head(5)
+    sample = frame[contract.features].head(5)
     values, _ = shapley.explain(estimator, sample, sample, None, 0, lambda items, total: items)
     figures = [
-        plots.importance(values, terms.target_label, "linear"),
-        plots.beeswarm(values, shapley.colour_values(estimator, sample), terms.target_label, "linear"),
+        plots.importance(values, contract.target_label, "linear"),
+        plots.beeswarm(values, shapley.colour_values(estimator, sample), contract.target_label, "linear"),
     ]
     for figure in figures:
         assert plots.save(figure, tmp_path / "picture.png").startswith(b"\x89PNG")
 
 
-def test_many_columns_are_explained_in_parts_of_a_size(rows, monkeypatch):
-    estimator, features = fitted(rows, encoder="onehot"), rows[TERMS.features]
+def test_explaining_in_smaller_chunks_gives_the_same_values(rows, monkeypatch):
+    estimator, features = fitted(rows, encoder="onehot"), rows[CONTRACT.features]
 
     def values():
         return shapley.explain(estimator, features.head(5), features.tail(20), None, 0, lambda items, total: items)[0]
 
     whole = values()
-    monkeypatch.setattr(shapley, "CELLS", 100)
+    monkeypatch.setattr(shapley, "CHUNK_CELLS", 100)
     pd.testing.assert_frame_equal(values(), whole, check_exact=False, rtol=1e-12)
 
 
-def test_pictures_of_many_columns_show_those_that_matter():
-    values = pd.DataFrame(np.arange(2000.0)[None] * np.ones((5, 1)), columns=[f"c{place}" for place in range(2000)])
+def test_plots_of_many_features_show_the_most_important():
+    values = pd.DataFrame(np.arange(2000.0)[None] * np.ones((5, 1)), columns=[f"c{i}" for i in range(2000)])
     figure = plots.importance(values, "price", "linear")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "c1999"
@@ -195,15 +195,14 @@ def test_pictures_of_many_columns_show_those_that_matter():
     assert figure.get_size_inches()[1] < 12
 
 
-def test_the_regressor_tells_its_parameters():
-    estimator = estimators.build("knn", TERMS, "target", "identity", 0, {"n_neighbors": 7})
-    found = estimators.parameters_of(estimator, taken={"p", "encoder"})
+def test_regressor_params_are_strings_by_the_names_of_the_package():
+    estimator = estimators.build("knn", CONTRACT, "target", "identity", 0, {"n_neighbors": 7})
+    found = estimators.regressor_params(estimator)
     assert found["n_neighbors"] == "7"
-    assert found["regress__p"] == "2"
-    assert "p" not in found
+    assert found["p"] == "2"
 
 
-def test_model_params_go_above_our_defaults(rows):
+def test_model_params_take_precedence_over_our_defaults(rows):
     assert catalog.regressor("extra_trees", 7, {"min_samples_split": 9}).get_params() == {
         **catalog.regressor("extra_trees", 7, {}).get_params(),
         "min_samples_split": 9,
@@ -212,28 +211,28 @@ def test_model_params_go_above_our_defaults(rows):
 
 
 @pytest.mark.parametrize("model", ["rf", "knn", "boosting"])
-def test_the_number_of_threads_changes_nothing(rows, model):
+def test_the_number_of_threads_does_not_change_predictions(rows, model):
     from threadpoolctl import threadpool_limits
 
     results = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            results.append(estimators.predict(fitted(rows, model), rows[TERMS.features]))
+            results.append(estimators.predict(fitted(rows, model), rows[CONTRACT.features]))
     np.testing.assert_array_equal(*results)
 
 
 @pytest.mark.parametrize("model", ["linear", "boosting"])
-def test_predictions_in_pieces_are_those_of_all_rows(rows, monkeypatch, model):
+def test_predictions_in_chunks_equal_those_of_all_rows(rows, monkeypatch, model):
     estimator = fitted(rows, model)
-    whole = estimators.predict(estimator, rows[TERMS.features])
+    whole = estimators.predict(estimator, rows[CONTRACT.features])
     monkeypatch.setattr(stored, "CHUNK_ROWS", 7)
-    np.testing.assert_allclose(estimators.predict(estimator, rows[TERMS.features]), whole, rtol=1e-12)
+    np.testing.assert_allclose(estimators.predict(estimator, rows[CONTRACT.features]), whole, rtol=1e-12)
 
 
-def test_the_baseline_is_the_mean_on_the_scale_of_the_model(rows):
+def test_the_baseline_is_the_mean_on_the_scale_of_the_estimator(rows):
     baseline = estimators.baseline(fitted(rows), rows["price"])
     expected = np.full(len(rows), np.exp(np.log(rows["price"]).mean()))
-    np.testing.assert_allclose(estimators.predict(baseline, rows[TERMS.features]), expected, rtol=1e-6)
+    np.testing.assert_allclose(estimators.predict(baseline, rows[CONTRACT.features]), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
@@ -249,34 +248,34 @@ def test_the_baseline_is_the_mean_on_the_scale_of_the_model(rows):
         ("boosting", False, 1e-6),
     ],
 )
-def test_shapley_values_add_up(rows, model, encoder, log_target, tolerance):
-    estimator, features = fitted(rows, model, encoder, log_target), rows[TERMS.features]
+def test_shapley_values_add_up_to_the_prediction(rows, model, encoder, log_target, tolerance):
+    estimator, features = fitted(rows, model, encoder, log_target), rows[CONTRACT.features]
     explainer = catalog.MODELS[model].explainer
     values, base = shapley.explain(estimator, features.head(5), features, explainer, 0, lambda items, total: items)
     predicted = estimators.predict(estimator, features.head(5))
-    assert list(values.columns) == TERMS.features
+    assert list(values.columns) == CONTRACT.features
     np.testing.assert_allclose(values.sum(axis=1) + base, predicted, rtol=tolerance)
 
 
-def test_permutations_agree_with_the_exact_explainer(rows):
-    estimator, features = fitted(rows, "rf", log_target=False), rows[TERMS.features]
+def test_permutation_values_agree_with_exact_ones(rows):
+    estimator, features = fitted(rows, "rf", log_target=False), rows[CONTRACT.features]
     arguments = (estimator, features.head(20), features.head(100))
     exact, _ = shapley.explain(*arguments, "tree", 0, lambda items, total: items)
     sampled, _ = shapley.explain(*arguments, None, 0, lambda items, total: items)
     assert np.corrcoef(exact.to_numpy().ravel(), sampled.to_numpy().ravel())[0, 1] > 0.999
 
 
-def test_trees_of_a_logarithm_in_a_wide_table(rows, monkeypatch):
-    estimator, features = fitted(rows, "boosting", log_target=True), rows[TERMS.features]
+def test_rescaled_values_of_trees_on_a_logarithm_agree_with_permutations(rows, monkeypatch):
+    estimator, features = fitted(rows, "boosting", log_target=True), rows[CONTRACT.features]
     arguments = (estimator, features.head(20), features.head(100), "tree", 0, lambda items, total: items)
-    walked, base = shapley.explain(*arguments)
-    monkeypatch.setattr(shapley, "MANY", 1)
-    stretched, same = shapley.explain(*arguments)
+    permuted, base = shapley.explain(*arguments)
+    monkeypatch.setattr(shapley, "PERMUTATION_MAX_FEATURES", 1)
+    rescaled, same = shapley.explain(*arguments)
     assert base == same
-    assert not stretched.equals(walked)
-    assert np.corrcoef(walked.to_numpy().ravel(), stretched.to_numpy().ravel())[0, 1] > 0.98
+    assert not rescaled.equals(permuted)
+    assert np.corrcoef(permuted.to_numpy().ravel(), rescaled.to_numpy().ravel())[0, 1] > 0.98
     predicted = estimators.predict(estimator, features.head(20))
-    np.testing.assert_allclose(stretched.sum(axis=1) + base, predicted, rtol=1e-6)
+    np.testing.assert_allclose(rescaled.sum(axis=1) + base, predicted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("logarithmic", [True, False])
@@ -284,7 +283,7 @@ def test_linear_models_are_explained_exactly(logarithmic):
     random = np.random.default_rng(1)
     background, row = random.normal(size=(100, 5)), np.array([1.0, -2.0, 0.5, 3.0, 0.3])
     regress = Ridge().fit(background, background @ [1.0, -0.5, 0.3, 0.8, 0.1])
-    members = np.eye(4)[[0, 1, 2, 3, 3]]  # the last two are of one raw column, and switched together
+    members = np.eye(4)[[0, 1, 2, 3, 3]]  # the last two come from one feature, and are switched together
     found = shapley.linear_shapley_values(regress, row[None], background, sparse.csr_array(members), logarithmic)
 
     def output(x):
@@ -295,7 +294,7 @@ def test_linear_models_are_explained_exactly(logarithmic):
 
 
 def shapley_values(output, row: np.ndarray, background: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Shapley values by their definition, over all coalitions: (columns,). Columns of one owner are switched as one."""
+    """Return Shapley values by their definition, over all coalitions of features: (features,)."""
     columns = range(owners.max() + 1)
 
     def worth(coalition: tuple[int, ...]) -> float:
@@ -319,7 +318,7 @@ def shapley_values(output, row: np.ndarray, background: np.ndarray, owners: np.n
         (lambda x: np.exp(x.sum(axis=1) / 3), 0.02),
     ],
 )
-def test_permutations_give_shapley_values(output, tolerance):
+def test_permutations_approximate_shapley_values(output, tolerance):
     random = np.random.default_rng(1)
     background, row = random.normal(size=(100, 4)), np.array([1.0, -2.0, 0.5, 3.0])
     found = shapley.permutation_shapley_values(
@@ -329,38 +328,38 @@ def test_permutations_give_shapley_values(output, tolerance):
     np.testing.assert_allclose(found[0], expected, atol=tolerance * np.abs(expected).max())
 
 
-def test_a_column_that_the_model_ignores_gets_nothing(rows):
+def test_features_that_the_model_ignores_have_shapley_value_0(rows):
     estimator = fitted(rows, "dummy")
     values, _ = shapley.explain(
-        estimator, rows[TERMS.features].head(3), rows[TERMS.features], None, 0, lambda items, total: items
+        estimator, rows[CONTRACT.features].head(3), rows[CONTRACT.features], None, 0, lambda items, total: items
     )
     assert (values == 0).all(axis=None)
 
 
 @pytest.mark.parametrize("model", ["linear", "knn", "sklearn.linear_model.LinearRegression"])
-def test_a_number_far_from_all_others_moves_a_prediction_no_further(rows, model):
+def test_models_that_would_extrapolate_clip_extreme_numbers(rows, model):
     estimator = fitted(rows, model)
-    far, further = (rows[TERMS.features].head(1).assign(rating=rating) for rating in (100, 10**9))
+    far, further = (rows[CONTRACT.features].head(1).assign(rating=rating) for rating in (100, 10**9))
     np.testing.assert_array_equal(estimators.predict(estimator, far), estimators.predict(estimator, further))
 
 
 def test_rare_categories_share_a_column(rows, monkeypatch):
-    monkeypatch.setattr(encoders, "MOST_CATEGORIES", 3)
-    terms = Contract("price", {"winery": Column("categorical"), "price": Column("numeric")})
-    encode = encoders.column_encoders(terms, "onehot", 0).fit(rows[["winery"]], rows["price"])  # A, B, C and missing
+    monkeypatch.setattr(encoders, "MAX_CATEGORIES", 3)
+    contract = Contract("price", {"winery": Column("categorical"), "price": Column("numeric")})
+    encode = encoders.column_encoders(contract, "onehot", 0).fit(rows[["winery"]], rows["price"])  # A, B, C and missing
     assert encode.transform(rows[["winery"]]).shape[1] == 3
     assert encoders.encoded_column_owners(encode).shape == (1, 3)
 
 
-def test_auto_is_the_encoder_that_a_model_does_best_with(rows):
+def test_the_auto_encoder_depends_on_the_model(rows):
     assert estimators.resolve_encoder("linear", "auto") == "onehot"
     assert estimators.resolve_encoder("linear", "target") == estimators.resolve_encoder("rf", "auto") == "target"
     found = fitted(rows, "linear", "auto").regressor_[0].named_transformers_["categories"][0]
     assert type(found).__name__ == "OneHotEncoder"
 
 
-def test_an_encoded_column_belongs_to_the_raw_column_it_came_from(rows):
-    terms = Contract(
+def test_an_encoded_column_changes_only_with_the_feature_that_owns_it(rows):
+    contract = Contract(
         "price",
         {
             "year": Column("numeric"),  # with missing values: an indicator column follows all numbers
@@ -374,12 +373,12 @@ def test_an_encoded_column_belongs_to_the_raw_column_it_came_from(rows):
     )
     frame = rows.assign(day=np.arange(200.0), colour=np.where(rows.index % 3, "red", "white"), empty=np.nan)
     for encoder in ("target", "onehot", "ordinal"):
-        encode = encoders.column_encoders(terms, encoder, 0).fit(frame[terms.features], frame["price"])
+        encode = encoders.column_encoders(contract, encoder, 0).fit(frame[contract.features], frame["price"])
         members = encoders.encoded_column_owners(encode)
-        before = encode.transform(frame[terms.features].head(1))
-        for column, mine in zip(terms.features, members, strict=True):
+        before = encode.transform(frame[contract.features].head(1))
+        for column, mine in zip(contract.features, members, strict=True):
             other = {"winery": "Z", "colour": "Z", "year": np.nan}.get(column, 10.0)
-            after = encode.transform(frame[terms.features].head(1).assign(**{column: other}))
+            after = encode.transform(frame[contract.features].head(1).assign(**{column: other}))
             changed = np.ravel(shapley.dense(after) != shapley.dense(before))
             assert changed.any() or column == "empty"
             assert not (changed & ~mine).any()

@@ -1,8 +1,8 @@
-"""Prediction intervals from what cross-validation predicted of rows that a model had not seen.
+"""Prediction intervals from out-of-fold residuals.
 
-Split conformal prediction, with the residuals of cross-validation in the place of those of a part held out: Vovk 2015,
-Cross-conformal predictors; Barber et al. 2021, Predictive inference with the jackknife+. The promise that the intervals
-hold a share of new rows rests on their being like the old ones; what they hold of the test part is measured.
+Split conformal prediction with the residuals of cross-validation instead of those of a calibration set: Vovk 2015,
+Cross-conformal predictors; Barber et al. 2021, Predictive inference with the jackknife+. Coverage of new rows is
+guaranteed only if they are distributed like the training rows; coverage of the test set is measured.
 """
 
 import math
@@ -12,33 +12,43 @@ import pandas as pd
 
 from workflow.models.rounding import LOGARITHMS
 
-LEVEL = 0.9  # share of rows whose true value an interval is to hold
+NOMINAL_COVERAGE = 0.9  # fraction of rows whose true value should lie in the interval
 
 
-def conformal_quantile(tested: pd.DataFrame, scale: str) -> float:
-    """How far a true value is from its prediction at most, on the `scale` that was learned, in `LEVEL` of the rows.
+def conformal_quantile(oof_predictions: pd.DataFrame, target_transform: str) -> float:
+    """Return the half-width of a prediction interval, on the scale that the estimator is fitted on.
+
+    It is the smallest out-of-fold |residual| that reaches `NOMINAL_COVERAGE`, with the correction for finite samples.
 
     Args:
-        tested: as `cross_validation.cross_val_predict_and_refit` gives it.
-        scale: of `estimators.TARGET_TRANSFORMS`.
+        oof_predictions: as `cross_validation.cross_val_predict_and_refit` returns them.
+        target_transform: one of `estimators.TARGET_TRANSFORMS`.
     """
-    far = np.sort(np.abs(to_training_scale(tested["true"], scale) - to_training_scale(tested["predicted"], scale)))
-    return float(far[min(len(far), math.ceil((len(far) + 1) * LEVEL)) - 1])
+    true = to_training_scale(oof_predictions["true"], target_transform)
+    residuals = np.sort(np.abs(true - to_training_scale(oof_predictions["predicted"], target_transform)))
+    rank = min(len(residuals), math.ceil((len(residuals) + 1) * NOMINAL_COVERAGE))
+    return float(residuals[rank - 1])
 
 
-def interval(predicted: np.ndarray, half: float, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    """The lower and the upper end of each prediction's interval, in units of the target: two of (rows,)."""
-    middle = to_training_scale(predicted, scale)
-    back = LOGARITHMS[scale][1] if scale in LOGARITHMS else np.asarray
-    return back(middle - half), back(middle + half)
+def prediction_interval(predicted: np.ndarray, quantile: float, target_transform: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and the upper ends of prediction intervals, in units of the target: two of (rows,).
+
+    Args:
+        predicted: (rows,).
+        quantile: see `conformal_quantile`.
+        target_transform: one of `estimators.TARGET_TRANSFORMS`.
+    """
+    middle = to_training_scale(predicted, target_transform)
+    inverse = LOGARITHMS[target_transform][1] if target_transform in LOGARITHMS else np.asarray
+    return inverse(middle - quantile), inverse(middle + quantile)
 
 
 def coverage(true: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """The share of intervals that hold the true value, their ends included: of arrays of (rows,)."""
+    """Return the fraction of intervals that contain the true value, ends included; takes arrays of (rows,)."""
     return float(((low <= true) & (true <= high)).mean())
 
 
-def to_training_scale(values: np.ndarray | pd.Series, scale: str) -> np.ndarray:
-    """Values of the target on the scale on which it is learned: (rows,)."""
+def to_training_scale(values: np.ndarray | pd.Series, target_transform: str) -> np.ndarray:
+    """Transform values of the target to the scale that the estimator is fitted on: (rows,)."""
     numbers = np.asarray(values)
-    return LOGARITHMS[scale][0](numbers) if scale in LOGARITHMS else numbers
+    return LOGARITHMS[target_transform][0](numbers) if target_transform in LOGARITHMS else numbers

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone
 
 from workflow.evaluation.metrics import CROSS_VALIDATED, scores
 from workflow.models import estimators
-from workflow.parallel.executors import Track, run_in_threads
+from workflow.parallel.executors import ProgressBar, run_in_threads
 
 
 def cross_val_predict_and_refit(
@@ -17,63 +17,76 @@ def cross_val_predict_and_refit(
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
-    track: Track,
+    progress_bar: ProgressBar,
 ) -> tuple[BaseEstimator, pd.DataFrame]:
-    """A clone that is fitted on all rows; and what is predicted of each fold's by one that is fitted on the others.
+    """Predict each fold by a clone that is fitted on the others, and fit one more clone on all rows.
 
     Args:
         estimator: unfitted, and left so.
         features: (rows, features).
         target: (rows,).
-        folds: row numbers (train, test) of each.
-        track: shows progress over an iterable of a known length.
+        folds: (training positions, test positions) of each.
+        progress_bar: wraps an iterable of known length.
 
     Returns:
-        The fitted clone, and a frame of `fold`, `row` (its number), `true` and `predicted`: (rows that are tested, 4).
+        The clone that is fitted on all rows; and the out-of-fold predictions, a frame of `fold`, `row` (position),
+        `true` and `predicted`: (tested rows, 4).
     """
 
-    def fit_or_test(fold: int | None) -> Any:
+    def fit_or_predict(fold: int | None) -> Any:
         if fold is None:
             return estimators.fit(clone(estimator), features, target)
         return predict_fold(estimator, features, target, folds[fold]).assign(fold=fold)
 
-    fitted, *parts = run_in_threads(fit_or_test, [None, *range(len(folds))], track)  # what takes longest begins first
+    # The fit on all rows takes longest, so it starts first.
+    fitted, *parts = run_in_threads(fit_or_predict, [None, *range(len(folds))], progress_bar)
     return fitted, concatenate_folds(parts)
 
 
 def concatenate_folds(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The frame that `cross_val_predict_and_refit` returns, of one for each fold."""
+    """Return the out-of-fold predictions from those of each fold, which have the column `fold` already."""
     return pd.concat(parts, ignore_index=True)[["fold", "row", "true", "predicted"]]
 
 
 def predict_fold(
     estimator: BaseEstimator, features: pd.DataFrame, target: pd.Series, fold: tuple[Any, ...]
 ) -> pd.DataFrame:
-    """What `cross_val_predict_and_refit` says of one fold, without its number."""
+    """Fit a clone on the training rows of a fold and predict its test rows.
+
+    Args:
+        estimator: unfitted, and left so.
+        features: (rows, features).
+        target: (rows,).
+        fold: (training positions, test positions).
+
+    Returns:
+        `row` (position), `true` and `predicted`: (tested rows, 3).
+    """
     train, test = fold
     fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
     return fold_predictions(target, test, estimators.predict(fitted, features.iloc[test]))
 
 
-def fold_predictions(target: pd.Series, rows: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """What is predicted of rows, by their numbers: (rows that are tested, 3)."""
-    return pd.DataFrame({"row": rows, "true": target.iloc[rows].to_numpy(), "predicted": predicted})
+def fold_predictions(target: pd.Series, positions: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """Return the predictions of the rows at `positions` with their true target: (tested rows, 3)."""
+    return pd.DataFrame({"row": positions, "true": target.iloc[positions].to_numpy(), "predicted": predicted})
 
 
-def cross_validation_scores(tested: pd.DataFrame) -> dict[str, float]:
-    """Mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
+def cross_validation_scores(oof_predictions: pd.DataFrame) -> dict[str, float]:
+    """Return the mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
 
-    `tested` is as `cross_val_predict_and_refit` gives it.
+    Args:
+        oof_predictions: as `cross_val_predict_and_refit` returns them.
     """
-    return mean_scores([fold_scores(fold) for _, fold in tested.groupby("fold")])
+    return mean_scores([fold_scores(fold) for _, fold in oof_predictions.groupby("fold")])
 
 
-def fold_scores(tested: pd.DataFrame) -> dict[str, float]:
-    """The metrics of one fold."""
-    return scores(CROSS_VALIDATED, tested["true"].to_numpy(), tested["predicted"].to_numpy())
+def fold_scores(predictions: pd.DataFrame) -> dict[str, float]:
+    """Return the metrics of one fold, from its `true` and `predicted`."""
+    return scores(CROSS_VALIDATED, predictions["true"].to_numpy(), predictions["predicted"].to_numpy())
 
 
 def mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean over the folds of each of their metrics (`cv_…`), and its standard deviation (`cv_…_std`)."""
+    """Return the mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`)."""
     table = pd.DataFrame(folds).add_prefix("cv_")
     return table.mean().to_dict() | table.std(ddof=0).add_suffix("_std").to_dict()

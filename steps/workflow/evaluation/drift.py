@@ -1,4 +1,4 @@
-"""How far new rows are from those that a model has learned from, column by column."""
+"""Drift: the distance between the distributions of training rows and new rows, feature by feature."""
 
 import numpy as np
 import pandas as pd
@@ -8,45 +8,49 @@ from workflow.data.columns import CATEGORICAL, TEXT
 from workflow.data.contract import Contract
 
 
-def drift(old: pd.DataFrame, new: pd.DataFrame, terms: Contract) -> pd.DataFrame:
-    """A row per feature, the furthest first.
-
-    `drift` is the share of rows that would have to change for both to look alike, between 0 and 1: for numbers the
-    Kolmogorov-Smirnov statistic, for prose that of the number of characters, for categories the total variation
-    distance. `missing before` and `missing now` are shares of rows, `unseen` that of new rows with a category that the
-    old ones do not have.
+def drift(old: pd.DataFrame, new: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """Compare the distributions of two sets of rows.
 
     Args:
-        old: typed rows that a model was trained on.
+        old: typed training rows.
         new: typed rows.
-        terms: the contract of both.
+        contract: of both.
+
+    Returns:
+        A row per feature, the largest drift first, with the columns:
+        - `column`: name of the feature.
+        - `drift`: distance from 0 to 1; Kolmogorov-Smirnov statistic of numbers and of the lengths of texts, total
+          variation distance of categories.
+        - `missing before`, `missing now`: fraction of missing values in `old` and `new`.
+        - `unseen`: fraction of the new values that are categories which `old` lacks; NaN for other kinds.
     """
-    lines = []
-    for name in terms.features:
-        before, now = old[name].dropna(), new[name].dropna()
-        categorical = terms.columns[name].kind == CATEGORICAL
-        if terms.columns[name].kind == TEXT:
-            before, now = before.str.len(), now.str.len()
-        lines.append(
-            {
-                "column": name,
-                "drift": (variation if categorical else distance)(before, now),
-                "missing before": old[name].isna().mean(),
-                "missing now": new[name].isna().mean(),
-                "unseen": (~now.isin(before.unique())).mean() if categorical and len(now) else np.nan,
-            }
-        )
-    return pd.DataFrame(lines).sort_values("drift", ascending=False, kind="stable", ignore_index=True)
+    rows = [feature_drift(name, contract.columns[name].kind, old[name], new[name]) for name in contract.features]
+    return pd.DataFrame(rows).sort_values("drift", ascending=False, kind="stable", ignore_index=True)
 
 
-def variation(before: pd.Series, now: pd.Series) -> float:
-    """Total variation distance of two columns of categories; not a number where one is empty."""
+def feature_drift(name: str, kind: str, old: pd.Series, new: pd.Series) -> dict[str, object]:
+    """Return one row of `drift`."""
+    before, now = old.dropna(), new.dropna()
+    categorical = kind == CATEGORICAL
+    if kind == TEXT:
+        before, now = before.str.len(), now.str.len()
+    return {
+        "column": name,
+        "drift": (total_variation if categorical else kolmogorov_smirnov)(before, now),
+        "missing before": old.isna().mean(),
+        "missing now": new.isna().mean(),
+        "unseen": (~now.isin(before.unique())).mean() if categorical and len(now) else np.nan,
+    }
+
+
+def total_variation(before: pd.Series, now: pd.Series) -> float:
+    """Return the total variation distance of two categorical columns; NaN if one is empty."""
     if before.empty or now.empty:
         return np.nan
     shares = pd.concat([part.value_counts(normalize=True) for part in (before, now)], axis=1).fillna(0).to_numpy()
     return float(np.abs(shares[:, 0] - shares[:, 1]).sum() / 2)
 
 
-def distance(before: pd.Series, now: pd.Series) -> float:
-    """Kolmogorov-Smirnov statistic of two columns of numbers; not a number where one is empty."""
+def kolmogorov_smirnov(before: pd.Series, now: pd.Series) -> float:
+    """Return the Kolmogorov-Smirnov statistic of two numeric columns; NaN if one is empty."""
     return float(ks_2samp(before, now).statistic) if len(before) and len(now) else np.nan

@@ -1,4 +1,4 @@
-"""What an estimator predicts of a test part, which may be larger than the memory."""
+"""Predictions of a test set, in chunks, because it may be larger than memory."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,40 +19,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """The rows of a test part that were not seen in training, and what is predicted of them: arrays of (rows,)."""
+    """Predictions of the test rows that were not seen in training.
 
-    places: np.ndarray  # in the test part
-    ids: pd.Series  # what `split.row_hashes` says
+    Attributes:
+        positions: of these rows in the test set: (rows,).
+        ids: their hashes, see `split.row_hashes`: (rows,).
+        true: the target: (rows,).
+        predicted: (rows,).
+        baseline: predictions of the constant baseline: (rows,).
+        seen_rows: number of other test rows, which were seen in training.
+        leaked_scores: test metrics (`leaked_…`) of all rows, seen ones included; empty if there are none.
+    """
+
+    positions: np.ndarray
+    ids: pd.Series
     true: np.ndarray
     predicted: np.ndarray
-    typical: np.ndarray  # what the baseline answers
-    seen: int  # other rows of it, which were
-    leaked: dict[str, float]  # what scores would read with those, if there are any
+    baseline: np.ndarray
+    seen_rows: int
+    leaked_scores: dict[str, float]
 
 
 def predict_test_set(
-    estimator: "Estimator", training: StoredRows, test: StoredRows, terms: Contract
+    estimator: "Estimator", training_set: StoredRows, test_set: StoredRows, contract: Contract
 ) -> TestPredictions:
-    """Test an estimator that has learned from the training part. Raises UserError if every test row was seen there."""
-    ids = split.hash_rows(test)
-    seen = ids.isin(split.hash_rows(training))
+    """Predict the test rows that a fitted estimator has not seen; UserError if it has seen them all."""
+    ids = split.hash_rows(test_set)
+    seen = ids.isin(split.hash_rows(training_set))
     if seen.all():
-        raise UserError("every test row is in the training part too: no score would be honest; drop duplicates")
-    target, unseen = test[terms.target], np.flatnonzero(~seen)
+        raise UserError("every test row is in the training set too, so no score would be honest; drop duplicates")
+    target, unseen = test_set[contract.target], np.flatnonzero(~seen)
     true = target.to_numpy()
-    predicted = predictions(estimator, test, terms)
-    baseline = estimators.baseline(estimator, training[terms.target])
+    predicted = predictions(estimator, test_set, contract)
+    baseline = estimators.baseline(estimator, training_set[contract.target])
     return TestPredictions(
-        unseen,
-        ids[unseen],
-        true[unseen],
-        predicted[unseen],
-        estimators.predict(baseline, target.iloc[unseen].to_frame()),
-        int(seen.sum()),
-        metrics.scores(metrics.applicable_metrics(true), true, predicted, "leaked_") if seen.any() else {},
+        positions=unseen,
+        ids=ids[unseen],
+        true=true[unseen],
+        predicted=predicted[unseen],
+        baseline=estimators.predict(baseline, target.iloc[unseen].to_frame()),
+        seen_rows=int(seen.sum()),
+        leaked_scores=(
+            metrics.scores(metrics.applicable_metrics(true), true, predicted, "leaked_") if seen.any() else {}
+        ),
     )
 
 
-def predictions(estimator: "Estimator", rows: StoredRows, terms: Contract) -> np.ndarray:
-    """What an estimator predicts of all rows: (rows,)."""
-    return np.concatenate([estimators.predict(estimator, piece[terms.features]) for piece in rows.chunks()])
+def predictions(estimator: "Estimator", rows: StoredRows, contract: Contract) -> np.ndarray:
+    """Predict all rows, one chunk at a time: (rows,)."""
+    return np.concatenate([estimators.predict(estimator, chunk[contract.features]) for chunk in rows.chunks()])

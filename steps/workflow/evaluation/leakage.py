@@ -1,4 +1,6 @@
-"""What would make a score false: columns that give the target away, and copies of rows in both parts."""
+"""Leakage: features that give the target away, and duplicates that are in both the training and the test set."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,18 +10,22 @@ from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
 
-ONE_TO_ONE = 0.999  # |correlation| with the target from which a column gives it away
-LOOKED_AT = 5000
-SAMPLE = 2000  # distinct rows to try copies on
-FOLDS = NEIGHBOURS = 5
+LEAKY_CORRELATION = 0.999  # |correlation| with the target above which a feature is leaky
+LEAKY_MIN_VALUES = 11  # known values that it takes to judge a feature
+LEAKY_SAMPLE_ROWS = 5000
+DUPLICATES_SAMPLE_ROWS = 2000  # distinct rows
+N_FOLDS = N_NEIGHBORS = 5
 
 
 def leaky_columns(rows: StoredRows, contract: Contract) -> dict[str, str]:
-    """Columns that give the target away, and how: a copy of it, or a number that moves one to one with it.
+    """Find the features that give the target away: copies of it, and numbers that rise or fall strictly with it.
 
-    Up to `LOOKED_AT` of the rows, evenly spaced, are looked at. Ranks are compared too, so that a logarithm is found.
+    Up to `LEAKY_SAMPLE_ROWS` evenly spaced rows are read.
+
+    Returns:
+        The reason, by feature.
     """
-    frame = rows.take(evenly_spaced_positions(len(rows), LOOKED_AT))
+    frame = rows.take(evenly_spaced_positions(len(rows), LEAKY_SAMPLE_ROWS))
     target = frame[contract.target]
     target_ranks = target.rank()
     found = {}
@@ -28,64 +34,111 @@ def leaky_columns(rows: StoredRows, contract: Contract) -> dict[str, str]:
         if contract.columns[name].kind in STRING_KINDS:
             if values.notna().all() and (values.astype(str) == target.astype(str)).all():
                 found[name] = "is a copy of the target"
-            continue
-        known = values.notna()
-        if known.sum() <= 10:
-            continue
-        others, ranks = (target, target_ranks) if known.all() else (target[known], target[known].rank())
-        values = values[known]
-        with np.errstate(invalid="ignore"):  # a constant moves with nothing
-            pairs = ((values, others), (values.rank(), ranks))
-            strength = max(abs(np.corrcoef(*pair)[0, 1]) for pair in pairs)
-        if strength > ONE_TO_ONE and values.nunique() > 2:
-            found[name] = f"moves one to one with the target (correlation {strength:.4f})"
+        elif values.notna().sum() >= LEAKY_MIN_VALUES:
+            correlation = largest_correlation(values, target, target_ranks)
+            if correlation > LEAKY_CORRELATION and values.nunique() > 2:
+                found[name] = f"moves one to one with the target (correlation {correlation:.4f})"
     return found
 
 
-def duplicate_leakage_scores(rows: StoredRows, copies: np.ndarray, contract: Contract, seed: int) -> dict[str, float]:
-    """R² and mean absolute error of a quick model if copies of rows are in both parts; {} without copies.
-
-    Once as it seems to be, and once on the very same test rows, each predicted from what is no copy of it: of `FOLDS`
-    parts of the distinct rows, from the others.
+def largest_correlation(values: pd.Series, target: pd.Series, target_ranks: pd.Series) -> float:
+    """Return the larger |correlation| of a feature with the target: of values, or of ranks, which finds a logarithm.
 
     Args:
-        rows: distinct ones, typed, of which a `SAMPLE` is taken.
-        copies: how often each occurs: (rows,).
-        contract: of the rows.
-        seed: of the sample and of the split.
+        values: (rows,), of which missing ones are left out.
+        target: (rows,).
+        target_ranks: (rows,), to save ranking it for each feature without missing values.
     """
-    if copies.max() == 1:
+    known = values.notna()
+    if not known.all():
+        values, target = values[known], target[known]
+        target_ranks = target.rank()
+    with np.errstate(invalid="ignore"):  # a constant has no correlation
+        pairs = ((values, target), (values.rank(), target_ranks))
+        return max(abs(np.corrcoef(*pair)[0, 1]) for pair in pairs)
+
+
+def duplicate_leakage_scores(
+    rows: StoredRows, duplicate_counts: np.ndarray, contract: Contract, seed: int
+) -> dict[str, float]:
+    """Measure how much a random split that ignores duplicates flatters a k-nearest-neighbours model.
+
+    The same test rows are predicted twice: from a training set with duplicates of them, and from folds without.
+
+    Args:
+        rows: distinct typed rows, of which `DUPLICATES_SAMPLE_ROWS` are sampled.
+        duplicate_counts: how often each occurs: (rows,).
+        contract: of the rows.
+        seed: of the sample and the split.
+
+    Returns:
+        R² and mean absolute error, each `…_with_copies` and `…_without_copies`; {} if there are no duplicates.
+    """
+    if duplicate_counts.max() == 1:
         return {}
     from sklearn.metrics import mean_absolute_error, r2_score
-    from sklearn.model_selection import train_test_split
-    from sklearn.neighbors import KNeighborsRegressor
 
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(copies))[:SAMPLE])
-    sample = rows.take(chosen)
+    positions = np.sort(np.random.default_rng(seed).permutation(len(duplicate_counts))[:DUPLICATES_SAMPLE_ROWS])
+    sample = rows.take(positions)
     features, target = scaled_codes(sample[contract.features]), sample[contract.target].to_numpy()
-    every = np.repeat(np.arange(len(sample)), copies[chosen])
-    learned, tested = train_test_split(every, test_size=0.2, random_state=seed)
-    learned, times = np.unique(learned, return_counts=True)
-    learned = np.repeat(learned, times.clip(max=NEIGHBOURS))  # more of them are nobody's nearest
-    tested, weights = np.unique(tested, return_counts=True)
-
-    def predicted(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        model = KNeighborsRegressor(min(NEIGHBOURS, len(train)), weights="distance")
-        return np.asarray(model.fit(features[train], target[train]).predict(features[test]))
-
-    without = np.empty(len(tested))
-    for fold in np.unique(tested % FOLDS):
-        here = tested % FOLDS == fold
-        without[here] = predicted(learned[learned % FOLDS != fold], tested[here])
+    train, test, weights = split_duplicates(duplicate_counts[positions], seed)
+    fit_and_predict = knn_predictor(features, target)
+    predictions = {
+        "with": fit_and_predict(train, test),
+        "without": predict_without_duplicates(fit_and_predict, train, test),
+    }
     return {
-        f"{score.__name__}_{seen}_copies": float(score(target[tested], values, sample_weight=weights))
-        for seen, values in (("with", predicted(learned, tested)), ("without", without))
-        for score in (r2_score, mean_absolute_error)
+        f"{metric.__name__}_{seen}_copies": float(metric(target[test], predicted, sample_weight=weights))
+        for seen, predicted in predictions.items()
+        for metric in (r2_score, mean_absolute_error)
     }
 
 
+def split_duplicates(duplicate_counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split duplicates at random, so that those of one row are on both sides.
+
+    Args:
+        duplicate_counts: how often each distinct row occurs: (distinct rows,).
+        seed: of the split.
+
+    Returns:
+        Positions of training rows, each up to `N_NEIGHBORS` times; positions of distinct test rows; and how often each
+        of these occurs.
+    """
+    from sklearn.model_selection import train_test_split
+
+    every = np.repeat(np.arange(len(duplicate_counts)), duplicate_counts)
+    train, test = train_test_split(every, test_size=0.2, random_state=seed)
+    train, times = np.unique(train, return_counts=True)
+    train = np.repeat(train, times.clip(max=N_NEIGHBORS))  # more of them are never among the nearest
+    test, weights = np.unique(test, return_counts=True)
+    return train, test, weights
+
+
+def knn_predictor(features: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return a function that fits k-NN on the rows at some positions and predicts those at others."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    def fit_and_predict(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        model = KNeighborsRegressor(min(N_NEIGHBORS, len(train)), weights="distance")
+        return np.asarray(model.fit(features[train], target[train]).predict(features[test]))
+
+    return fit_and_predict
+
+
+def predict_without_duplicates(
+    fit_and_predict: Callable[[np.ndarray, np.ndarray], np.ndarray], train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Predict each test row from training rows of other folds of the distinct rows: (test rows,)."""
+    predicted = np.empty(len(test))
+    for fold in np.unique(test % N_FOLDS):
+        inside = test % N_FOLDS == fold
+        predicted[inside] = fit_and_predict(train[train % N_FOLDS != fold], test[inside])
+    return predicted
+
+
 def scaled_codes(features: pd.DataFrame) -> np.ndarray:
-    """Numbers of one scale for all columns, categories by their order, to find neighbours by: (rows, columns)."""
+    """Return all features as standardized numbers, categories by their order, to find neighbours: (rows, features)."""
     from sklearn.pipeline import make_pipeline
 
     from workflow.models.rounding import rounding_to_grid

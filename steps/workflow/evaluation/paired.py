@@ -1,4 +1,4 @@
-"""Two predictions of the same rows, compared."""
+"""Paired comparison of two sets of predictions of the same rows."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """How much larger one error is than another, with its 95 % interval, in units of the target."""
+    """A difference of two errors with its 95 % confidence interval, in units of the target."""
 
     value: float
     low: float
@@ -22,19 +22,19 @@ class Difference:
 
 
 def difference(true: np.ndarray, predicted: np.ndarray, other: np.ndarray, error: str, seed: int) -> Difference:
-    """By how much the error of `predicted` is larger than that of `other`; rows are resampled in pairs.
+    """Return the error of `predicted` minus that of `other`; the bootstrap resamples rows in pairs.
 
     Args:
         true: (rows,).
         predicted: (rows,).
         other: (rows,).
-        error: of `ERRORS`.
-        seed: of the resampling.
+        error: name of one of `ERRORS`.
+        seed: of the bootstrap.
     """
     metric = ERRORS[error]
 
-    def larger(t: np.ndarray, p: np.ndarray, o: np.ndarray, axis: int = -1) -> np.ndarray:
+    def metric_difference(t: np.ndarray, p: np.ndarray, o: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(metric(t, p, axis) - metric(t, o, axis))
 
     columns = (true, predicted, other)
-    return Difference(float(larger(*columns)), *metrics.interval(larger, columns, seed))
+    return Difference(float(metric_difference(*columns)), *metrics.bootstrap_interval(metric_difference, columns, seed))

@@ -1,4 +1,4 @@
-"""Which parameters, and how many trees: those that err least on rows that were not learned from."""
+"""Choice of parameters on a holdout, and of the number of trees by cross-validation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,10 +13,11 @@ from workflow.evaluation import cross_validation
 from workflow.models import estimators
 from workflow.models.catalog import candidate_params, iteration_param
 from workflow.models.rounding import LOGARITHMS
-from workflow.parallel.executors import Track, iterate_in_threads, single_blas_thread
+from workflow.parallel.executors import ProgressBar, iterate_in_threads, single_blas_thread
 
-DECIMALS = 3  # of an error beside the least: what errs as little is as good
-SAMPLE = (8_000, 2_000)  # rows to learn from and to test, of which to choose
+ERROR_DECIMALS = 3  # of an error divided by the least one: errors that agree so far count as equal
+MAX_HOLDOUT_TRAIN_ROWS = 8_000  # sampled to compare candidates
+MAX_HOLDOUT_TEST_ROWS = 2_000
 
 
 def select_and_cross_validate(
@@ -26,46 +27,64 @@ def select_and_cross_validate(
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
-    tracker: Callable[[str], Track],
+    make_progress_bar: Callable[[str], ProgressBar],
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
-    """As `cross_validation.cross_val_predict_and_refit`, of a model by its name, after `select_params_on_holdout` has chosen what the user left open."""
-    choices = candidate_params(model, model_params, *features.shape)
+    """Select the parameters that the user leaves open, then cross-validate and refit.
+
+    Args:
+        model: name or import path.
+        model_params: those that the user sets.
+        estimator: unfitted, as `estimators.build` returns it for both.
+        features: (rows, features).
+        target: (rows,).
+        folds: (training positions, test positions) of each; the last one is the holdout for the selection.
+        make_progress_bar: takes a description.
+
+    Returns:
+        What `cross_validation.cross_val_predict_and_refit` returns.
+    """
+    candidates = candidate_params(model, model_params, *features.shape)
     counted = iteration_param(model, model_params, len(features))
-    choosing, testing = tracker(f"choosing parameters of {model}"), tracker(f"cross-validating {model}")
-    estimator = select_params_on_holdout(estimator, choices, features, target, folds[-1], choosing)
-    return cross_val_predict_and_refit(estimator, counted, features, target, folds, testing)
+    selection_bar = make_progress_bar(f"choosing parameters of {model}")
+    validation_bar = make_progress_bar(f"cross-validating {model}")
+    estimator = select_params_on_holdout(estimator, candidates, features, target, folds[-1], selection_bar)
+    return cross_val_predict_and_refit(estimator, counted, features, target, folds, validation_bar)
 
 
 def select_params_on_holdout(
     estimator: TransformedTargetRegressor,
-    choices: Sequence[Mapping[str, Any]],
+    candidates: Sequence[Mapping[str, Any]],
     features: pd.DataFrame,
     target: pd.Series,
     fold: tuple[Any, ...],
-    track: Track,
+    progress_bar: ProgressBar,
 ) -> TransformedTargetRegressor:
-    """An unfitted estimator with those of the `choices` of parameters that err least, or with its own.
+    """Return an unfitted estimator with the parameters that err least, out of its own and the candidates.
 
-    They are tried on a `SAMPLE` of a fold, with as many trees as suit each of them best.
+    Each is fitted and tested on a sample of the fold, and judged by its best number of trees.
     """
-    if not choices:
+    if not candidates:
         return estimator
-    train, tested = (
-        places[evenly_spaced_positions(len(places), most)] for places, most in zip(fold, SAMPLE, strict=True)
+    train, test = (
+        positions[evenly_spaced_positions(len(positions), max_rows)]
+        for positions, max_rows in zip(fold, (MAX_HOLDOUT_TRAIN_ROWS, MAX_HOLDOUT_TEST_ROWS), strict=True)
     )
-    known, prices, others = features.iloc[train], target.iloc[train], features.iloc[tested]  # all that workers need
-    true = target.iloc[tested]
+    # Sampled here: workers are sent the variables of `least_error`, and need no other rows.
+    train_features, train_target = features.iloc[train], target.iloc[train]
+    test_features, test_target = features.iloc[test], target.iloc[test]
 
-    def with_parameters(chosen: Mapping[str, Any]) -> TransformedTargetRegressor:
-        return clone(estimator).set_params(**{f"regressor__regress__{name}": chosen[name] for name in chosen})
+    def least_error(params: Mapping[str, Any]) -> float:
+        fitted = estimators.fit(with_params(estimator, params), train_features, train_target)
+        return float(staged_errors(estimator, staged_predict(fitted, test_features), test_target).min())
 
-    def error(chosen: Mapping[str, Any]) -> float:
-        staged = staged_predict(estimators.fit(with_parameters(chosen), known, prices), others)
-        return float(staged_errors(estimator, staged, true).min())
+    param_sets = [{}, *candidates]
+    errors = np.array([*progress_bar(iterate_in_threads(least_error, param_sets), len(param_sets))])
+    return with_params(estimator, param_sets[first_least(errors)])
 
-    tried = [{}, *choices]
-    errors = np.array([*track(iterate_in_threads(error, tried), len(tried))])
-    return with_parameters(tried[least(errors)])
+
+def with_params(estimator: TransformedTargetRegressor, params: Mapping[str, Any]) -> TransformedTargetRegressor:
+    """Return an unfitted clone whose regressor has `params`."""
+    return clone(estimator).set_params(**{f"regressor__regress__{name}": value for name, value in params.items()})
 
 
 def cross_val_predict_and_refit(
@@ -74,62 +93,82 @@ def cross_val_predict_and_refit(
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
-    track: Track,
+    progress_bar: ProgressBar,
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
-    """As `cross_validation.cross_val_predict_and_refit`, with as many trees as err least, up to those of the parameter `counted`, if any.
+    """Cross-validate and refit with the number of trees that errs least.
 
-    What is fitted on all rows gets the number that errs least over all folds. A fold is tested with the number that is
-    best for the others, as a blend is with their weights: its rows do not decide on what they are tested with. Errors
-    are absolute ones on the scale that is learned, where no dear row outweighs many cheap ones.
+    Like `cross_validation.cross_val_predict_and_refit`, except that `counted` names the parameter with the number of
+    trees, whose value in `estimator` is the maximum; it may be empty. To predict a fold, the number is chosen on the
+    others, so that no row decides how it is predicted. Errors are absolute and on the scale that the estimator is
+    fitted on: on a logarithm, a few large targets do not outweigh many small ones.
     """
     if not counted:
-        return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, track)
+        return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar)
     staged: list[np.ndarray] = []
     errors: list[np.ndarray] = []
 
-    def test(fold: tuple[Any, ...]) -> np.ndarray:
-        train, tested = fold
+    def predict_stages(fold: tuple[Any, ...]) -> np.ndarray:
+        train, test = fold
         fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
-        return staged_predict(fitted, features.iloc[tested])
+        return staged_predict(fitted, features.iloc[test])
 
-    def fit(count: int) -> TransformedTargetRegressor:
-        chosen = clone(estimator).set_params(**{f"regressor__regress__{counted}": count})
-        return estimators.fit(chosen, features, target)
+    def refit(n_trees: int) -> TransformedTargetRegressor:
+        return estimators.fit(with_params(estimator, {counted: n_trees}), features, target)
 
     def results() -> Iterator[Any]:
-        for (_, tested), predicted in zip(folds, iterate_in_threads(test, folds), strict=True):
+        for (_, test), predicted in zip(folds, iterate_in_threads(predict_stages, folds), strict=True):
             staged.append(predicted)
-            errors.append(staged_errors(estimator, predicted, target.iloc[tested]))
+            errors.append(staged_errors(estimator, predicted, target.iloc[test]))
             yield predicted
-        yield from iterate_in_threads(fit, [best_count(np.sum(errors, axis=0))])
+        yield from iterate_in_threads(refit, [best_count(np.sum(errors, axis=0))])
 
-    *_, fitted = track(results(), len(folds) + 1)
-    counts = [best_count(np.sum(errors, axis=0) - own) for own in errors]
+    *_, fitted = progress_bar(results(), len(folds) + 1)
+    return fitted, best_stages(target, folds, staged, errors)
+
+
+def best_stages(
+    target: pd.Series, folds: list[tuple[Any, ...]], staged: list[np.ndarray], errors: list[np.ndarray]
+) -> pd.DataFrame:
+    """Return out-of-fold predictions, those of each fold with the number of trees that is best for the other folds.
+
+    Args:
+        target: (rows,).
+        folds: (training positions, test positions) of each.
+        staged: predictions of each fold after each tree: (trees, tested rows).
+        errors: of each fold after each tree: (trees,).
+    """
+    total = np.sum(errors, axis=0)
     parts = [
-        cross_validation.fold_predictions(target, tested, predicted[count - 1]).assign(fold=fold)
-        for fold, ((_, tested), predicted, count) in enumerate(zip(folds, staged, counts, strict=True))
+        cross_validation.fold_predictions(target, test, predicted[best_count(total - own) - 1]).assign(fold=fold)
+        for fold, ((_, test), predicted, own) in enumerate(zip(folds, staged, errors, strict=True))
     ]
-    return fitted, cross_validation.concatenate_folds(parts)
+    return cross_validation.concatenate_folds(parts)
 
 
 def best_count(errors: np.ndarray) -> int:
-    """The least number of trees that errs as little as any; takes the error after each tree: (trees,)."""
-    return least(errors) + 1
+    """Return the smallest number of trees with the least error, given the error after each tree: (trees,)."""
+    return first_least(errors) + 1
 
 
-def least(errors: np.ndarray) -> int:
-    """The first place whose error is as little as any."""
-    return int(np.round(errors / (errors.min() or 1), DECIMALS).argmin())
+def first_least(errors: np.ndarray) -> int:
+    """Return the position of the first error that equals the least one to `ERROR_DECIMALS`."""
+    return int(np.round(errors / (errors.min() or 1), ERROR_DECIMALS).argmin())
 
 
 def staged_errors(estimator: TransformedTargetRegressor, staged: np.ndarray, true: pd.Series) -> np.ndarray:
-    """The sum of the absolute errors of what `staged_predict` says, on the scale that is learned: (trees,)."""
-    learned, _ = LOGARITHMS.get(estimators.target_transform_of(estimator), (np.asarray, None))
-    return np.asarray(np.abs(learned(staged) - learned(true.to_numpy())).sum(axis=1))
+    """Return the sum of absolute errors after each tree, on the scale that the estimator is fitted on: (trees,).
+
+    Args:
+        estimator: decides the scale.
+        staged: predictions after each tree: (trees, rows).
+        true: (rows,).
+    """
+    transform, _ = LOGARITHMS.get(estimators.target_transform_of(estimator), (np.asarray, None))
+    return np.asarray(np.abs(transform(staged) - transform(true.to_numpy())).sum(axis=1))
 
 
 def staged_predict(estimator: TransformedTargetRegressor, features: pd.DataFrame) -> np.ndarray:
-    """What an estimator would predict if it had ended after each of its trees: (trees, rows)."""
+    """Predict with the first tree, the first two trees, and so on: (trees, rows)."""
     with single_blas_thread():
         encoded = estimator.regressor_[:-1].transform(features)
         staged = np.array([*estimator.regressor_[-1].staged_predict(encoded)])

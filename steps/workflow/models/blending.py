@@ -1,4 +1,4 @@
-"""A blend: a weighted mean of fitted models, whose weights come from what cross-validation predicted with each."""
+"""Blends: weighted means of fitted models, with weights from their out-of-fold predictions."""
 
 from collections.abc import Mapping
 
@@ -10,77 +10,94 @@ from sklearn.ensemble import VotingRegressor
 
 from workflow.data.sampling import evenly_spaced_positions
 
-DECIMALS = 3  # of a weight: no score hangs on more
-ROWS = 20_000  # that weights are found from
-ABSURD = 1e9  # times the usual size of the target: more is no worse, and the solver could not take it
+WEIGHT_DECIMALS = 3  # finer weights do not change a score
+MAX_WEIGHT_ROWS = 20_000  # more rows do not change the weights
+MAX_RELATIVE_SIZE = 1e9  # predictions are clipped at this multiple of the mean |target|: the solver fails beyond
 
 
-def stack_oof_predictions(parts: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
-    """What the blended models were tested on, and what they predicted.
+def stack_oof_predictions(oof_predictions: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Stack the out-of-fold predictions of several models.
 
     Args:
-        parts: as `cross_validation.cross_val_predict_and_refit` gives them for the same folds, by model.
+        oof_predictions: by model, as `cross_validation.cross_val_predict_and_refit` returns them for the same folds.
 
     Returns:
-        A frame of `fold`, `row` and `true`, and an array of (rows, models).
+        A frame of `fold`, `row` and `true`, and the predictions: (rows, models).
     """
-    first = next(iter(parts.values()))
-    return first[["fold", "row", "true"]], np.column_stack([part["predicted"] for part in parts.values()])
+    first = next(iter(oof_predictions.values()))
+    return first[["fold", "row", "true"]], np.column_stack([own["predicted"] for own in oof_predictions.values()])
 
 
 def fit_mae_weights(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Non-negative weights that add up to 1, with the least absolute error, by which models are ranked: (models,).
+    """Fit the weights with the least mean absolute error that are non-negative and add up to 1.
 
-    Breiman 1996, Stacked regressions, but for the squares; the sum of absolute errors is least where a linear programme
-    is, whose dual has a constraint for each model and is solved soon: Wagner 1959, Linear programming techniques for
-    regression analysis. Of many rows, `ROWS` are enough.
+    Primal: minimise Σᵢ|yᵢ − (Pw)ᵢ| over w ≥ 0 with Σw = 1; write each |r| as the maximum of u·r over −1 ≤ u ≤ 1.
+    Dual: maximise y·u − t over −1 ≤ uᵢ ≤ 1 and free t, subject to (Pᵀu)ⱼ ≤ t for each model j.
+    It is small: besides bounds, one constraint per model, where the primal has two per row.
+    The weights are the multipliers of these constraints; the column of t makes them add up to 1.
 
     Args:
-        predicted: (rows, models) of rows that the models have not seen.
+        predicted: out-of-fold predictions, (rows, models); `MAX_WEIGHT_ROWS` evenly spaced rows are used.
         true: (rows,).
+
+    Returns:
+        Weights, rounded to `WEIGHT_DECIMALS`: (models,).
+
+    References:
+        Wagner 1959, Linear programming techniques for regression analysis; for squared errors, Breiman 1996, Stacked
+        regressions.
     """
-    chosen = evenly_spaced_positions(len(true), ROWS)
-    unit = np.abs(true[chosen]).mean() or 1.0  # else what the solver takes for nothing may be something
-    predicted, true = np.clip(predicted[chosen] / unit, -ABSURD, ABSURD), true[chosen] / unit
+    sample = evenly_spaced_positions(len(true), MAX_WEIGHT_ROWS)
+    unit = np.abs(true[sample]).mean() or 1.0  # rescale: the solver's tolerances would swamp a small target
+    predicted = np.clip(predicted[sample] / unit, -MAX_RELATIVE_SIZE, MAX_RELATIVE_SIZE)
+    true = true[sample] / unit
     rows, models = predicted.shape
-    found = linprog(
+    solution = linprog(
         np.append(-true, 1),
         A_ub=np.column_stack([predicted.T, -np.ones(models)]),
         b_ub=np.zeros(models),
         bounds=[(-1, 1)] * rows + [(None, None)],
     )
-    return np.round(-found.ineqlin.marginals, DECIMALS) + 0.0  # which makes of -0.0 what it is
+    return np.round(-solution.ineqlin.marginals, WEIGHT_DECIMALS) + 0.0  # turns -0.0 into 0.0
 
 
-def cross_validate(tested: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
-    """What blends predict of each fold whose weights come from the other folds: `tested` with the column `predicted`.
+def cross_validate(oof: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
+    """Return out-of-fold predictions of a blend: each fold is predicted with weights that are fitted on the others.
 
-    Takes what `stack_oof_predictions` gives.
+    Args:
+        oof: `fold`, `row` and `true`, as `stack_oof_predictions` returns them.
+        predicted: out-of-fold predictions of the models: (rows, models).
+
+    Returns:
+        `oof` with the column `predicted`.
     """
-    blended = np.empty(len(tested))
-    for fold in tested["fold"].unique():
-        inside = (tested["fold"] == fold).to_numpy()
-        weights = fit_mae_weights(predicted[~inside], tested["true"].to_numpy()[~inside])
+    blended = np.empty(len(oof))
+    for fold in oof["fold"].unique():
+        inside = (oof["fold"] == fold).to_numpy()
+        weights = fit_mae_weights(predicted[~inside], oof["true"].to_numpy()[~inside])
         blended[inside] = predicted[inside] @ weights
-    return tested.assign(predicted=blended)
+    return oof.assign(predicted=blended)
 
 
 def blend(models: Mapping[str, TransformedTargetRegressor], weights: np.ndarray) -> VotingRegressor:
-    """The weighted mean of fitted `models`, less those that weigh nothing. They are not fitted again."""
+    """Return the weighted mean of fitted models, without refitting them or keeping those of weight 0."""
     kept = {name: float(weight) for name, weight in zip(models, weights, strict=True) if weight}
     voting = VotingRegressor([(name, None) for name in kept], weights=list(kept.values()))
-    voting.estimators_ = [models[name] for name in kept]  # `fit` would keep each three times, and so would the file
+    voting.estimators_ = [models[name] for name in kept]  # `fit` would keep each model three times, also in the file
     return voting
 
 
 def blend_members(
     estimator: TransformedTargetRegressor | VotingRegressor, model: str = ""
 ) -> dict[str, tuple[float, TransformedTargetRegressor]]:
-    """The models of a blend, by name, with their shares of it; of another estimator, itself as `model`."""
+    """Return the weight and the estimator of each member of a blend, by model.
+
+    Any other estimator is its own only member, called `model`, with weight 1.
+    """
     if not isinstance(estimator, VotingRegressor):
         return {model: (1.0, estimator)}
-    names, whole = [name for name, _ in estimator.estimators], sum(estimator.weights)
+    names, total = [name for name, _ in estimator.estimators], sum(estimator.weights)
     return {
-        name: (weight / whole, part)
-        for name, weight, part in zip(names, estimator.weights, estimator.estimators_, strict=True)
+        name: (weight / total, member)
+        for name, weight, member in zip(names, estimator.weights, estimator.estimators_, strict=True)
     }

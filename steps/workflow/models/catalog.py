@@ -1,8 +1,8 @@
-"""The models that there are: a regressor each, by its name here or by its import path."""
+"""The available models: regressors with a short name here, and any other by its import path."""
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pydoc import ErrorDuringImport, locate
@@ -10,94 +10,119 @@ from typing import TYPE_CHECKING, Any
 
 from workflow.errors import UserError
 
-ENOUGH, NARROW = 2_000, 100  # rows that show which parameters are better, and columns of which they show it soon
-FEW = 10_000  # rows: of more, some can be spared to show when further trees of boosting do not help
+CANDIDATES_MIN_ROWS = 2_000  # fewer training rows would choose among candidates by chance
+CANDIDATES_MAX_COLUMNS = 100  # with more features, trying candidates takes too long
+SMALL_TREES_MAX_ROWS = 1_999  # up to so many training rows, smaller trees err less
+EARLY_STOPPING_MIN_ROWS = 10_001  # from so many on, boosting can spare a validation set for early stopping
+COLUMN_SAMPLING_MIN_ROWS = 10_001  # from so many on, a random forest gains from a sample of columns per split
+FEW_FOR_RANDOM_FOREST = 2_000  # up to so many training rows, extra trees err less
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 
 @dataclass(frozen=True)
-class Model:
-    """A regressor: its import path, shap's explainer for it, our defaults, the types its file may hold, and its best
-    encoder.
+class Range:
+    """A range of values to search for a parameter: of integers if both ends are, on a logarithmic scale if `log`."""
 
-    One that takes no sparse matrix gets its encoded columns `dense`. One that could run away with a number far from all
-    that it has learned from gets its numbers `bounded`; one that compares distances gets them `on_grid`: see
-    `column_encoders`. `limits` are the parameters that hang on the numbers of rows and columns, and keep
-    its cost from growing with them. Some rows show whether one of its `choices` does better than the defaults, and of
-    few rows, cross-validation finds the value of `counted`: see `counting`. Better parameters are looked for in its
-    `space`: see `search.distributions`.
+    low: float
+    high: float
+    log: bool = False
+
+
+SearchSpace = Mapping[str, Range | list[Any]]  # by parameter: a range, or a list of choices
+
+
+@dataclass(frozen=True)
+class Model:
+    """A regressor, and how to prepare its inputs, limit its cost and search for its parameters.
+
+    Attributes:
+        path: import path of the class.
+        explainer: exact SHAP explainer of its kind, `linear` or `tree`, if it has one.
+        defaults: our defaults, where they differ from the package's.
+        trusted_types: types that its skops file may hold.
+        encoder: the encoder of categories with which it errs least.
+        dense: whether it takes no sparse matrix.
+        bounded: whether numbers are clipped, because it would extrapolate: see `encoders.column_encoders`.
+        on_grid: whether numbers are rounded, because it compares distances: see `encoders.column_encoders`.
+        size_limits: returns, for the numbers of training rows and features, parameters that bound its cost.
+        candidates: parameter sets that may do better than the defaults: see `tree_count.select_params_on_holdout`.
+        iteration_param: name of the parameter with its number of trees, if cross-validation can choose the number.
+        search_space: what `tune` searches by default.
     """
 
     path: str
     explainer: str | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
-    trusted: tuple[str, ...] = ()
+    trusted_types: tuple[str, ...] = ()
     encoder: str = "target"
     dense: bool = False
     bounded: bool = False
     on_grid: bool = False
-    limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
-    choices: tuple[dict[str, Any], ...] = ()
-    counted: str = ""
-    space: dict[str, Any] = field(default_factory=dict)
+    size_limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
+    candidates: tuple[dict[str, Any], ...] = ()
+    iteration_param: str = ""
+    search_space: SearchSpace = field(default_factory=dict)
 
 
 def forest_limits(rows: int, columns: int) -> dict[str, Any]:
-    """Of a tree: leaves, so that a hundred make no more than 100 MB; and rows, of which more take their time only."""
+    """Limit the leaves of a tree, so that a hundred trees stay below 100 MB, and the rows per tree, to save time."""
     leaves = {"max_leaf_nodes": 2_400} if rows > 5_000 else {}
     return leaves | ({"bootstrap": True, "max_samples": 50_000 / rows} if rows > 50_000 else {})
 
 
 def random_forest_limits(rows: int, columns: int) -> dict[str, Any]:
-    """As `forest_limits`; and of many rows, a part of the columns at each split: half the time, and no larger an error.
+    """Limit a random forest like any forest, and with many rows sample the columns of each split.
 
-    Extra trees, which draw the thresholds, too, would err more.
+    This halves the time at no larger error. Extra trees, whose thresholds are random as well, would err more.
     """
-    return forest_limits(rows, columns) | ({"max_features": 0.6} if rows > FEW else {})
+    sampling = {"max_features": 0.6} if rows >= COLUMN_SAMPLING_MIN_ROWS else {}
+    return forest_limits(rows, columns) | sampling
 
 
-def sample_limits(rows: int, columns: int) -> dict[str, Any]:
-    """The share of the rows that a model remembers which compares each row with all that it remembers."""
+def knn_limits(rows: int, columns: int) -> dict[str, Any]:
+    """Cap the rows that k-NN stores at 20,000: it compares each row with all of them."""
     return {"max_samples": 20_000 / rows} if rows > 20_000 else {}
 
 
 def boosting_limits(rows: int, columns: int) -> dict[str, Any]:
-    """Of few rows, smaller trees; of many, as many as help some of them, which scikit-learn keeps aside for that.
+    """Grow smaller trees on few rows; on many, grow more of them and stop early on a validation set.
 
-    There are fewer of many columns: that is a matter of time. Bins hold three rows, as LightGBM's do: on few rows and
-    many columns, more cost time and learn noise.
+    The number of trees falls with the number of columns, to bound the time. Bins hold three rows, as in LightGBM: on
+    few rows and many columns, more bins cost time and fit noise.
     """
-    most, steps = (2_000, 10**9) if rows > FEW else (600, 3 * 10**8)
-    trees = {"max_iter": min(most, max(300, steps // max(1, rows * columns)))}
-    small = {"learning_rate": 0.1, "max_leaf_nodes": 16} if 0 < rows < ENOUGH else {}
+    stops_early = rows >= EARLY_STOPPING_MIN_ROWS
+    max_trees, max_cells = (2_000, 10**9) if stops_early else (600, 3 * 10**8)
+    trees = {"max_iter": min(max_trees, max(300, max_cells // max(1, rows * columns)))}
+    small = {"learning_rate": 0.1, "max_leaf_nodes": 16} if 0 < rows <= SMALL_TREES_MAX_ROWS else {}
     bins = {"max_bins": max(2, rows // 3)} if 0 < rows < 3 * 255 else {}
-    return trees | small | bins | ({"early_stopping": True} if rows > FEW else {})
+    return trees | small | bins | ({"early_stopping": True} if stops_early else {})
 
 
-# What `tune` tries of parameters that several models have, by whatever name.
-RATE = {"low": 0.02, "high": 0.3, "log": True}
-TREES = {"low": 50, "high": 1500, "log": True}
-ROWS = {"low": 2, "high": 50, "log": True}  # in a leaf, at least
-SHARE = {"low": 0.1, "high": 1.0}  # of the columns
-PENALTY = {"low": 0.01, "high": 100.0, "log": True}
+# Search ranges of parameters that several packages have, under different names.
+LEARNING_RATE = Range(0.02, 0.3, log=True)
+N_TREES = Range(50, 1500, log=True)
+MIN_LEAF_ROWS = Range(2, 50, log=True)
+COLUMN_FRACTION = Range(0.1, 1.0)
+L2_PENALTY = Range(0.01, 100.0, log=True)
 
-# Forests predict in one thread: several add up the trees in the order in which they finish, and the last bits differ.
+# Forests predict in one thread: several would add up the trees in the order in which they finish, which changes the
+# last bits.
 MODELS = {
-    # Ridge, because plain least squares on one-hot columns of rare categories gives absurd prices. Its solver of sparse
-    # columns would stop while the digits that it has left to find still hang on the rounding of those before.
+    # Ridge, because ordinary least squares gives extreme coefficients to one-hot columns of rare categories. With its
+    # default tolerance, the sparse solver would stop at digits that still depend on the rounding of earlier steps.
     "linear": Model(
         "sklearn.linear_model.Ridge",
         "linear",
         {"tol": 1e-12},
         encoder="onehot",
         bounded=True,
-        space={"alpha": {"low": 0.01, "high": 1000.0, "log": True}},
+        search_space={"alpha": Range(0.01, 1000.0, log=True)},
     ),
     "knn": Model(
         "sklearn.neighbors.KNeighborsRegressor",
-        trusted=(
+        trusted_types=(
             "scipy.sparse._csr.csr_matrix",
             "sklearn.metrics._dist_metrics.EuclideanDistance64",
             "sklearn.metrics._dist_metrics.ManhattanDistance64",
@@ -107,26 +132,26 @@ MODELS = {
         ),
         bounded=True,
         on_grid=True,
-        limits=sample_limits,
-        space={"n_neighbors": {"low": 1, "high": 60, "log": True}, "weights": ["uniform", "distance"], "p": [1, 2]},
+        size_limits=knn_limits,
+        search_space={"n_neighbors": Range(1, 60, log=True), "weights": ["uniform", "distance"], "p": [1, 2]},
     ),
     "rf": Model(
         "sklearn.ensemble.RandomForestRegressor",
         "tree",
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
-        limits=random_forest_limits,
-        space={"max_features": SHARE, "min_samples_leaf": {"low": 1, "high": 20, "log": True}},
+        size_limits=random_forest_limits,
+        search_space={"max_features": COLUMN_FRACTION, "min_samples_leaf": Range(1, 20, log=True)},
     ),
     "extra_trees": Model(
         "sklearn.ensemble.ExtraTreesRegressor",
         "tree",
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
-        limits=forest_limits,
-        space={"max_features": SHARE, "min_samples_split": {"low": 2, "high": 40, "log": True}},
+        size_limits=forest_limits,
+        search_space={"max_features": COLUMN_FRACTION, "min_samples_split": Range(2, 40, log=True)},
     ),
-    # Many small steps, each of which sees a third of the columns: benchmarks/models.py.
+    # Many small steps, each of which sees a third of the columns: see benchmarks/models.py.
     "boosting": Model(
         "sklearn.ensemble.HistGradientBoostingRegressor",
         "tree",
@@ -141,33 +166,33 @@ MODELS = {
         },
         ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
         dense=True,
-        limits=boosting_limits,
-        choices=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
-        counted="max_iter",
-        space={
-            "learning_rate": RATE,
-            "max_iter": {"low": 100, "high": 2000, "log": True},
-            "max_leaf_nodes": {"low": 4, "high": 48, "log": True},
-            "min_samples_leaf": ROWS,
-            "max_features": SHARE,
-            "l2_regularization": PENALTY,
+        size_limits=boosting_limits,
+        candidates=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
+        iteration_param="max_iter",
+        search_space={
+            "learning_rate": LEARNING_RATE,
+            "max_iter": Range(100, 2000, log=True),
+            "max_leaf_nodes": Range(4, 48, log=True),
+            "min_samples_leaf": MIN_LEAF_ROWS,
+            "max_features": COLUMN_FRACTION,
+            "l2_regularization": L2_PENALTY,
         },
     ),
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
-OPTIONAL = {  # of packages that the user installs
+OPTIONAL = {  # models of packages that the user installs
     "lightgbm": Model(
         "lightgbm.LGBMRegressor",
         "tree",
         {"n_jobs": 1, "verbose": -1},
         ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMRegressor"),
-        space={
-            "learning_rate": RATE,
-            "n_estimators": TREES,
-            "num_leaves": {"low": 4, "high": 64, "log": True},
-            "min_child_samples": ROWS,
-            "colsample_bytree": {"low": 0.3, "high": 1.0},
-            "reg_lambda": PENALTY,
+        search_space={
+            "learning_rate": LEARNING_RATE,
+            "n_estimators": N_TREES,
+            "num_leaves": Range(4, 64, log=True),
+            "min_child_samples": MIN_LEAF_ROWS,
+            "colsample_bytree": Range(0.3, 1.0),
+            "reg_lambda": L2_PENALTY,
         },
     ),
     "xgboost": Model(
@@ -175,13 +200,13 @@ OPTIONAL = {  # of packages that the user installs
         "tree",
         {"n_jobs": 1},
         ("xgboost.core.Booster", "xgboost.sklearn.XGBRegressor"),
-        space={
-            "learning_rate": RATE,
-            "n_estimators": TREES,
-            "max_depth": {"low": 2, "high": 10},
-            "min_child_weight": {"low": 1.0, "high": 50.0, "log": True},
-            "colsample_bytree": {"low": 0.3, "high": 1.0},
-            "reg_lambda": PENALTY,
+        search_space={
+            "learning_rate": LEARNING_RATE,
+            "n_estimators": N_TREES,
+            "max_depth": Range(2, 10),
+            "min_child_weight": Range(1.0, 50.0, log=True),
+            "colsample_bytree": Range(0.3, 1.0),
+            "reg_lambda": L2_PENALTY,
         },
     ),
     "catboost": Model(
@@ -189,81 +214,88 @@ OPTIONAL = {  # of packages that the user installs
         "tree",
         {"thread_count": 1, "verbose": False, "allow_writing_files": False},
         ("catboost.core.CatBoostRegressor",),
-        space={
-            "learning_rate": RATE,
-            "iterations": {"low": 100, "high": 1500, "log": True},
-            "depth": {"low": 2, "high": 9},
-            "l2_leaf_reg": {"low": 0.1, "high": 100.0, "log": True},
+        search_space={
+            "learning_rate": LEARNING_RATE,
+            "iterations": Range(100, 1500, log=True),
+            "depth": Range(2, 9),
+            "l2_leaf_reg": Range(0.1, 100.0, log=True),
         },
     ),
 }
 BLEND = "blend"
-DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting")  # what a blend combines if it is not told
-
-
-FEW_FOR_RANDOM_FOREST = 2_000  # rows, of which extra trees err less
+DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting")
 
 
 def default_models(rows: int) -> list[str]:
-    """What `main` compares and blends if it is not told, with `rows` to learn from."""
+    """Return the models that `main` compares and blends by default, for this number of training rows."""
     return ["linear", "extra_trees" if rows <= FEW_FOR_RANDOM_FOREST else "rf", "boosting"]
 
 
 def get_model(name: str) -> Model:
-    """The model of that name, or the one that has it for its import path."""
+    """Return the model with a name, or a model for the regressor with an import path."""
     return MODELS.get(name) or OPTIONAL.get(name) or Model(name, dense=True, bounded=True)
 
 
 def regressor(model: str, seed: int, model_params: dict[str, Any], rows: int = 0, columns: int = 1) -> "BaseEstimator":
-    """The regressor called `model` with our defaults, a seed if it takes one, and `model_params` above both.
+    """Build an unfitted regressor with our defaults, limits for the size of the training set, and a seed if it has one.
 
-    If it is to learn from more `rows` and `columns` than it can bear, it is limited.
+    Args:
+        model: name or import path.
+        seed: random state.
+        model_params: take precedence over defaults and limits.
+        rows: number of training rows; 0 for no limits by rows.
+        columns: number of features.
+
+    Raises UserError for a parameter that the model does not have, and for one that it needs and is not given.
     """
-    kind = import_regressor(model)
-    names = [name for name, taken in inspect.signature(kind).parameters.items() if taken.kind != taken.VAR_KEYWORD]
-    for name in model_params:
+    regressor_class = import_regressor(model)
+    parameters = inspect.signature(regressor_class).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
+    check_names(f"{regressor_class.__name__} ({model})", model_params, names)
+    limits = get_model(model).size_limits(rows, columns)
+    own_limits = {name: limits[name] for name in limits if name in names}
+    seeded = {"random_state": seed} if "random_state" in names else {}
+    try:
+        built = regressor_class(**seeded | get_model(model).defaults | own_limits | model_params)
+    except TypeError as error:
+        raise UserError(f"model={model}: {error}; pass it in model_params") from error
+    return built if limits == own_limits else with_row_sampling(built, seed, **limits)
+
+
+def check_names(label: str, given: Mapping[str, Any], names: list[str]) -> None:
+    """Raise UserError, which begins with `label`, if a given parameter is not among `names`."""
+    for name in given:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            remedy = f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
-            raise UserError(f"{kind.__name__} ({model}) has no parameter {name}; {remedy}")
-    seeded = {"random_state": seed} if "random_state" in names else {}
-    limits = get_model(model).limits(rows, columns)
-    try:
-        made = kind(
-            **seeded
-            | get_model(model).defaults
-            | {name: limits[name] for name in limits if name in names}
-            | model_params
-        )
-    except TypeError as error:
-        raise UserError(f"model={model}: {error}; give it in model_params") from error
-    return made if limits.keys() <= set(names) else sampled(made, seed, **limits)
+            remedy = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(names)}"
+            raise UserError(f"{label} has no parameter {name}; {remedy}")
 
 
 def candidate_params(model: str, model_params: dict[str, Any], rows: int, columns: int) -> tuple[dict[str, Any], ...]:
-    """Sets of parameters that may do better than the defaults of a model for which the user gives none.
+    """Return parameter sets to compare with the defaults of a model; none if the user gives parameters.
 
-    There are none of few rows, among which chance would choose, nor of many columns, which take long.
+    None either for few rows or many columns: see `CANDIDATES_MIN_ROWS` and `CANDIDATES_MAX_COLUMNS`.
     """
-    return get_model(model).choices if not model_params and rows >= ENOUGH and columns <= NARROW else ()
+    compared = not model_params and rows >= CANDIDATES_MIN_ROWS and columns <= CANDIDATES_MAX_COLUMNS
+    return get_model(model).candidates if compared else ()
 
 
 def iteration_param(model: str, model_params: dict[str, Any], rows: int) -> str:
-    """The parameter that says how many trees a model has, if cross-validation is to find it; else nothing.
+    """Return the parameter with the number of trees, if cross-validation is to choose the number; else an empty string.
 
-    It is, of few rows, unless the user says how many trees or what stops them.
+    It is not, if there are enough rows for early stopping, or if the user sets the number or early stopping.
     """
-    counted = get_model(model).counted
-    return counted if rows <= FEW and not {counted, "early_stopping"} & model_params.keys() else ""
+    name = get_model(model).iteration_param
+    return name if rows < EARLY_STOPPING_MIN_ROWS and not {name, "early_stopping"} & model_params.keys() else ""
 
 
 def default_parameters(model: str, seed: int, rows: int, columns: int) -> dict[str, Any]:
-    """What a model's parameters are, if it is to learn from so many rows and columns and is given none."""
-    return regressor(model, seed, {}).get_params() | get_model(model).limits(rows, columns)
+    """Return all parameters that a model has for a training set of this size, if the user gives none."""
+    return regressor(model, seed, {}).get_params() | get_model(model).size_limits(rows, columns)
 
 
 def import_regressor(model: str) -> Any:
-    """The class of a model. Raises UserError if there is none, or if it is no regressor of scikit-learn's kind."""
+    """Import the class of a model. Raises UserError if it is not found or not a regressor in scikit-learn's sense."""
     from sklearn.base import RegressorMixin
 
     path = get_model(model).path
@@ -271,20 +303,20 @@ def import_regressor(model: str) -> Any:
     if find_spec(package) is None:
         raise UserError(f"model={model}: needs the package {package}, which is not installed; pip install {package}")
     try:
-        kind: Any = locate(path)
+        found: Any = locate(path)
     except ErrorDuringImport as error:
         raise UserError(f"model={model}: cannot be imported: {error.value}") from error
-    if kind is None:
-        raise UserError(f"model={model}: there is no {path} in what is installed of {package}; check the import path")
-    if not isinstance(kind, type) or not (
-        issubclass(kind, RegressorMixin) or getattr(kind, "_estimator_type", "") == "regressor"
+    if found is None:
+        raise UserError(f"model={model}: {path} not found in the installed package {package}; check the import path")
+    if not isinstance(found, type) or not (
+        issubclass(found, RegressorMixin) or getattr(found, "_estimator_type", "") == "regressor"
     ):
-        raise UserError(f"model={model}: not a scikit-learn regressor; name a class that is, like sklearn.svm.SVR")
-    return kind
+        raise UserError(f"model={model}: not a scikit-learn regressor; expected a class such as sklearn.svm.SVR")
+    return found
 
 
-def sampled(regressor: "BaseEstimator", seed: int, max_samples: float) -> "BaseEstimator":
-    """A regressor that learns from a share of the rows."""
+def with_row_sampling(regressor: "BaseEstimator", seed: int, max_samples: float) -> "BaseEstimator":
+    """Wrap a regressor so that it is fitted on a random fraction `max_samples` of the rows."""
     from sklearn.ensemble import BaggingRegressor
 
     return BaggingRegressor(regressor, 1, max_samples=max_samples, bootstrap=False, random_state=seed)

@@ -1,4 +1,4 @@
-"""The columns of a file as numbers that an estimator can learn from."""
+"""Encoding of the features of a contract as numbers for a regressor."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,27 +19,28 @@ from workflow.models.rounding import rounding_to_grid
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-NUMBERS, CATEGORIES = "numbers", "categories"
-MOST_CATEGORIES = 1000  # of a column, with a column of their own; the rarest share one
-TERMS = 2**14  # that words and pairs of words are hashed to
-TOPICS = 30  # that they are reduced to, for a model that takes no sparse matrix
-FAR = 3.0  # standard deviations from the mean, which a bounded number does not exceed
+NUMBERS, CATEGORIES = "numbers", "categories"  # names of transformers
+MAX_CATEGORIES = 1000  # encoded columns of a one-hot encoded feature; the rarest categories share one
+HASH_BUCKETS = 2**14  # for words and pairs of words
+TEXT_COMPONENTS = 30  # of a text, for a model that takes no sparse matrix
+MAX_DEVIATIONS = 3.0  # standard deviations from the mean at which a bounded number is clipped
 
 
 def column_encoders(
     contract: Contract, encoder: str, seed: int, dense: bool = False, bounded: bool = False, on_grid: bool = False
 ) -> ColumnTransformer:
-    """The features as numbers: a transformer for all categories, one for each date and text, and one for all others.
+    """Build a transformer of the features to numbers.
 
-    With one for each column, a table of thousands would wait for scikit-learn's bookkeeping.
+    All categories share a pipeline, and so do all numbers: one per column would slow down tables of thousands of
+    columns by scikit-learn's bookkeeping. Each date and each text has its own.
 
     Args:
         contract: of the columns.
-        encoder: of categories: `target`, `onehot` or `ordinal`; with `onehot`, each word has a column of its own too.
+        encoder: of categories: `target`, `onehot` or `ordinal`; `onehot` also gives each hashed word a column.
         seed: of the target encoder's folds.
-        dense: whether an array is made of what is mostly zeros.
-        bounded: whether numbers stop at `FAR`, so that no row can be too far from those that a model has learned from.
-        on_grid: whether what is not one or zero is rounded: see `rounding_to_grid`.
+        dense: whether to return an array even if most values are zeros.
+        bounded: whether to clip numbers at `MAX_DEVIATIONS`, so that no row is too far from the training rows.
+        on_grid: whether to round everything but zeros and ones: see `rounding_to_grid`.
     """
     kinds = {name: contract.columns[name].kind for name in contract.features}
     categories = [name for name, kind in kinds.items() if kind == CATEGORICAL]
@@ -47,22 +48,21 @@ def column_encoders(
     texts = [name for name, kind in kinds.items() if kind == TEXT]
     numbers = [name for name in kinds if name not in {*categories, *dates, *texts}]
     rounding = rounding_to_grid() if on_grid else []
-    category = [*category_steps(encoder, seed), *(rounding if encoder != "onehot" else [])]
+    encode_numbers = [*number_steps(bounded), *rounding]
+    encode_categories = [*category_steps(encoder, seed), *(rounding if encoder != "onehot" else [])]
+    sparse = encoder == "onehot" and not dense
     parts = [
-        (NUMBERS, make_pipeline(*number_steps(bounded), *rounding), numbers),
-        (CATEGORIES, make_pipeline(*category), categories),
-        *((f"date {place}", make_pipeline(*date_steps(), *rounding), [name]) for place, name in enumerate(dates)),
-        *(
-            (f"text {place}", make_pipeline(*text_steps(encoder == "onehot" and not dense, seed)), [name])
-            for place, name in enumerate(texts)
-        ),
+        (NUMBERS, make_pipeline(*encode_numbers), numbers),
+        (CATEGORIES, make_pipeline(*encode_categories), categories),
+        *((f"date {i}", make_pipeline(*date_steps(), *rounding), [name]) for i, name in enumerate(dates)),
+        *((f"text {i}", make_pipeline(*text_steps(sparse, seed)), [name]) for i, name in enumerate(texts)),
     ]
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0 if dense else 0.3)
 
 
 def number_steps(bounded: bool) -> "list[BaseEstimator]":
-    """The transformers of all columns of numbers; a number that was missing is one column more."""
-    bounds = (partial(np.maximum, -FAR), partial(np.minimum, FAR)) if bounded else ()
+    """Return the transformers of all numeric columns; each with missing values gets an indicator column."""
+    bounds = (partial(np.maximum, -MAX_DEVIATIONS), partial(np.minimum, MAX_DEVIATIONS)) if bounded else ()
     return [
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         preprocessing.StandardScaler(),
@@ -71,42 +71,44 @@ def number_steps(bounded: bool) -> "list[BaseEstimator]":
 
 
 def date_steps() -> "list[BaseEstimator]":
-    """The transformers of one column of dates, in days: their trend, the time of the year, and the day of the week.
+    """Return the transformers of one column of dates, in days: trend, time of the year and day of the week.
 
-    Periodic splines, as scikit-learn's example on time-related features has them.
+    Periodic splines, as in scikit-learn's example "Time-related feature engineering".
     """
 
-    def cycle(days: float, knots: int, degree: int) -> "BaseEstimator":
-        places = np.linspace(0, days, knots)[:, None]
-        return preprocessing.SplineTransformer(knots=places, degree=degree, extrapolation="periodic")
+    def cycle(days: float, n_knots: int, degree: int) -> "BaseEstimator":
+        knots = np.linspace(0, days, n_knots)[:, None]
+        return preprocessing.SplineTransformer(knots=knots, degree=degree, extrapolation="periodic")
 
     return [
         SimpleImputer(strategy="median", keep_empty_features=True),
-        make_union(preprocessing.StandardScaler(), cycle(365.2425, knots=5, degree=3), cycle(7, knots=8, degree=1)),
+        make_union(preprocessing.StandardScaler(), cycle(365.2425, n_knots=5, degree=3), cycle(7, n_knots=8, degree=1)),
     ]
 
 
 def text_steps(sparse: bool, seed: int) -> "list[BaseEstimator]":
-    """The transformers of one column of prose: how often it has which words, and pairs of words, that others have not.
+    """Return the transformers of one column of texts: TF-IDF of words and pairs of words.
 
-    Unless it may be `sparse`, that is reduced to `TOPICS` (Deerwester et al. 1990, latent semantic analysis), on a
-    grid: the last bits of a singular vector are the library's choice. Words are hashed, so that there is no vocabulary
-    that could be empty, or fill the model's file.
+    Words are hashed, because a vocabulary could be empty, or fill the model's file. Unless `sparse`, they are reduced
+    to `TEXT_COMPONENTS` by latent semantic analysis (Deerwester et al. 1990), rounded to a grid because the last bits
+    of a singular vector depend on the library.
     """
-    terms = [
+    tf_idf = [
         SimpleImputer(strategy="constant", fill_value="", keep_empty_features=True),
         preprocessing.FunctionTransformer(np.ravel),
-        HashingVectorizer(n_features=TERMS, ngram_range=(1, 2), token_pattern=r"\w+", alternate_sign=False, norm=None),
+        HashingVectorizer(
+            n_features=HASH_BUCKETS, ngram_range=(1, 2), token_pattern=r"\w+", alternate_sign=False, norm=None
+        ),
         TfidfTransformer(sublinear_tf=True),
     ]
-    topics = [TruncatedSVD(TOPICS, random_state=seed), preprocessing.StandardScaler(), *rounding_to_grid()]
-    return terms if sparse else [*terms, *topics]
+    reduction = [TruncatedSVD(TEXT_COMPONENTS, random_state=seed), preprocessing.StandardScaler(), *rounding_to_grid()]
+    return tf_idf if sparse else [*tf_idf, *reduction]
 
 
 def category_steps(encoder: str, seed: int) -> "list[BaseEstimator]":
-    """The transformers of all categorical columns. Categories never seen in training are no error."""
+    """Return the transformers of all categorical columns; they accept categories that were not seen in training."""
     if encoder == "onehot":
-        return [preprocessing.OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES)]
+        return [preprocessing.OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES)]
     if encoder == "ordinal":
         ordinal = preprocessing.OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
@@ -117,7 +119,7 @@ def category_steps(encoder: str, seed: int) -> "list[BaseEstimator]":
 
 
 def encoded_column_owners(encode: ColumnTransformer) -> np.ndarray:
-    """Which encoded columns each raw column became: (raw columns, encoded columns) of bool."""
+    """Return which encoded columns come from each feature: (features, encoded columns) of bool."""
     owners = np.concatenate(
         [
             owners_of(transformer, np.array(columns), encode.output_indices_[name])
@@ -127,12 +129,18 @@ def encoded_column_owners(encode: ColumnTransformer) -> np.ndarray:
     return owners == encode.feature_names_in_[:, None]
 
 
-def owners_of(transformer: Pipeline, columns: np.ndarray, became: slice) -> np.ndarray:
-    """The raw column of each column that a fitted transformer of `columns` makes: those of the slice `became`."""
+def owners_of(transformer: Pipeline, columns: np.ndarray, encoded: slice) -> np.ndarray:
+    """Return the name of the feature that each encoded column of a fitted transformer comes from: (encoded columns,).
+
+    Args:
+        transformer: fitted on `columns`.
+        columns: names of features.
+        encoded: the positions of its encoded columns.
+    """
     first = transformer[0]
     if isinstance(first, preprocessing.OneHotEncoder):
-        rare = [0 if few is None else len(few) - 1 for few in first.infrequent_categories_]  # they share a column
-        return columns.repeat([len(each) - less for each, less in zip(first.categories_, rare, strict=True)])
+        merged = [0 if rare is None else len(rare) - 1 for rare in first.infrequent_categories_]  # they share a column
+        return columns.repeat([len(each) - fewer for each, fewer in zip(first.categories_, merged, strict=True)])
     if isinstance(first, SimpleImputer) and first.indicator_ is not None:
         return np.concatenate([columns, columns[first.indicator_.features_]])
-    return columns.repeat((became.stop - became.start) // len(columns))
+    return columns.repeat((encoded.stop - encoded.start) // len(columns))

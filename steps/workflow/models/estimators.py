@@ -1,7 +1,7 @@
-"""Estimators: each a model and what it needs around it, from the raw columns of a row to its price."""
+"""Estimators: a regressor with everything around it, from the raw features of a row to its target."""
 
 import json
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,126 +18,134 @@ if TYPE_CHECKING:
     Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
 ENCODERS = ("auto", "target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
-TARGET_TRANSFORMS = {
-    "identity": "{}",
-    "log": "log({})",
-    "log1p": "log(1 + {})",
-}  # functions of numpy, and what people read
+TARGET_TRANSFORMS = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # by name: how it is displayed
+HIGH_SKEWNESS = 1  # from which a distribution is highly skewed: Bulmer 1979, Principles of Statistics
 
 
 def build(
     model: str,
     contract: Contract,
     encoder: str,
-    scale: str,
+    target_transform: str,
     seed: int,
     model_params: dict[str, Any],
     rows: int = 0,
 ) -> "TransformedTargetRegressor":
-    """An unfitted estimator from the features of `contract` to its target.
+    """Build an unfitted estimator whose `regressor` is a pipeline of two steps, `encode` and `regress`.
 
-    `regressor` is a pipeline of two steps, `encode` and `regress`. It learns the target on a `scale` of `TARGET_TRANSFORMS`, and
-    its cost is limited if it is to learn from many `rows`. Raises UserError for a parameter that the model does not
-    have, and for an import path that leads to no regressor.
+    Args:
+        model: name or import path.
+        contract: of the rows; its features are encoded.
+        encoder: one of `ENCODERS`.
+        target_transform: one of `TARGET_TRANSFORMS`.
+        seed: of encoder and regressor.
+        model_params: parameters of the regressor; ours, or the package's, for the others.
+        rows: number of training rows, by which the cost of the regressor is limited; 0 for no limit.
+
+    Raises UserError for a parameter that the model does not have, and for an import path without a regressor.
     """
     from sklearn.pipeline import Pipeline
 
     from workflow.models.encoders import column_encoders
 
-    kind = get_model(model)
-    encode = column_encoders(contract, resolve_encoder(model, encoder), seed, kind.dense, kind.bounded, kind.on_grid)
+    own = get_model(model)
+    encode = column_encoders(contract, resolve_encoder(model, encoder), seed, own.dense, own.bounded, own.on_grid)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows, len(contract.features)))]
-    return with_target_transform(Pipeline(steps), scale)
+    return with_target_transform(Pipeline(steps), target_transform)
 
 
 def baseline(estimator: "Estimator", target: "Series") -> "TransformedTargetRegressor":
-    """What answers the same whatever it is asked: the mean of the target, on the scale on which `estimator` learns."""
+    """Fit the constant baseline: the mean of the target, taken on the scale that `estimator` is fitted on."""
     from sklearn.dummy import DummyRegressor
 
     return fit(with_target_transform(DummyRegressor(), target_transform_of(estimator)), target.to_frame(), target)
 
 
-def with_target_transform(regressor: Any, scale: str) -> "TransformedTargetRegressor":
-    """What learns the target on a scale with a regressor, and answers in units of the target."""
+def with_target_transform(regressor: Any, target_transform: str) -> "TransformedTargetRegressor":
+    """Wrap a regressor so that it is fitted on a transformed target and predicts in units of the target."""
     from sklearn.compose import TransformedTargetRegressor
 
     from workflow.models.rounding import rounded_log_transformer
 
     return TransformedTargetRegressor(
-        regressor, transformer=None if scale == "identity" else rounded_log_transformer(scale)
+        regressor, transformer=None if target_transform == "identity" else rounded_log_transformer(target_transform)
     )
 
 
 def resolve_encoder(model: str, encoder: str) -> str:
-    """The encoder of categories that a model gets: for `auto`, the one that it does best with."""
+    """Return the encoder of categories for a model: its best one for `auto`, else the given one."""
     return get_model(model).encoder if encoder == "auto" else encoder
 
 
 def choose_target_transform(log_target: str, target: "Series") -> str:
-    """On which of `TARGET_TRANSFORMS` to learn a target: as `log_target` says, and for `auto`, a logarithm if it is far skewed.
+    """Choose one of `TARGET_TRANSFORMS` for a target: (rows,).
 
-    That is, by more than 1, from where on Bulmer, Principles of Statistics (1979), calls a distribution highly skewed.
-    A target that is sometimes 0 has the logarithm of 1 more. Raises UserError for the logarithm of what is below 0.
+    `auto` takes the logarithm of a target that is non-negative and highly skewed; log(1 + target) if it has zeros.
+
+    Args:
+        log_target: one of `LOG_TARGET`.
+        target: (rows,).
+
+    Raises UserError if the logarithm is demanded of a target with negative values.
     """
     lowest = target.min()
     if log_target == "true" and lowest < 0:
         raise UserError(
-            f"log_target=true needs a {target.name} of 0 or more, but the lowest is {lowest:g};"
-            " pass -P log_target=auto, or set the column's range in the contract"
+            f"log_target=true: the lowest {target.name} is {lowest:g}, expected 0 or more; pass -P log_target=auto, or"
+            " set the column's range in the contract"
         )
-    if log_target == "false" or (log_target == "auto" and (lowest < 0 or target.skew() <= 1)):
+    if log_target == "false" or (log_target == "auto" and (lowest < 0 or target.skew() <= HIGH_SKEWNESS)):
         return "identity"
     return "log" if lowest > 0 else "log1p"
 
 
 def target_transform_of(estimator: "Estimator") -> str:
-    """On which of `TARGET_TRANSFORMS` an estimator learns its target, as all parts of a blend do; older runs have a function."""
+    """Return which of `TARGET_TRANSFORMS` an estimator is fitted on; all members of a blend share one."""
     from workflow.models.blending import blend_members
 
-    _, part = next(iter(blend_members(estimator).values()))
-    function = part.transformer[0].func if part.transformer else part.func
-    return function.__name__ if function else "identity"
+    _, member = next(iter(blend_members(estimator).values()))
+    return member.transformer[0].func.__name__ if member.transformer else "identity"
 
 
 def target_expression(estimator: "Estimator", target: str) -> str:
-    """What an estimator learns, for people: `price`, `log(price)` or `log(1 + price)`."""
+    """Return what an estimator is fitted on, to display: `y`, `log(y)` or `log(1 + y)` for a target `y`."""
     return TARGET_TRANSFORMS[target_transform_of(estimator)].format(target)
 
 
-def parameters_of(estimator: "Estimator", taken: Container[str]) -> dict[str, str]:
-    """All parameters of the regressor, by their own names; those in `taken` mean something else, and get a prefix.
-
-    Of a blend, its weights.
-    """
+def regressor_params(estimator: "Estimator") -> dict[str, str]:
+    """Return all parameters of the regressor as strings; of a blend, its weights."""
     from workflow.models.blending import blend_members
 
-    parts = blend_members(estimator)
     if not hasattr(estimator, "regressor"):
-        return {"weights": ", ".join(f"{name} {share:.3f}" for name, (share, _) in parts.items())}
-    parameters = estimator.regressor[-1].get_params()
-    return {name if name not in taken else f"regress__{name}": str(value) for name, value in parameters.items()}
+        weights = {name: weight for name, (weight, _) in blend_members(estimator).items()}
+        return {"weights": ", ".join(f"{name} {weight:.3f}" for name, weight in weights.items())}
+    return {name: str(value) for name, value in estimator.regressor[-1].get_params().items()}
 
 
 def fit(
     estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series"
 ) -> "TransformedTargetRegressor":
-    """`estimator`, fitted in place in one BLAS thread, whose number would change the last bits.
+    """Fit an estimator in place, in one BLAS thread, because the number of threads changes the last bits.
 
     Args:
-        estimator: as `build` gives it.
+        estimator: as `build` returns it.
         features: (rows, features).
         target: (rows,).
+
+    Returns:
+        `estimator`.
     """
     from workflow.parallel.executors import single_blas_thread
 
-    words = {name: "category" for name in features if features[name].dtype == "str"}
-    with single_blas_thread():  # of words that repeat, scikit-learn would make an object for each row
-        return estimator.fit(features.astype(words), target)
+    # As categories, strings that repeat are shared; scikit-learn would create an object for each row.
+    categories = {name: "category" for name in features if features[name].dtype == "str"}
+    with single_blas_thread():
+        return estimator.fit(features.astype(categories), target)
 
 
 @contextmanager
 def estimator_errors_as_user_errors(model: str, model_params: dict[str, Any]) -> Iterator[None]:
-    """A context in which an error of scikit-learn is a UserError if the user chose parameters, or another regressor."""
+    """Within the context, turn an error of an estimator into a UserError if the user chose its class or parameters."""
     try:
         yield
     except (ValueError, TypeError, OverflowError) as error:
@@ -149,12 +157,12 @@ def estimator_errors_as_user_errors(model: str, model_params: dict[str, Any]) ->
 
 
 def predict(estimator: "Estimator", features: "DataFrame") -> "ndarray":
-    """Predicted target of each row, in one BLAS thread, and in pieces, which take little memory: (rows,)."""
+    """Predict the target of each row in one BLAS thread, and in chunks to save memory: (rows,)."""
     import numpy as np
 
     from workflow.data.stored import CHUNK_ROWS
     from workflow.parallel.executors import single_blas_thread
 
     with single_blas_thread():
-        pieces = [features.iloc[first : first + CHUNK_ROWS] for first in range(0, len(features), CHUNK_ROWS)]
-        return np.concatenate([estimator.predict(piece) for piece in pieces])
+        chunks = [features.iloc[start : start + CHUNK_ROWS] for start in range(0, len(features), CHUNK_ROWS)]
+        return np.concatenate([estimator.predict(chunk) for chunk in chunks])

@@ -1,4 +1,4 @@
-"""The file of a fitted model: it holds no other types than the model is made of, and no code runs when it is read."""
+"""Files of fitted models: loading one runs no code and accepts only the types that its models consist of."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -11,20 +11,21 @@ from workflow.models.catalog import MODELS, get_model
 if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
 
-TRUSTED = (
-    "functools.partial",  # of a function, which is looked at too
+ENCODER_TYPES = (
+    "functools.partial",  # skops checks the function that it wraps too
     "numpy.dtype",
     "numpy.ravel",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "sklearn.model_selection._split.KFold",
-)  # in the file of every model: parts of its encoders
+)  # in the file of every model
 
 
 def load(path: Path, models: Collection[str]) -> "Estimator":
-    """The estimator in a skops file. Types beyond those that `models` are made of are refused, and no code runs.
+    """Load the estimator in a skops file.
 
-    The list is ours, not the file's: MLflow would trust the types that the logged model itself names.
+    Which types may be in it follows from `models`; MLflow would trust the types that the logged model itself lists.
+    Raises UserError for any other type.
     """
     import skops.io
 
@@ -33,24 +34,28 @@ def load(path: Path, models: Collection[str]) -> "Estimator":
 
 
 def trusted_types_of(estimator: "Estimator", models: Collection[str]) -> list[str]:
-    """The types that the file of `estimator` may hold, and needs to. Raises UserError if it would hold others."""
+    """Return the types that the file of `estimator` needs to be trusted for; UserError if any is unexpected."""
     import skops.io
 
-    if all(model in MODELS for model in models):  # no need to look
+    if all(model in MODELS for model in models):  # saves dumping the estimator
         return listed_types(models)
     return trusted_types(models, skops.io.get_untrusted_types(data=skops.io.dumps(estimator)))
 
 
 def listed_types(models: Iterable[str]) -> list[str]:
-    """The types on our list for `models`, beyond those that skops trusts by itself."""
-    return list(dict.fromkeys([*TRUSTED, *(name for model in models for name in get_model(model).trusted)]))
+    """Return the types that the catalog lists for `models`, beyond those that skops trusts by default."""
+    return list(dict.fromkeys([*ENCODER_TYPES, *(name for model in models for name in get_model(model).trusted_types)]))
 
 
 def trusted_types(models: Collection[str], types: list[str]) -> list[str]:
-    """The `types` that a file holds beyond those that skops trusts by itself, if `models` may hold them all.
+    """Return `types`, if a file of `models` may hold them all; UserError if not.
 
-    They are on our list, or, for a regressor that the user named by its import path, classes of its own package, of
-    numpy, scipy and scikit-learn. Raises UserError for any other.
+    Allowed are the types that the catalog lists, and for a regressor given by its import path all classes of its own
+    package, numpy, scipy and scikit-learn.
+
+    Args:
+        models: what the file is made of.
+        types: those in the file, beyond those that skops trusts by default.
     """
     listed = listed_types(models)
     own = {model.partition(".")[0] for model in models if "." in model}
@@ -59,9 +64,9 @@ def trusted_types(models: Collection[str], types: list[str]) -> list[str]:
     def is_expected(name: str) -> bool:
         return name in listed or (name.partition(".")[0] in packages and isinstance(locate(name), type))
 
-    if others := [name for name in types if not is_expected(name)]:
+    if unexpected := [name for name in types if not is_expected(name)]:
         raise UserError(
-            f"the model file of {', '.join(models)} holds types it should not: {', '.join(others)}; train again, or"
-            " choose another model"
+            f"model file of {', '.join(models)}: unexpected types {', '.join(unexpected)}; train again, or choose"
+            " another model"
         )
     return types

@@ -1,4 +1,4 @@
-"""Rounding that keeps the last bit of a number, which each processor and library rounds its own way, from deciding."""
+"""Rounding of inputs and targets, so that the last bits, which differ by processor and library, decide nothing."""
 
 from functools import partial
 
@@ -7,26 +7,29 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 GRID_BITS = 16
-LOGARITHMS = {"log": (np.log, np.exp), "log1p": (np.log1p, np.expm1)}  # with their inverses
+LOGARITHMS = {"log": (np.log, np.exp), "log1p": (np.log1p, np.expm1)}  # each with its inverse
 
 
-def rounded_log_transformer(scale: str) -> Pipeline:
-    """The transformer of a target to its logarithm, `log` or `log1p`, in single precision.
+def rounded_log_transformer(logarithm: str) -> Pipeline:
+    """Return a transformer of the target to its logarithm, rounded to single precision.
 
-    The last bit of a logarithm is the processor's and the library's choice. A forest that finds two splits equally good
-    lets it decide, and the prices that it predicts then differ in the first digit. Rounded to half as many bits, the
-    logarithms are the same everywhere, and so are their sums, which are exact in double precision.
+    The last bit of a logarithm depends on processor and library. It decides between two splits of a tree that are
+    equally good, after which predictions differ in the first digit. In single precision the logarithms are the same
+    everywhere, and so are their sums, which are exact in double precision.
+
+    Args:
+        logarithm: `log` or `log1p`.
     """
     return make_pipeline(
-        FunctionTransformer(*LOGARITHMS[scale]), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
+        FunctionTransformer(*LOGARITHMS[logarithm]), FunctionTransformer(np.float32), FunctionTransformer(np.float64)
     )
 
 
 def rounding_to_grid() -> list[FunctionTransformer]:
-    """The transformers that round numbers to multiples of 2⁻¹⁶, of a standard deviation where they are scaled.
+    """Return transformers that round numbers to multiples of 2⁻¹⁶.
 
-    The products and sums of such numbers are exact in double precision, so that two distances which are equal are found
-    equal by any BLAS library. Else the last bits decide which of two rows is the nearer neighbour.
+    Products and sums of such numbers are exact in double precision, so that any BLAS library finds equal distances
+    equal. Otherwise the last bits would decide which of two rows is the nearer neighbour.
     """
     steps = (partial(np.multiply, 2.0**GRID_BITS), np.rint, partial(np.multiply, 2.0**-GRID_BITS))
     return [FunctionTransformer(step) for step in steps]

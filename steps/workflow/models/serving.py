@@ -1,9 +1,9 @@
-"""The logged model, which takes rows as the file has them: how it is saved, and what MLflow loads to serve it.
+"""The logged model, which takes rows as the data file has them: how it is saved, and what MLflow loads to serve it.
 
-    mlflow models serve -m models:/wines@champion --env-manager local
+    mlflow models serve -m models:/<name>@champion --env-manager local
 
-It is a scikit-learn model as MLflow saves it, in a skops file, with two things beside it: the contract that it was
-trained under, and those files of this project that read a row by it. No other code runs when it is loaded.
+It is a scikit-learn model as MLflow saves it, in a skops file, together with the contract that it was trained under and
+the modules of this project that parse a row. Loading it runs no other code.
 """
 
 import shutil
@@ -17,55 +17,66 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
-from workflow.data import contract
+from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract
 from workflow.models import estimators, model_files
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-ESTIMATOR, CONTRACT = "model.skops", "contract.yaml"
+ESTIMATOR_FILE, CONTRACT_FILE = "model.skops", "contract.yaml"
 
 
-class Served:
-    """What MLflow calls to predict."""
+class ServedModel:
+    """The object whose `predict` MLflow calls."""
 
-    def __init__(self, estimator: "estimators.Estimator", terms: contract.Contract) -> None:
-        """Predict with `estimator` from rows that are read by `terms`."""
-        self.estimator, self.terms = estimator, terms.select(terms.features)
+    def __init__(self, estimator: "estimators.Estimator", contract: Contract) -> None:
+        """Predict with `estimator` from rows that are parsed by `contract`."""
+        self.estimator, self.contract = estimator, contract.select(contract.features)
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray":
-        """The predicted target of each row: (rows,).
+        """Return the predicted target of each row: (rows,).
 
-        `rows` hold texts, as a CSV file does, or what JSON or Parquet can say. A column that is absent is missing in
-        all rows: MLflow has seen to it that it may be. Raises MlflowException, which a server answers with status 400,
-        for a value that cannot be read as the contract says.
+        Args:
+            rows: strings as in a CSV file, or typed values as in JSON or Parquet. An absent column counts as missing
+                in all rows; MLflow has checked that it is optional.
+            params: not used; part of MLflow's interface.
+
+        Raises:
+            MlflowException: for a value that the contract does not allow; a server answers with status 400.
         """
-        typed, faults = contract.check(contract.as_file_values(rows, self.terms), self.terms)
-        if len(faults):
-            row, column, value, reason = faults.iloc[0]
+        typed, violations = check(as_file_values(rows, self.contract), self.contract)
+        if len(violations):
+            row, column, value, reason = violations.iloc[0]
             raise MlflowException(f"row {row}, column {column}: {value!r} {reason}", INVALID_PARAMETER_VALUE)
         return estimators.predict(self.estimator, typed)
 
 
-def _load_pyfunc(folder: str) -> Served:
-    """The model in a folder that `save_model` has filled: MLflow asks for it by this name."""
+def _load_pyfunc(folder: str) -> ServedModel:
+    """Load the model in a folder that `save_model` has filled; MLflow calls this function by its name."""
     path = Path(folder)
     models = (Model.load(folder).metadata or {})["models"]
-    return Served(model_files.load(path / ESTIMATOR, models), contract.read_contract(path / CONTRACT))
+    return ServedModel(model_files.load(path / ESTIMATOR_FILE, models), read_contract(path / CONTRACT_FILE))
 
 
 def save_model(
     path: str,
     mlflow_model: Model,
     estimator: "estimators.Estimator",
-    terms: contract.Contract,
+    contract: Contract,
     sources: dict[str, Path],
     validate_serving_input: bool = True,
     **arguments: Any,
 ) -> None:
-    """Save a model in the way that MLflow asks of a flavor, with its contract and `sources`, by relative path.
+    """Save a model with its contract and code; `mlflow.models.Model.log` calls it, with this module as the flavor.
 
-    `validate_serving_input` is MLflow's own, which passes it on; `arguments` are `mlflow.sklearn.save_model`'s.
+    Args:
+        path: folder to create.
+        mlflow_model: its configuration.
+        estimator: fitted.
+        contract: of the rows that it takes.
+        sources: modules to save with it, by their paths relative to the folder with the code.
+        validate_serving_input: handled by MLflow, which passes it on nevertheless.
+        **arguments: passed on to `mlflow.sklearn.save_model`.
     """
     import mlflow.sklearn
 
@@ -75,16 +86,16 @@ def save_model(
             shutil.copy(source, Path(folder) / name)
         code = [str(file) for file in Path(folder).iterdir()]
         mlflow.sklearn.save_model(estimator, path, mlflow_model=mlflow_model, code_paths=code, **arguments)
-    (Path(path) / CONTRACT).write_text(contract.contract_text(terms, {}), encoding="utf-8")
+    (Path(path) / CONTRACT_FILE).write_text(contract_text(contract, {}), encoding="utf-8")
     mlflow_model.flavors["python_function"] |= {"loader_module": __name__}
-    del mlflow_model.flavors["python_function"]["model_path"]  # of the skops file: ours wants the folder
+    del mlflow_model.flavors["python_function"]["model_path"]  # points to the skops file; ours loads from the folder
     mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
-def signature(terms: contract.Contract, optional: set[str]) -> ModelSignature:
-    """What a row must have: the features, of which some are `optional`. Their types are the contract's business."""
+def signature(contract: Contract, optional: set[str]) -> ModelSignature:
+    """Return the names of the features, of any type because the contract checks values, and which are `optional`."""
     anything = AnyType()  # type: ignore[no-untyped-call]
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(anything, name, required=name not in optional) for name in terms.features
+        ColSpec(anything, name, required=name not in optional) for name in contract.features
     ]
-    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, terms.target)]))
+    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]))

@@ -1,10 +1,11 @@
-"""Work in threads or processes whose number cannot change a result."""
+"""Parallel computation in threads or processes; their number never changes a result."""
 
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from multiprocessing import active_children
 from multiprocessing.pool import ThreadPool
@@ -19,102 +20,114 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from workflow.errors import UserError
 
-Track = Callable[[Iterable[Any], int], Iterable[Any]]  # shows progress over an iterable of a known length
-Each = Callable[[Callable[[Any], Any], Iterable[Any], int], Iterator[Any]]  # as `iterate_in_threads`
-others: list[Each] = []
-AHEAD = 4  # items per thread that are taken before the first of them is done
+ProgressBar = Callable[[Iterable[Any], int], Iterable[Any]]  # wraps an iterable of known length
+Executor = Callable[[Callable[[Any], Any], Iterable[Any], int], Iterator[Any]]  # called like `iterate_in_threads`
+current_executor: ContextVar[Executor | None] = ContextVar("current_executor", default=None)  # None: local threads
+PREFETCH_PER_CORE = 4  # items in flight per core
 
 
 def single_blas_thread() -> threadpool_limits:
-    """A context in which BLAS and OpenMP compute in one thread: with several, sums end in other last bits."""
+    """Return a context in which BLAS and OpenMP use one thread: with several, the last bits of sums differ."""
     return threadpool_limits(1)
 
 
-def run_in_threads(function: Callable[[Any], Any], items: Sequence[Any], track: Track) -> list[Any]:
-    """`function` of each item, in order, computed by as many threads as there are cores, or `elsewhere`."""
-    return list(track(iterate_in_threads(function, items), len(items)))
+def run_in_threads(function: Callable[[Any], Any], items: Sequence[Any], progress_bar: ProgressBar) -> list[Any]:
+    """Return `function(item)` for each item, computed as by `iterate_in_threads`."""
+    return list(progress_bar(iterate_in_threads(function, items), len(items)))
 
 
-def iterate_in_threads(function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
-    """As `run_in_threads`, one after the other as they are done.
+def iterate_in_threads(function: Callable[[Any], Any], items: Iterable[Any], prefetch_items: int = 0) -> Iterator[Any]:
+    """Yield `function(item)` for each item, in order, computed in one thread per core or by `use_executor`'s executor.
 
-    Few items are taken `ahead`, because all may not fit into memory: so many for each core, if it is not said how many.
-    Threads, not processes: a process would import scikit-learn again, and the heavy parts release the GIL.
+    Threads suffice: a process would have to import scikit-learn again, and the heavy parts release the GIL.
+
+    Args:
+        function: called once per item, with BLAS limited to one thread.
+        items: consumed lazily, because all of them may not fit into memory.
+        prefetch_items: how many items are in flight at once; 0 for `PREFETCH_PER_CORE` per core.
     """
-    if others:
-        yield from others[-1](function, items, ahead)
+    if executor := current_executor.get():
+        yield from executor(function, items, prefetch_items)
         return
 
-    libraries = ThreadpoolController()  # looked for once: ten milliseconds for each item add up
+    libraries = ThreadpoolController()  # created once: the search for libraries takes ten milliseconds
 
-    def single(item: Any) -> Any:
-        with libraries.limit(limits=1):  # OpenMP's limit belongs to a thread, and this is another one
+    def call_with_single_blas_thread(item: Any) -> Any:
+        with libraries.limit(limits=1):  # OpenMP's limit belongs to a thread, so each worker thread sets it
             return function(item)
 
-    # One here too, so that the threads, in leaving theirs, restore this and nothing higher.
+    # Limited here too: a worker thread that leaves its limit restores the one that it found, which must be 1 as well.
     with libraries.limit(limits=1), ThreadPool(cpu_count()) as pool:
-        started = (pool.apply_async(single, (item,)).get for item in items)
-        yield from prefetch(started, lambda: ahead or AHEAD * cpu_count())
+        pending = (pool.apply_async(call_with_single_blas_thread, (item,)).get for item in items)
+        yield from prefetch(pending, lambda: prefetch_items or PREFETCH_PER_CORE * cpu_count())
 
 
-def iterate_in_processes(function: Callable[[Any], Any], items: Iterable[Any], ahead: int = 0) -> Iterator[Any]:
-    """As `iterate_in_threads`, in processes, for much work that holds Python's lock often, as that of small trees does.
+def iterate_in_processes(
+    function: Callable[[Any], Any], items: Iterable[Any], prefetch_items: int = 0
+) -> Iterator[Any]:
+    """Yield the same as `iterate_in_threads`, computed in processes: for work that often holds the GIL.
 
-    They take seconds to start, and stay for the next call. Raises UserError if one of them dies.
+    Processes take seconds to start and are reused by the next call. Raises UserError if one of them dies.
     """
-    enough = ahead or AHEAD * cpu_count()
-    processes = min(cpu_count(), enough)  # more would have nothing to do
-    if others or processes == 1:
-        yield from iterate_in_threads(function, items, ahead)
+    in_flight = prefetch_items or PREFETCH_PER_CORE * cpu_count()
+    n_processes = min(cpu_count(), in_flight)
+    if current_executor.get() or n_processes == 1:
+        yield from iterate_in_threads(function, items, prefetch_items)
         return
-    warnings.filterwarnings("ignore", "A worker stopped while")  # one that has grown, which is replaced
-    pool = get_reusable_executor(processes)
+    warnings.filterwarnings("ignore", "A worker stopped while")  # loky replaces a worker whose memory has grown
+    pool = get_reusable_executor(n_processes)
     try:
         with TemporaryDirectory() as folder:
-            path = Path(folder) / "function.pickle"  # which holds the data, and is sent once
+            path = Path(folder) / "function.pickle"  # holds the data too, which each process reads only once
             path.write_bytes(cloudpickle.dumps(function))
-            yield from prefetch((pool.submit(call, path, item).result for item in items), lambda: enough)
+            pending = (pool.submit(call_pickled, path, item).result for item in items)
+            yield from prefetch(pending, lambda: in_flight)
     except BrokenProcessPool as error:
-        reason = "perhaps for want of memory; -P max_rows= takes fewer rows"
-        raise UserError(f"a process at work has died, {reason}") from error
+        remedy = "perhaps out of memory; pass -P max_rows=<n> to train on fewer rows"
+        raise UserError(f"a worker process died, {remedy}") from error
     except BaseException:
-        for process in active_children():  # not kill_workers=True, which ends in a KeyError if items still wait
+        for process in active_children():  # kill_workers=True would raise a KeyError while items are waiting
             if process.name.startswith("LokyProcess"):
                 process.terminate()
         pool.shutdown()
         raise
 
 
-def call(path: Path, item: Any) -> Any:
-    """The value, at an item, of a function that is pickled in a file."""
-    function = unpickled(path)
-    threadpool_limits(1)  # for good: the process has nothing else to do
+def call_pickled(path: Path, item: Any) -> Any:
+    """Call the function that is pickled in a file."""
+    function = unpickle(path)
+    threadpool_limits(1)  # for good: the process does nothing else
     return function(item)
 
 
 @lru_cache(maxsize=1)
-def unpickled(path: Path) -> Callable[[Any], Any]:
-    """The function in a file."""
+def unpickle(path: Path) -> Callable[[Any], Any]:
+    """Return the function that is pickled in a file; the last one is cached for the items that follow."""
     function: Callable[[Any], Any] = cloudpickle.loads(path.read_bytes())
     return function
 
 
-def prefetch(started: Iterable[Callable[[], Any]], ahead: Callable[[], int]) -> Iterator[Any]:
-    """The results of what is `started` one after the other, so many of them `ahead` of the one that is waited for."""
+def prefetch(pending: Iterable[Callable[[], Any]], max_in_flight: Callable[[], int]) -> Iterator[Any]:
+    """Yield results in order while later ones are being computed.
+
+    Args:
+        pending: starts a computation whenever it is advanced, and yields a function that waits for the result.
+        max_in_flight: returns how many computations may be started before the first result is waited for.
+    """
     waiting: deque[Callable[[], Any]] = deque()
-    for result in started:
+    for result in pending:
         waiting.append(result)
-        if len(waiting) >= ahead():
+        if len(waiting) >= max_in_flight():
             yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()
 
 
 @contextmanager
-def use_executor(each: Each) -> Iterator[None]:
-    """A context in which `each` computes what threads of this process would."""
-    others.append(each)
+def use_executor(executor: Executor) -> Iterator[None]:
+    """Within the context, compute with `executor` instead of threads of this process."""
+    token = current_executor.set(executor)
     try:
         yield
     finally:
-        others.pop()
+        current_executor.reset(token)
