@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from workflow.models.catalog import BLEND, FEW_FOR_RANDOM_FOREST, MODELS, OPTIONAL, default_models
+from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, MODELS, OPTIONAL, default_models
 from workflow.models.estimators import ENCODERS, LOG_TARGET
 from workflow.parsing import (
     AUTO,
@@ -127,7 +127,7 @@ class CompareParams(TrainingOptions):
         description=(
             f"comma-separated, of {', '.join(MODEL_NAMES)}, or import paths of regressors; {BLEND} combines the others;"
             f" auto: {','.join(default_models(0))},{BLEND}, with rf instead of extra_trees above"
-            f" {FEW_FOR_RANDOM_FOREST:,} training rows"
+            f" {EXTRA_TREES_MAX_ROWS:,} training rows"
         ),
     )
     model_params: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {n_estimators: 300}}"))] = Field(

@@ -11,7 +11,7 @@ from mlflow.entities import Run
 from workflow.commands import evaluate, preprocess, train
 from workflow.data import split
 from workflow.errors import UserError
-from workflow.models.catalog import BLEND, FEW_FOR_RANDOM_FOREST, default_models
+from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
 from workflow.models.members import packages_of
 from workflow.parameters import (
     CompareParams,
@@ -65,7 +65,7 @@ def run(command: MainCommand) -> None:
 
 def possible_models() -> list[str]:
     """Return the models that models=auto may stand for."""
-    return [*dict.fromkeys([*default_models(0), *default_models(FEW_FOR_RANDOM_FOREST + 1)]), BLEND]
+    return [*dict.fromkeys([*default_models(0), *default_models(EXTRA_TREES_MAX_ROWS + 1)]), BLEND]
 
 
 def models_of(params: CompareParams, data: PreprocessRun) -> list[str]:

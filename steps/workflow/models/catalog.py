@@ -15,7 +15,7 @@ CANDIDATES_MAX_COLUMNS = 100  # with more features, trying candidates takes too 
 SMALL_TREES_MAX_ROWS = 1_999  # up to so many training rows, smaller trees err less
 EARLY_STOPPING_MIN_ROWS = 10_001  # from so many on, boosting can spare a validation set for early stopping
 COLUMN_SAMPLING_MIN_ROWS = 10_001  # from so many on, a random forest gains from a sample of columns per split
-FEW_FOR_RANDOM_FOREST = 2_000  # up to so many training rows, extra trees err less
+EXTRA_TREES_MAX_ROWS = 2_000  # up to so many training rows, extra trees err less
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -228,7 +228,7 @@ DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting")
 
 def default_models(rows: int) -> list[str]:
     """Return the models that `main` compares and blends by default, for this number of training rows."""
-    return ["linear", "extra_trees" if rows <= FEW_FOR_RANDOM_FOREST else "rf", "boosting"]
+    return ["linear", "extra_trees" if rows <= EXTRA_TREES_MAX_ROWS else "rf", "boosting"]
 
 
 def get_model(name: str) -> Model:

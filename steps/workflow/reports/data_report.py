@@ -99,7 +99,7 @@ def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:
 def range_text(profile: ColumnProfile) -> str:
     """Return the range of a column, or its most frequent category."""
     if profile.kind == CATEGORICAL:
-        return f"mostly {profile.most_frequent[:40]}" if profile.most_frequent else ""
+        return f"most frequent: {profile.most_frequent[:40]}" if profile.most_frequent else ""
     if profile.low is None or profile.high is None:
         return ""
     if profile.kind == DATE:
