@@ -247,9 +247,7 @@ class ReproduceCommand(ClusterOption):
 
     run: Source = Field(
         default="",
-        description=(
-            "what to reproduce: a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id"
-        ),
+        description=("a run id, models:/<name>@<alias>, a receipt's path or URI, or an experiment's name or id"),
     )
     env: Annotated[str, FromText(one_of((SAME, RECORDED)))] = Field(
         default=SAME, description="environment: same as now, or recorded, which uv builds"

@@ -25,8 +25,8 @@ SCORES_TEXT = (
 )
 SHAP_TEXT = (
     "SHAP values say how much each feature moved a prediction away from the mean prediction. First their mean size;"
-    " then every explained row as a dot: blue where the feature's value is low, red where it is high. A category's value is"
-    " the number that it is encoded as."
+    " then every explained row as a dot: blue where the feature's value is low, red where it is high. The value of a"
+    " category is the number that it is encoded as."
 )
 
 
@@ -74,9 +74,7 @@ def figures(result: ModelResult) -> dict[str, Figure]:
     }
 
 
-def model_report(
-    result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]
-) -> str:
+def model_report(result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]) -> str:
     """Return the page about one model.
 
     Args:
