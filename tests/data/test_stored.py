@@ -85,6 +85,7 @@ def test_row_hashes_do_not_depend_on_the_chunks(rows):
     pd.testing.assert_series_equal(hash_rows(rows), row_hashes(ROWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [100, 1000])
 def test_rows_beyond_the_memory_limit_are_deduplicated(tmp_path, monkeypatch, memory):
     monkeypatch.setattr(stored, "MEMORY_LIMIT_MB", memory)

@@ -49,6 +49,7 @@ def fitted(rows, model="linear", encoder="target", log_target=True, **model_para
     return estimators.fit(estimator, rows[CONTRACT.features], rows["price"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", catalog.MODELS)
 @pytest.mark.parametrize("encoder", estimators.ENCODERS)
 @pytest.mark.parametrize("log_target", [True, False])

@@ -57,6 +57,7 @@ def outcome(model: str, encoder: str, folder: Path) -> tuple[str, list[float]]:
     return digests.model(folder / "model.skops").structure, predicted.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "encoder"), COMBINATIONS)
 def test_the_last_bit_of_a_logarithm_does_not_change_predictions(model, encoder):
     random = np.random.default_rng(0)
