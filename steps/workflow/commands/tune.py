@@ -220,7 +220,7 @@ def conclude(tuned: Sequence[Tuned], table: pd.DataFrame, unit: str) -> list[str
     errors = table.set_index("model")[f"cv_{compare.RANKING_METRIC}"]
     return [
         tuning_report.conclusion(
-            each.model, each.study, (errors[each.model], errors[f"{each.model} tuned"]), each.difference, unit
+            each.model, each.study, errors[each.model], errors[f"{each.model} tuned"], each.difference, unit
         )
         for each in tuned
     ]
