@@ -41,7 +41,7 @@ from workflow.data import (  # noqa: E402
 from workflow.evaluation import cross_validation, metrics, tree_count  # noqa: E402
 from workflow.models import blending, catalog, estimators  # noqa: E402
 from workflow.parallel.executors import ProgressBar  # noqa: E402
-from workflow.reports.leaderboard import ERROR  # noqa: E402
+from workflow.stages.compare import RANKING_METRIC  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def ours(
     fitted, tested, results = {}, {}, []
 
     def add(model: str, estimator, started: float, predicted: pd.DataFrame) -> None:
-        seconds, rank = time.monotonic() - started, cross_validation.cross_validation_scores(predicted)[f"cv_{ERROR}"]
+        seconds = time.monotonic() - started
+        rank = cross_validation.cross_validation_scores(predicted)[f"cv_{RANKING_METRIC}"]
         results.append(result(model, estimator, test[terms.features], test[terms.target], seconds, rank))
 
     for model in models:

@@ -1,8 +1,8 @@
-"""Take the pictures of the README: the workflow on the bundled file, seen in the MLflow UI.
+"""Take the screenshots of the README: the workflow on the bundled file, in the MLflow UI.
 
     python docs/take_pictures.py
 
-Needs Chromium and its driver, and what requirements-dev.txt installs.
+Requires Chromium, its driver, and the packages of requirements-dev.txt.
 """
 
 import os
@@ -23,35 +23,35 @@ from ports import free_port, wait_for  # noqa: E402
 
 
 def main() -> None:
-    """Run the workflow in a store of its own, show it, and take two pictures."""
+    """Run the workflow in a new tracking store, and save a screenshot of its scores and of a report."""
     if not (found := find_browser()):
         sys.exit("error: Chromium and chromedriver are not installed (Debian: apt install chromium chromium-driver)")
     with tempfile.TemporaryDirectory() as folder, opened(*found) as browser:
-        store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-        words = [sys.executable, "-m", "mlflow"]
-        run = [*words, "run", str(PROJECT), "--env-manager", "local"]
-        done = subprocess.run(run, env=os.environ | store, cwd=folder, check=True, stderr=subprocess.PIPE, text=True)
+        environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        mlflow = [sys.executable, "-m", "mlflow"]
+        command = [*mlflow, "run", str(PROJECT), "--env-manager", "local"]
+        result = subprocess.run(command, env=environment, cwd=folder, check=True, stderr=subprocess.PIPE, text=True)
         port = free_port()
-        server = subprocess.Popen([*words, "ui", "--port", str(port)], env=os.environ | store, cwd=folder)
+        server = subprocess.Popen([*mlflow, "ui", "--port", str(port)], env=environment, cwd=folder)
         try:
             wait_for(port)
-            scores = address(done.stderr, "scores").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
+            scores = address(result.stderr, "scores").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
             shown(browser, scores, "evaluate blend", "r2_score_low", size=(1500, 560))
-            for name in ("Hide banner", "Close"):  # of what lies over the table: a hint, and the assistant
+            for name in ("Hide banner", "Close"):  # a hint and the assistant cover the table
                 browser.find_element("xpath", f"//button[@aria-label='{name}']").click()
             time.sleep(3)  # the table moves while its columns appear
             browser.save_screenshot(str(PROJECT / "docs/ui.png"))
-            run_id = re.search(r"/runs/(\w+)/", address(done.stderr, "extra_trees"))[1]
+            run_id = re.search(r"/runs/(\w+)/", address(result.stderr, "extra_trees"))[1]
             shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 1900))
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
         finally:
             server.terminate()
-    for name in ("ui.png", "report.png"):  # a quarter of the bytes
+    for name in ("ui.png", "report.png"):  # 128 colours need a quarter of the bytes
         Image.open(PROJECT / "docs" / name).convert("RGB").quantize(128).save(PROJECT / "docs" / name, optimize=True)
 
 
 def address(output: str, name: str) -> str:
-    """The address that `main` printed for a page."""
+    """Return the address that `main` printed for a page."""
     return re.search(rf"^ +{name} +(http\S+)$", output, re.M)[1]
 
 

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from workflow.errors import UserError
 from workflow.evaluation import search
+from workflow.evaluation.paired import Difference
 from workflow.models import catalog
 from workflow.models.catalog import Range
 from workflow.parallel import executors
@@ -135,7 +136,7 @@ def test_default_spaces_are_valid_and_name_params_of_their_model(model):
         assert space.keys() <= names.keys()
 
 
-def test_pictures_of_a_search():
+def test_figures_that_compare_trials_need_two_of_them():
     assert list(tuning_report.figures(run_search()[0], "error")) == ["history", "importances", "coordinates"]
     assert list(tuning_report.figures(run_search(trials=1)[0], "error")) == ["history"]
 
@@ -151,21 +152,21 @@ def test_the_page_has_the_parameters_of_the_first_and_of_the_best_trial(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("larger", "verdict"),
+    ("difference", "verdict"),
     [
-        ((-2.0, -3.0, -1.0), "differs by -2 EUR (95 % interval -3 to -1): it has paid."),
-        ((-2.0, -5.0, 1.0), "differs by -2 EUR (95 % interval -5 to +1): it may be chance."),
-        ((2.0, 1.0, 3.0), "differs by +2 EUR (95 % interval +1 to +3): it has done harm."),
+        (Difference(-2.0, -3.0, -1.0), "-2 EUR (95 % confidence interval -3 to -1): significantly better."),
+        (Difference(-2.0, -5.0, 1.0), "-2 EUR (95 % confidence interval -5 to +1): no significant difference."),
+        (Difference(2.0, 1.0, 3.0), "+2 EUR (95 % confidence interval +1 to +3): significantly worse."),
     ],
 )
-def test_whether_tuning_has_paid(larger, verdict):
-    said = tuning_report.conclusion("rf", run_search()[0], (34.2, 30.4), larger, "EUR")
-    assert "20 trials of rf" in said
-    assert "cross-validated error from 34.2 to 30.4 EUR" in said
-    assert said.endswith(verdict)
+def test_the_conclusion_says_whether_the_test_error_differs_significantly(difference, verdict):
+    conclusion = tuning_report.conclusion("rf", run_search()[0], 34.2, 30.4, difference, "EUR")
+    assert "20 trials of rf" in conclusion
+    assert "cross-validated error from 34.2 to 30.4 EUR" in conclusion
+    assert conclusion.endswith(f"differs by {verdict}")
 
 
 @pytest.mark.parametrize("tuned", [30.4, 30.401, 30.399])
-def test_a_search_that_found_nothing_says_so(tuned):
-    said = tuning_report.conclusion("rf", run_search()[0], (30.4, tuned), (0.0, 0.0, 0.0), "EUR")
-    assert said.endswith("found nothing better than its defaults: a cross-validated error of 30.4 EUR.")
+def test_a_search_without_an_improvement_says_so(tuned):
+    conclusion = tuning_report.conclusion("rf", run_search()[0], 30.4, tuned, Difference(0.0, 0.0, 0.0), "EUR")
+    assert conclusion.endswith("found nothing better than its defaults: a cross-validated error of 30.4 EUR.")

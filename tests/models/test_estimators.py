@@ -192,7 +192,7 @@ def test_plots_of_many_features_show_the_most_important():
     figure = plots.importance(values, "price", "linear")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()][-1] == "c1999"
-    assert axes.get_ylabel() == f"the {plots.BARS} of 2,000 columns that move it most"
+    assert axes.get_ylabel() == f"the {plots.MAX_FEATURES} most important of 2,000 features"
     assert figure.get_size_inches()[1] < 12
 
 

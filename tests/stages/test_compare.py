@@ -1,11 +1,11 @@
-"""The order of models."""
+"""The ranking of models."""
 
-from workflow.reports.leaderboard import SCORES, leaderboard
+from workflow.stages import compare
 
 
-def test_the_least_cross_validated_error_comes_first():
+def test_the_model_with_the_smallest_cross_validated_error_comes_first():
     metrics = {
-        model: dict.fromkeys(SCORES, test) | {"cv_mean_absolute_error": error, "cv_r2_score": r2}
+        model: dict.fromkeys(compare.SCORES, test) | {"cv_mean_absolute_error": error, "cv_r2_score": r2}
         for model, error, r2, test in (("a", 2.0, 0.9, 1.0), ("b", 1.0, 0.5, 3.0), ("c", 3.0, 0.7, 2.0))
     }
-    assert list(leaderboard(metrics)["model"]) == ["b", "a", "c"]
+    assert list(compare.run(metrics)["model"]) == ["b", "a", "c"]

@@ -1,4 +1,4 @@
-"""The page about how new rows differ from those that a model has learned from."""
+"""The drift report: how the predicted rows differ from the training set."""
 
 from collections.abc import Mapping
 
@@ -8,27 +8,35 @@ from markupsafe import Markup
 
 from workflow.reports.report import Section, page, percent
 
-TEXT = (
-    "How many of the rows would have to change for both to look alike: 0 % is as in training, 100 % nothing alike. For"
-    " numbers, dates and the length of prose it is the Kolmogorov-Smirnov statistic, for categories the total variation"
-    " distance; unseen are rows whose category the model has never met. Chance alone makes a few per cent of a few"
-    " hundred rows."
+DRIFT_TEXT = (
+    "Drift is the distance between the distribution in the training set and that in the new rows: 0 % is identical,"
+    " 100 % has nothing in common. It is the Kolmogorov-Smirnov statistic of numbers, dates and text lengths, and the"
+    " total variation distance of categories. Unseen is the fraction of rows whose category does not occur in the"
+    " training set. With a few hundred rows, chance alone makes a few per cent."
 )
-BAR = '<div style="background:{colour};width:{width:.0f}px;height:12px;display:inline-block"></div> {share}'
-WIDE, MUCH = 240, 0.2  # pixels of all, and the share from where on a bar stands out
+BAR = '<div style="background:{colour};width:{width:.0f}px;height:12px;display:inline-block"></div> {text}'
+BAR_PIXELS = 240  # of a drift of 100 %
+LARGE_DRIFT = 0.2  # from here on, a bar stands out
 
 
-def drift_report(moved: pd.DataFrame, lead: str, addresses: Mapping[str, str]) -> str:
-    """The page about rows that were predicted; `moved` is as `learning.drift` gives it, and the rest as `page` does."""
-    table = moved.astype(object).assign(drift=pd.Series(map(bar, moved["drift"]), dtype=object))
+def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str]) -> str:
+    """Return the page about the drift of predicted rows.
+
+    Args:
+        drifts: a row per feature, as `evaluation.drift.drift` returns it.
+        summary: what was predicted, in a sentence or two.
+        addresses: pages to link to, by name.
+    """
+    table = drifts.astype(object).assign(drift=pd.Series(map(bar, drifts["drift"]), dtype=object))
     for name in ("missing before", "missing now", "unseen"):
-        table[name] = moved[name].map(lambda share: percent(share, 1))
-    return page("Drift of the predicted rows", lead, [Section("Column by column", TEXT, table)], addresses=addresses)
+        table[name] = drifts[name].map(lambda fraction: percent(fraction, 1))
+    sections = [Section("Drift by feature", DRIFT_TEXT, table)]
+    return page("Drift of the predicted rows", summary, sections, addresses=addresses)
 
 
-def bar(share: float) -> Markup:
-    """A share as a bar and a number."""
-    if np.isnan(share):
+def bar(fraction: float) -> Markup:
+    """Return a fraction as a bar and a percentage."""
+    if np.isnan(fraction):
         return Markup("no values")
-    colour = "#7b1e3a" if share >= MUCH else "#c9ced3"
-    return Markup(BAR).format(colour=colour, width=1 + share * WIDE, share=percent(share, 1))
+    colour = "#7b1e3a" if fraction >= LARGE_DRIFT else "#c9ced3"
+    return Markup(BAR).format(colour=colour, width=1 + fraction * BAR_PIXELS, text=percent(fraction, 1))

@@ -1,39 +1,22 @@
-"""The leaderboard: a row of scores per model, the best in cross-validation first."""
+"""The leaderboard as a table of texts."""
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 
-SCORES = (
-    "cv_mean_absolute_error",
-    "cv_mean_absolute_error_std",
-    "cv_r2_score",
-    "cv_r2_score_std",
-    "mean_absolute_error",
-    "mean_absolute_error_low",
-    "mean_absolute_error_high",
-    "r2_score",
-    "r2_score_low",
-    "r2_score_high",
-)
-ERROR = "mean_absolute_error"  # the cross-validated one ranks, and is what a search is to lower
 TITLE = "Leaderboard, by cross-validated error"
 
 
-def leaderboard(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """The `SCORES` among the metrics of each model: a row per model, with the columns `model` and `SCORES`.
-
-    That with the least cross-validated error comes first.
-    """
-    rows = [{"model": model} | {name: found[name] for name in SCORES} for model, found in metrics.items()]
-    return pd.DataFrame(rows).sort_values(f"cv_{ERROR}", kind="stable", ignore_index=True)
-
-
 def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """A leaderboard as people read it: texts, with each score beside its spread or interval, and the winner starred."""
+    """Return a leaderboard as texts: scores with their standard deviation or confidence interval, the winner starred.
+
+    Args:
+        table: as `stages.compare.run` returns it.
+        unit: of the target.
+    """
     error = f"error {unit}".strip()
-    decimals = max(0, 2 - math.floor(math.log10(table["mean_absolute_error"][0] or 1)))  # three digits of the best
+    best = table["mean_absolute_error"][0]
+    decimals = max(0, 2 - math.floor(math.log10(best or 1)))  # three significant digits of the winner's error
 
     def amount(value: float) -> str:
         return f"{value:,.{decimals}f}"

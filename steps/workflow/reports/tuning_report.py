@@ -1,4 +1,4 @@
-"""The page about a search for better parameters."""
+"""The tuning report: the searches for parameters, and the tuned models beside the untuned ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,95 +7,116 @@ from typing import Any
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
+from workflow.evaluation.paired import Difference
 from workflow.reports import plots, tuning_plots
+from workflow.reports.leaderboard import TITLE
 from workflow.reports.report import Section, number, page
+from workflow.reports.tuning_plots import Scale
 
-TEXT = (
-    "Trials are given up early where their error, over the folds that they have been through, is above the median of"
-    " others there. What matters is measured by a functional analysis of variance (Hutter, Hoos, Leyton-Brown 2014)."
+SEARCH_TEXT = (
+    "A trial is pruned if its error over the folds so far is above the median of other trials at that fold. The"
+    " importance of a parameter is measured by functional analysis of variance (Hutter, Hoos, Leyton-Brown 2014)."
 )
 
 
 def conclusion(
-    model: str, study: optuna.Study, errors: tuple[float, float], larger: tuple[float, float, float], unit: str
+    model: str,
+    study: optuna.Study,
+    untuned_error: float,
+    tuned_error: float,
+    difference: Difference,
+    unit: str,
 ) -> str:
-    """What came of the search for one model.
+    """Return the result of the search for one model, in a sentence or two.
 
-    Its cross-validated `errors` are those without and with what was found; on the test part, that one's is `larger`,
-    from and to.
+    Args:
+        model: its name.
+        study: the search.
+        untuned_error: cross-validated error of the untuned model.
+        tuned_error: cross-validated error of the tuned model.
+        difference: error of the tuned model minus that of the untuned one, on the test set.
+        unit: of the target.
     """
-    unit, (difference, low, high) = f" {unit}" if unit else "", larger
-    given_up = len(study.get_trials(states=(TrialState.PRUNED,)))
-    tried = f"{len(study.trials)} trials of {model}, {given_up or 'none'} of them given up early, have"
-    before, after = map(number, errors)
-    if errors[0] <= errors[1] or before == after:
-        return f"{tried} found nothing better than its defaults: a cross-validated error of {before}{unit}."
-    verdict = "it has paid" if high < 0 else "it has done harm" if low > 0 else "it may be chance"
+    unit = f" {unit}" if unit else ""
+    n_pruned = len(study.get_trials(states=(TrialState.PRUNED,)))
+    trials = f"{len(study.trials)} trials of {model} ({n_pruned} pruned)"
+    before, after = number(untuned_error), number(tuned_error)
+    if untuned_error <= tuned_error or before == after:
+        return f"{trials} found nothing better than its defaults: a cross-validated error of {before}{unit}."
     return (
-        f"{tried} brought its cross-validated error from {before} to {after}{unit}. On the test"
-        f" part, the tuned one's error differs by {difference:+.3g}{unit} (95 % interval {low:+.3g} to {high:+.3g}):"
-        f" {verdict}."
+        f"{trials} lowered its cross-validated error from {before} to {after}{unit}. On the test set, the error of the"
+        f" tuned model differs by {difference.value:+.3g}{unit} (95 % confidence interval {difference.low:+.3g} to"
+        f" {difference.high:+.3g}): {significance(difference)}."
     )
+
+
+def significance(difference: Difference) -> str:
+    """Return whether a difference of errors is significant: whether its confidence interval excludes 0."""
+    if difference.high < 0:
+        return "significantly better"
+    return "significantly worse" if difference.low > 0 else "no significant difference"
 
 
 def tuning_report(
     studies: Mapping[str, optuna.Study],
     best: Mapping[str, Mapping[str, Any]],
-    shown: pd.DataFrame,
-    lead: str,
+    leaderboard: pd.DataFrame,
+    summary: str,
     unit: str,
     folder: Path,
-    instruction: str,
+    command: str,
     addresses: Mapping[str, str],
 ) -> str:
-    """The page about the search; its pictures are also saved in `folder`.
+    """Return the page about the searches; save its figures in a folder.
 
     Args:
-        studies: by model.
-        best: the parameters that each has found.
-        shown: the leaderboard of tuned and untuned models, as people read it.
-        lead: the conclusion.
+        studies: the search of each model.
+        best: the best parameters of each model.
+        leaderboard: of tuned and untuned models, as texts.
+        summary: the conclusions.
         unit: of the target.
-        folder: where its pictures go.
-        instruction: the command that compares the tuned models with others.
-        addresses: of runs, by name.
+        folder: for the figures.
+        command: compares the tuned models with others.
+        addresses: pages to link to, by name.
     """
-    sections = [Section("Leaderboard, by cross-validated error", table=shown)]
+    sections = [Section(TITLE, table=leaderboard)]
     for model, study in studies.items():
         drawn = figures(study, f"error ({unit})" if unit else "error")
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
         first = study.trials[0].params
-        lines = [(name, written(first[name]), written(value)) for name, value in best[model].items()]
-        found = pd.DataFrame(lines, columns=["parameter", "first trial", "best"])
-        sections.append(Section(f"The search for {model}", TEXT, found, tuple(pictures)))
-    sections.append(Section("Compare it with others", code=instruction))
-    return page("Tuning", lead, sections, addresses=addresses)
+        lines = [(name, format_param(first[name]), format_param(value)) for name, value in best[model].items()]
+        params = pd.DataFrame(lines, columns=["parameter", "first trial", "best"])
+        sections.append(Section(f"Search for {model}", SEARCH_TEXT, params, tuple(pictures)))
+    sections.append(Section("Compare with other models", code=command))
+    return page("Tuning", summary, sections, addresses=addresses)
 
 
-def written(value: Any) -> str:
-    """A parameter as people read it."""
+def format_param(value: Any) -> str:
+    """Return the value of a parameter as a text."""
     return number(value) if isinstance(value, float) else str(value)
 
 
 def figures(study: optuna.Study, error: str) -> dict[str, Figure]:
-    """The pictures of a study, by name; but for the first, they take two trials that came to the end and differ."""
+    """Return the figures of a study by name; all but the history need two complete trials with different errors."""
     trials = pd.DataFrame(
         trial.params
-        | {"error": list(trial.intermediate_values.values())[-1], "given_up": trial.state == TrialState.PRUNED}
+        | {"error": list(trial.intermediate_values.values())[-1], "pruned": trial.state == TrialState.PRUNED}
         for trial in study.trials
     )
     drawn = {"history": tuning_plots.history(trials, error)}
-    done = trials[~trials["given_up"]]
-    if done["error"].nunique() > 1:
-        scales = {
-            name: (list(scale.choices), False)
-            if isinstance(scale, CategoricalDistribution)
-            else ([scale.low, scale.high], scale.log)  # type: ignore[attr-defined]
-            for name, scale in study.best_trial.distributions.items()
-        }
+    complete = trials[~trials["pruned"]]
+    if complete["error"].nunique() > 1:
+        scales = {name: scale_of(distribution) for name, distribution in study.best_trial.distributions.items()}
         drawn["importances"] = tuning_plots.importances(optuna.importance.get_param_importances(study))
-        drawn["coordinates"] = tuning_plots.coordinates(done, scales, error)
+        drawn["coordinates"] = tuning_plots.parallel_coordinates(complete, scales, error)
     return drawn
+
+
+def scale_of(distribution: BaseDistribution) -> Scale:
+    """Return the axis for the values of a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return Scale(distribution.choices)
+    return Scale([distribution.low, distribution.high], distribution.log)  # type: ignore[attr-defined]

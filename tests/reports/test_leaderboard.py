@@ -1,0 +1,33 @@
+"""The leaderboard as a table of texts."""
+
+import pandas as pd
+
+from workflow.reports.leaderboard import readable
+
+SCORES = {
+    "cv_mean_absolute_error": 30.33,
+    "cv_mean_absolute_error_std": 5.44,
+    "cv_r2_score": 0.7921,
+    "cv_r2_score_std": 0.1193,
+    "mean_absolute_error": 29.11,
+    "mean_absolute_error_low": 20.92,
+    "mean_absolute_error_high": 39.33,
+    "r2_score": 0.8592,
+    "r2_score_low": 0.692,
+    "r2_score_high": 0.951,
+}
+
+
+def test_scores_stand_beside_their_spread_and_the_winner_is_starred():
+    table = readable(pd.DataFrame([{"model": "rf", **SCORES}, {"model": "knn", **SCORES}]), "EUR")
+    assert list(table["model"]) == ["rf ★", "knn"]
+    assert table.iloc[0].drop("model").to_dict() == {
+        "CV error EUR": "30.3 ± 5.4",
+        "CV R²": "0.792 ± 0.119",
+        "test error EUR (95 %)": "29.1 (20.9–39.3)",
+        "test R² (95 %)": "0.859 (0.69–0.95)",
+    }
+
+
+def test_a_target_without_a_unit_leaves_no_gap_in_the_headings():
+    assert "CV error" in readable(pd.DataFrame([{"model": "rf", **SCORES}]), "")
