@@ -267,4 +267,4 @@ def print_conclusion(shown: pd.DataFrame, conclusions: Sequence[str], again: str
     right = [name for name in shown if name != "model"]
     cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
     lines = "\n".join(conclusions)
-    tracking.console.print(f"{escape(lines)}\nCompare it with others: [bold]{escape(again)}[/bold]")
+    tracking.console.print(f"{escape(lines)}\nCompare with other models: [bold]{escape(again)}[/bold]")
