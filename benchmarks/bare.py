@@ -1,4 +1,4 @@
-"""The least that preprocessing does: read with pyarrow, drop duplicates, split, write Parquet. See preprocess_scale.py.
+"""Preprocess a file with the fewest lines: pyarrow, drop duplicates, split, write Parquet. See preprocess_scale.py.
 
 python benchmarks/bare.py data/wines.csv
 """

@@ -1,4 +1,4 @@
-"""The least that predicting a file does: read it in chunks, predict, append to a CSV file. See predict_scale.py.
+"""Predict a file with the fewest lines: read it in chunks, predict, append to a CSV file. See predict_scale.py.
 
 python benchmarks/bare_predict.py model.skops new.csv
 """

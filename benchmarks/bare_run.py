@@ -1,4 +1,4 @@
-"""What bare.py does, as an MLflow run that keeps the two parts. See preprocess_scale.py.
+"""Run bare.py as an MLflow run that logs the training set and the test set. See preprocess_scale.py.
 
 python benchmarks/bare_run.py data/wines.csv
 """

@@ -1,13 +1,13 @@
-"""What is left when something dies: trials of main, promote and predict that are disturbed, and done again.
+"""Inject faults into main, promote and predict, and check that the same command recovers from them.
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --signals 12 --others 1 --seed 3
 
-A trial survives if the same command, given again afterwards, ends well with the same receipt, champion or output, and
-if then no run is RUNNING and nothing half-written lies about. Disturbed are: the step, `mlflow run` or both, by a
-signal at a random moment; main, by its tracking server, which is killed for 20 seconds, by its PostgreSQL, which
-crashes and is restarted, and by a full disk (a small tmpfs: needs root). Several mains at once, on SQLite and on
-PostgreSQL, must all end well. Prints survived and tried per kind.
+A trial succeeds if the same command, repeated after the fault, exits with 0 and the same receipt, champion or output,
+and leaves no run RUNNING and no partial file. The faults: a signal to the step, to `mlflow run` or to both at a random
+moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL server that crashes and restarts, and
+a full disk (a small tmpfs: needs root). Several concurrent mains on SQLite and on PostgreSQL must all succeed. Prints
+successes and trials per kind of fault.
 """
 
 import argparse
@@ -27,9 +27,8 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from end_to_end import PROJECT
 from mlflow import MlflowClient
-
-from workflow import PROJECT
 
 sys.path.insert(0, str(PROJECT / "tests"))
 
@@ -37,34 +36,34 @@ import servers
 from ports import free_port
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-SECONDS = {"main": 16, "promote": 8, "predict": 8}  # that a command takes, about
+SECONDS = {"main": 16, "promote": 8, "predict": 8}  # roughly, of each command
 TARGETS = ("step", "mlflow run", "both")
-QUICK = ["-P", "models=linear,dummy", "-P", "shap_samples=3", "-P", "cv=2"]
+FAST_OPTIONS = ["-P", "models=linear,dummy", "-P", "shap_samples=3", "-P", "cv=2"]
 
 
-class World:
-    """A folder with a tracking store, and the commands that are tried in it."""
+class Workspace:
+    """A folder with a tracking store, in which commands run."""
 
-    def __init__(self, folder: Path, like: "World | None" = None, uri: str = "") -> None:
-        """An empty store in `folder`, or a copy of another world; or a store that is elsewhere."""
-        self.folder, self.output = folder, folder / "prices.csv"
+    def __init__(self, folder: Path, copy_of: "Workspace | None" = None, uri: str = "") -> None:
+        """Create the folder, with an empty store or a copy of another workspace's; or with the store at `uri`."""
+        self.folder, self.output = folder, folder / "predictions.csv"
         folder.mkdir()
-        if like:
-            shutil.copy(like.folder / "mlflow.db", folder)
+        if copy_of:
+            shutil.copy(copy_of.folder / "mlflow.db", folder)
         self.uri = uri or f"sqlite:///{folder}/mlflow.db"
 
     @cached_property
     def client(self) -> MlflowClient:
-        """Made late, because whoever opens a new store first has its artifacts in his folder."""
+        """Return a client, created late: the process that first opens a store decides where its artifacts are."""
         return MlflowClient(self.uri)
 
-    def reason(self, code: int) -> str:
-        """What the last command that failed has said."""
+    def failure(self, code: int) -> str:
+        """Return the exit code and the last error message of a failed command."""
         lines = [line for line in (self.folder / "log").read_text().splitlines() if "rror" in line]
-        return f"exit code {code}: {lines[-1][:200] if lines else 'nothing said'}"
+        return f"exit code {code}: {lines[-1][:200] if lines else 'no message'}"
 
     def start(self, entry_point: str, *words: str) -> subprocess.Popen:
-        """`mlflow run` of an entry point, as the leader of its own group."""
+        """Start `mlflow run` of an entry point in a process group of its own."""
         run = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "--env-manager", "local", "-e", entry_point]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri, "PATH": path}
@@ -74,178 +73,178 @@ class World:
             )
 
     def last_main(self) -> str:
-        """The id of the newest main run that has finished."""
+        """Return the id of the newest finished run of main."""
         query = "tags.`workflow.step` = 'main' and attributes.status = 'FINISHED'"
         return self.client.search_runs(["0"], query)[0].info.run_id
 
-    def seal(self) -> str:
-        """The digest of what that run's receipt says."""
-        place = self.client.download_artifacts(self.last_main(), "receipt.json", str(self.folder))
-        return json.loads(Path(place).read_text())["sha256"]
+    def receipt_digest(self) -> str:
+        """Return the digest of the receipt of that run."""
+        path = self.client.download_artifacts(self.last_main(), "receipt.json", str(self.folder))
+        return json.loads(Path(path).read_text())["sha256"]
 
     def champion(self, name: str) -> str:
-        """The run that has trained the champion of a registered model."""
+        """Return the id of the run that trained the champion of a registered model."""
         return self.client.get_model_version_by_alias(name, "champion").run_id or ""
 
-    def faults(self) -> list[str]:
-        """What should not be there."""
+    def leftovers(self) -> list[str]:
+        """Return a line per run that is RUNNING and per partial file."""
         running = self.client.search_runs(["0"], "attributes.status = 'RUNNING'")
         return [f"RUNNING: {run.info.run_name}" for run in running] + [
-            f"left over: {path.name}" for path in self.folder.glob(".*")
+            f"partial file: {path.name}" for path in self.folder.glob(".*")
         ]
 
 
-def command(name: str, world: World, reference: World, data: Path) -> tuple[list[str], Callable[[], bool]]:
-    """The words of a command in `world`, and whether it has done there what it did in the reference."""
+def command(name: str, workspace: Workspace, reference: Workspace, data: Path) -> tuple[list[str], Callable[[], bool]]:
+    """Return the arguments of a command in `workspace`, and whether its result there is that of the reference."""
     best = reference.last_main()
     if name == "main":
-        return [*QUICK, "-P", f"data={data}"], lambda: world.seal() == reference.seal()
+        return [*FAST_OPTIONS, "-P", f"data={data}"], lambda: workspace.receipt_digest() == reference.receipt_digest()
     if name == "promote":
         words = ["-P", f"run={best}", "-P", "name=again"]
-        return words, lambda: world.champion("again") == reference.champion("wines")
-    words = ["-P", f"model={best}", "-P", f"data={data}", "-P", f"output={world.output}", "-P", "overwrite=true"]
-    return words, lambda: world.output.read_bytes() == reference.output.read_bytes()
+        return words, lambda: workspace.champion("again") == reference.champion("wines")
+    words = ["-P", f"model={best}", "-P", f"data={data}", "-P", f"output={workspace.output}", "-P", "overwrite=true"]
+    return words, lambda: workspace.output.read_bytes() == reference.output.read_bytes()
 
 
-def strike(process: subprocess.Popen, kind: signal.Signals, target: str) -> None:
-    """Send a signal to the step that `mlflow run` has started, to `mlflow run`, or to both; wait until all is over."""
+def send_signal(process: subprocess.Popen, kind: signal.Signals, target: str) -> None:
+    """Send a signal to the step that `mlflow run` has started, to `mlflow run`, or to both; wait until they end."""
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     victims = {"step": children, "mlflow run": [process.pid], "both": [*children, process.pid]}[target]
     for victim in map(int, victims):
-        with suppress(ProcessLookupError):  # it was done already
+        with suppress(ProcessLookupError):  # it has ended already
             os.kill(victim, kind)
     process.wait()
     while subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).returncode == 0:
         time.sleep(0.2)
 
 
-def survive(
-    name: str, world: World, reference: World, data: Path, disturb: Callable[[subprocess.Popen], None]
+def recover(
+    name: str, workspace: Workspace, reference: Workspace, data: Path, inject_fault: Callable[[subprocess.Popen], None]
 ) -> list[str]:
-    """What is wrong after a command that `disturb` has disturbed was given again."""
-    words, came_out = command(name, world, reference, data)
-    process = world.start(name, *words)
-    disturb(process)
+    """Run a command, inject a fault, run it again; return what is wrong then."""
+    words, is_same = command(name, workspace, reference, data)
+    process = workspace.start(name, *words)
+    inject_fault(process)
     process.wait()
-    if code := world.start(name, *words).wait():
-        return [world.reason(code)]
-    return world.faults() + ([] if came_out() else ["another result"])
+    if code := workspace.start(name, *words).wait():
+        return [workspace.failure(code)]
+    return workspace.leftovers() + ([] if is_same() else ["a different result"])
 
 
-def signal_trial(folder: Path, reference: World, data: Path, chance: random.Random) -> tuple[str, list[str]]:
-    """One command, struck at a random moment: its kind, and what went wrong."""
-    name = chance.choice(list(SECONDS))
-    kind, target = chance.choice(SIGNALS), chance.choice(TARGETS)
-    world = World(folder, like=None if name == "main" else reference)
+def signal_trial(folder: Path, reference: Workspace, data: Path, rng: random.Random) -> tuple[str, list[str]]:
+    """Send a signal to a command at a random moment; return the kind of trial, and what is wrong."""
+    name = rng.choice(list(SECONDS))
+    kind, target = rng.choice(SIGNALS), rng.choice(TARGETS)
+    workspace = Workspace(folder, copy_of=None if name == "main" else reference)
 
-    def disturb(process: subprocess.Popen) -> None:
-        time.sleep(chance.uniform(0, SECONDS[name]))
-        strike(process, kind, target)
+    def inject_fault(process: subprocess.Popen) -> None:
+        time.sleep(rng.uniform(0, SECONDS[name]))
+        send_signal(process, kind, target)
 
-    return f"{name}, {kind.name} to {target}", survive(name, world, reference, data, disturb)
-
-
-def crowd_trial(world: World, reference: World, data: Path, count: int) -> list[str]:
-    """So many mains at once on one store."""
-    words = ["-P", "seed=1", *command("main", world, reference, data)[0]]
-    codes = [process.wait() for process in [world.start("main", *words) for _ in range(count)]]
-    return [world.reason(code) for code in codes if code] + world.faults()
+    return f"{name}, {kind.name} to {target}", recover(name, workspace, reference, data, inject_fault)
 
 
-def server_trial(folder: Path, reference: World, data: Path, chance: random.Random) -> list[str]:
-    """A main on a tracking server that is killed for 20 seconds at a random moment."""
-    store, place = f"sqlite:///{folder}.db", ExitStack()
+def concurrent_trial(workspace: Workspace, reference: Workspace, data: Path, count: int) -> list[str]:
+    """Run `count` mains at once on one store; return what is wrong."""
+    words = ["-P", "seed=1", *command("main", workspace, reference, data)[0]]
+    codes = [process.wait() for process in [workspace.start("main", *words) for _ in range(count)]]
+    return [workspace.failure(code) for code in codes if code] + workspace.leftovers()
+
+
+def server_trial(folder: Path, reference: Workspace, data: Path, rng: random.Random) -> list[str]:
+    """Kill the tracking server of a main for 20 seconds at a random moment; return what is wrong."""
+    store, server = f"sqlite:///{folder}.db", ExitStack()
 
     def serve() -> str:
-        return place.enter_context(servers.tracking_server(store, f"{folder}-files", port=port))
+        return server.enter_context(servers.tracking_server(store, f"{folder}-files", port=port))
 
     port = free_port()
-    world = World(folder, uri=serve())
+    workspace = Workspace(folder, uri=serve())
 
-    def disturb(process: subprocess.Popen) -> None:
-        time.sleep(chance.uniform(2, SECONDS["main"]))
-        place.close()
+    def inject_fault(process: subprocess.Popen) -> None:
+        time.sleep(rng.uniform(2, SECONDS["main"]))
+        server.close()
         time.sleep(20)
         serve()
 
-    with place:
-        return survive("main", world, reference, data, disturb)
+    with server:
+        return recover("main", workspace, reference, data, inject_fault)
 
 
-def database_trials(folder: Path, reference: World, data: Path, chance: random.Random) -> dict[str, list[str]]:
-    """A main whose PostgreSQL crashes and is restarted at a random moment; then eight mains at once."""
+def database_trials(folder: Path, reference: Workspace, data: Path, rng: random.Random) -> dict[str, list[str]]:
+    """Crash and restart the PostgreSQL of a main, then run eight mains at once; return what is wrong, by kind."""
     folder.mkdir()
     with servers.postgres(folder) as (uri, restart):
-        world = World(folder / "world", uri=uri)
+        workspace = Workspace(folder / "workspace", uri=uri)
 
-        def disturb(process: subprocess.Popen) -> None:
-            time.sleep(chance.uniform(2, SECONDS["main"]))
+        def inject_fault(process: subprocess.Popen) -> None:
+            time.sleep(rng.uniform(2, SECONDS["main"]))
             restart()
 
         return {
-            "PostgreSQL crashes and is restarted": survive("main", world, reference, data, disturb),
-            "8 mains at once on PostgreSQL": crowd_trial(world, reference, data, 8),
+            "PostgreSQL crashes and is restarted": recover("main", workspace, reference, data, inject_fault),
+            "8 mains at once on PostgreSQL": concurrent_trial(workspace, reference, data, 8),
         }
 
 
-def disk_trial(folder: Path, reference: World, data: Path, megabytes: float) -> list[str]:
-    """A main whose disk is full after so many megabytes, and then has room again."""
+def disk_trial(folder: Path, reference: Workspace, data: Path, megabytes: float) -> list[str]:
+    """Run a main on a disk that is full after some megabytes, then enlarge it; return what is wrong."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o"]
     subprocess.run([*mount, f"size={int(megabytes * 1024)}k", "tmpfs", folder], check=True)
     try:
         more = [*mount, "remount,size=200m", "tmpfs", folder]
-        return survive(
+        return recover(
             "main",
-            World(folder / "world"),
+            Workspace(folder / "workspace"),
             reference,
             data,
             lambda process: (process.wait(), subprocess.run(more, check=True)),
         )
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)  # the client of the world still looks into it
+        subprocess.run(["umount", "--lazy", folder], check=True)  # the workspace's client has files open
 
 
 def main(signals: int, others: int, seed: int) -> None:
     """Run all trials and print a table."""
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    chance, tried = random.Random(seed), defaultdict(list)
+    rng, outcomes = random.Random(seed), defaultdict(list)
 
-    def told(kind: str, faults: list[str]) -> None:
-        tried[kind].append(not faults)
-        print(f"{kind:<36} {'; '.join(faults) or 'survived'}", flush=True)
+    def report(kind: str, problems: list[str]) -> None:
+        outcomes[kind].append(not problems)
+        print(f"{kind:<36} {'; '.join(problems) or 'recovered'}", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "data.csv"
         pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(900).to_csv(data, index=False)
         shutil.copy(PROJECT / "data/wines.yaml", folder / "data.yaml")
-        reference = World(folder / "reference")
-        words = [*QUICK, "-P", f"data={data}", "-P", "register=wines"]
+        reference = Workspace(folder / "reference")
+        words = [*FAST_OPTIONS, "-P", f"data={data}", "-P", "register=wines"]
         assert reference.start("main", *words).wait() == 0, (reference.folder / "log").read_text()
         assert reference.start("predict", *command("predict", reference, reference, data)[0]).wait() == 0
-        given = (reference, data, chance)
+        shared = (reference, data, rng)
         for number in range(others):
-            told("server killed for 20 s", server_trial(folder / f"server{number}", *given))
-            for kind, faults in database_trials(folder / f"database{number}", *given).items():
-                told(kind, faults)
-            told(
+            report("server killed for 20 s", server_trial(folder / f"server{number}", *shared))
+            for kind, problems in database_trials(folder / f"database{number}", *shared).items():
+                report(kind, problems)
+            report(
                 "4 mains at once on SQLite",
-                crowd_trial(World(folder / f"crowd{number}", reference), reference, data, 4),
+                concurrent_trial(Workspace(folder / f"concurrent{number}", reference), reference, data, 4),
             )
             if os.geteuid() == 0:
-                megabytes = chance.uniform(1.5, 3)
-                told("disk full", disk_trial(folder / f"disk{number}", reference, data, megabytes))
+                megabytes = rng.uniform(1.5, 3)
+                report("disk full", disk_trial(folder / f"disk{number}", reference, data, megabytes))
         for number in range(signals):
-            told(*signal_trial(folder / f"signal{number}", *given))
+            report(*signal_trial(folder / f"signal{number}", *shared))
     print()
-    for kind, survived in sorted(tried.items()):
-        print(f"{kind:<36} {sum(survived)} of {len(survived)} survived")
+    for kind, recovered in sorted(outcomes.items()):
+        print(f"{kind:<36} {sum(recovered)} of {len(recovered)} recovered")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--signals", type=int, default=40, help="trials with signals (default: 40)")
-    parser.add_argument("--others", type=int, default=2, help="trials of each other kind (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is tried when (default: 0)")
+    parser.add_argument("--signals", type=int, default=40, help="number of trials with signals (default: 40)")
+    parser.add_argument("--others", type=int, default=2, help="number of trials of each other kind (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments and faults (default: 0)")
     main(**vars(parser.parse_args()))

@@ -1,10 +1,11 @@
-"""How long the whole workflow takes, against a tutorial-style script (tutorial.py) on the same file, in turn.
+"""Time the whole workflow against a tutorial-style script (tutorial.py) on the same file, in turn.
 
-    python benchmarks/workflow.py data/wines.csv
-    python benchmarks/workflow.py houses.csv --target SalePrice
+    python benchmarks/end_to_end.py data/wines.csv
+    python benchmarks/end_to_end.py houses.csv --target SalePrice
 
-The workflow also cross-validates, scores with intervals, explains in raw columns and writes reports. The second table
-compares a second `main`, where all is reused, with an `mlflow run` of an entry point that only imports mlflow.
+The workflow also cross-validates, scores with confidence intervals, explains raw features and writes reports. The
+second table compares a second `main`, which reuses all runs, with an `mlflow run` of an entry point that only imports
+mlflow.
 """
 
 import argparse
@@ -22,10 +23,15 @@ ROUNDS = 3
 
 
 def measure(words: list[str], store: Path) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak memory (MB, the largest process) of a command."""
+    """Return wall seconds, CPU seconds and peak memory (MB, of the largest process) of a command.
+
+    Args:
+        words: of the command.
+        store: the folder in which it runs, and keeps its tracking store.
+    """
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    # A shell of its own reports its children only: so is the peak that of this command.
+    # An intermediate process reports only its own children, so the peak is that of this command.
     script = (
         "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL,"
         " stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
@@ -39,16 +45,16 @@ def measure(words: list[str], store: Path) -> tuple[float, float, float]:
 
 
 def search(folder: Path, model: str, trials: int, *more: str) -> tuple[float, Path]:
-    """What `tune` says that its search took in a new store in `folder`, in seconds; and where its trials are."""
+    """Run `tune` with a new store in `folder`; return the seconds of its search, and the path of its trials."""
     words = [sys.executable, str(PROJECT / "steps/tune.py"), "--model", model, "--trials", str(trials), *more]
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     done = subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True, text=True)
-    (place,) = folder.glob("mlruns/0/*/artifacts/trials.parquet")
-    return float(re.search(rf"^tune {model} +([\d.]+) s", done.stderr, re.M)[1]), place
+    (path,) = folder.glob("mlruns/0/*/artifacts/trials.parquet")
+    return float(re.search(rf"^tune {model} +([\d.]+) s", done.stderr, re.M)[1]), path
 
 
 def median(values: list[float]) -> float:
-    """The middle one of an odd number of values."""
+    """Return the middle one of an odd number of values."""
     return sorted(values)[len(values) // 2]
 
 

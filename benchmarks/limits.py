@@ -1,12 +1,12 @@
-"""What stops a search from growing with its workers, and a store from growing with its runs.
+"""Measure what limits a search with many workers, and a tracking store with many runs.
 
     python benchmarks/limits.py store --runs 10 10000
     python benchmarks/limits.py search --workers 10 100
 
-`store` prints how long it takes to find a run that can be reused, and to record a trial, with so many runs in a store:
-on SQLite, and on an `mlflow server` over HTTP with PostgreSQL. `search` measures what is done one after the other
-(asking for parameters, handing a task to the cluster, recording a trial), says from that how many trials a second so
-many workers can make, and has them make some that only sleep, which any computer can do a hundred of at once.
+`store` prints how long it takes to find a run to reuse, and to record a trial, by the number of runs in the store: on
+SQLite, and on an `mlflow server` over HTTP with PostgreSQL. `search` measures the serial parts (sampling parameters,
+submitting a task to the cluster, recording a trial), predicts from them how many trials per second a number of workers
+can finish, and compares that with trials that only sleep, a hundred of which any computer can run at once.
 """
 
 import argparse
@@ -20,29 +20,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-
-from workflow import PROJECT, median
+from end_to_end import PROJECT, median
 
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
 import environment  # noqa: E402
 
 import servers  # noqa: E402
-import workers as on_workers  # noqa: E402
-from dask_cluster import cluster  # noqa: E402
+from dask_cluster import dask_cluster  # noqa: E402
 
 from workflow.evaluation import search  # noqa: E402
 from workflow.models import catalog  # noqa: E402
+from workflow.parallel import cluster  # noqa: E402
 from workflow.runs import execution, trials  # noqa: E402
 
 MODEL, FOLDS, ROUNDS = "boosting", 5, 9
-PARAMETERS = dict.fromkeys(catalog.get_model(MODEL).space, 0.123)
+PARAMETERS = dict.fromkeys(catalog.get_model(MODEL).search_space, 0.123)
 SCORES = [{"mean_absolute_error": 1.0, "r2_score": 0.5, "root_mean_squared_error": 2.0}] * FOLDS
 
 
 @contextmanager
 def stores(folder: Path) -> Iterator[dict[str, tuple[str, str]]]:
-    """Where commands reach a store, and where this script fills it, by its name."""
+    """Start the stores; yield by name the address that commands use, and the database, which is faster to fill."""
     (folder / "server").mkdir()
     local = f"sqlite:///{folder}/mlflow.db"
     with servers.postgres(folder) as (database, _), servers.tracking_server(database, folder / "server") as address:
@@ -50,7 +49,7 @@ def stores(folder: Path) -> Iterator[dict[str, tuple[str, str]]]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """The median of some rounds."""
+    """Return the median milliseconds of some calls."""
     times = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -61,11 +60,11 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 def record() -> None:
     """Record a trial as `tune` does."""
-    trials.record("mark", f"trial {MODEL}", PARAMETERS, SCORES, SCORES[0], time.time())
+    trials.record("mark", trials.Trial(f"trial {MODEL}", PARAMETERS, SCORES, SCORES[0], time.time()))
 
 
 def fill(uri: str, count: int) -> None:
-    """Put so many runs into a store, each with what a run of a step has."""
+    """Create `count` runs in a store, with the tags and parameters of a stage's run."""
     client = mlflow.MlflowClient(uri)
     tags = {"workflow.step": "train", "workflow.parameters": "x" * 500, "mlflow.runName": "train rf"}
     for number in range(count):
@@ -76,8 +75,8 @@ def fill(uri: str, count: int) -> None:
 
 def show_stores(sizes: list[int]) -> None:
     """Print a line per store and size."""
-    with tempfile.TemporaryDirectory() as name, stores(Path(name)) as places:
-        for label, (address, database) in places.items():
+    with tempfile.TemporaryDirectory() as name, stores(Path(name)) as addresses:
+        for label, (address, database) in addresses.items():
             filled = 0
             for size in sizes:
                 fill(database, size - filled)
@@ -86,76 +85,76 @@ def show_stores(sizes: list[int]) -> None:
                 with mlflow.start_run(experiment_id="0"):
                     mlflow.set_tag("workflow.fingerprint", "mark")
                 with mlflow.start_run(experiment_id="0"):
-                    found = milliseconds(lambda: execution.find_run("mark"))
-                    missed = milliseconds(lambda: execution.find_run("none"))
+                    hit = milliseconds(lambda: execution.find_run("mark"))
+                    miss = milliseconds(lambda: execution.find_run("none"))
                     recorded = milliseconds(record)
                 print(
-                    f"{label:<24} {size:>7,} runs: found in {found:.0f} ms, not found in {missed:.0f} ms,"
-                    f" a trial recorded in {recorded:.0f} ms",
+                    f"{label:<24} {size:>7,} runs: cache hit {hit:.0f} ms, miss {miss:.0f} ms,"
+                    f" recording a trial {recorded:.0f} ms",
                     flush=True,
                 )
 
 
 def show_search(counts: list[int], seconds: float) -> None:
-    """Print what the parts take; and for each number of workers the trials a second, predicted and made."""
-    space = search.distributions(MODEL, catalog.get_model(MODEL).space)
-    with tempfile.TemporaryDirectory() as name, stores(Path(name)) as places:
-        mlflow.set_tracking_uri(places["server with PostgreSQL"][0])
+    """Print the time of each part; and for each number of workers the trials per second, predicted and measured."""
+    space = search.distributions(MODEL, catalog.get_model(MODEL).search_space)
+    with tempfile.TemporaryDirectory() as name, stores(Path(name)) as addresses:
+        mlflow.set_tracking_uri(addresses["server with PostgreSQL"][0])
         with mlflow.start_run(experiment_id="0"):
             recording = milliseconds(record) / 1000
-            asking = seconds_to_ask(space)
-            print(f"to record a trial: {1000 * recording:.0f} ms; to ask for one: {1000 * asking:.0f} ms")
+            sampling = sampling_seconds(space)
+            print(f"recording a trial: {1000 * recording:.0f} ms; sampling parameters: {1000 * sampling:.0f} ms")
             for count in counts:
-                with cluster(Path(name) / f"cluster{count}", 0) as there:
-                    there.worker(threads=count)
-                    there.wait()
-                    with on_workers.connected(there.address) as client:
-                        handing = seconds_to_hand(client)
-                        predicted = min(count / seconds, 1 / (asking + handing + recording))
-                        made = trials_a_second(client, space, count, seconds)
+                with dask_cluster(Path(name) / f"cluster{count}", 0) as workers:
+                    workers.worker(threads=count)
+                    workers.wait()
+                    with cluster.connected(workers.address) as client:
+                        submitting = submission_seconds(client)
+                        predicted = min(count / seconds, 1 / (sampling + submitting + recording))
+                        measured = trials_per_second(client, space, count, seconds)
                 print(
-                    f"{count} workers, trials of {seconds:g} s: {1000 * handing:.1f} ms to hand one over;"
-                    f" {predicted:.1f} trials a second predicted, {made:.1f} made",
+                    f"{count} workers, trials of {seconds:g} s: {1000 * submitting:.1f} ms to submit one;"
+                    f" {predicted:.1f} trials per second predicted, {measured:.1f} measured",
                     flush=True,
                 )
 
 
-def seconds_to_ask(space: dict) -> float:
-    """For parameters, when the sampler knows of a hundred trials."""
+def sampling_seconds(space: dict) -> float:
+    """Return the seconds that sampling parameters takes after a hundred trials."""
     times = []
 
-    def test(asked):
-        for _ in asked:
+    def run_trials(requests):
+        for _ in requests:
             times.append(time.perf_counter())
             yield [1.0] * FOLDS
 
-    for _ in search.search(space, {}, 150, 0, 0, FOLDS, test):
+    for _ in search.search(space, {}, 150, 0, 0, FOLDS, run_trials):
         pass
     return (times[-1] - times[100]) / (len(times) - 101)
 
 
-def seconds_to_hand(client) -> float:
-    """A task to a worker, and its outcome back."""
+def submission_seconds(client) -> float:
+    """Return the seconds that it takes to submit a task and receive its result."""
     started = time.perf_counter()
-    list(on_workers.each(client, lambda item: item, range(200)))
+    list(cluster.map_on_cluster(client, lambda item: item, range(200)))
     return (time.perf_counter() - started) / 200
 
 
-def trials_a_second(client, space: dict, count: int, seconds: float) -> float:
-    """Of trials that only sleep, twice as many of them on their way as there are workers."""
+def trials_per_second(client, space: dict, count: int, seconds: float) -> float:
+    """Return how many trials that only sleep end per second, with two per worker in flight."""
 
-    def sleep(asked: search.Asked) -> list[float]:
+    def sleep(request: search.TrialRequest) -> list[float]:
         time.sleep(seconds)
         return [1.0] * FOLDS
 
-    def test(asked):
-        for errors in on_workers.each(client, sleep, asked, ahead=2 * count):
+    def run_trials(requests):
+        for errors in cluster.map_on_cluster(client, sleep, requests, 2 * count):
             record()
             yield errors
 
     total = count * math.ceil(120 / count)
     started = time.perf_counter()
-    for _ in search.search(space, {}, total, 0, 0, FOLDS, test):
+    for _ in search.search(space, {}, total, 0, 0, FOLDS, run_trials):
         pass
     return total / (time.perf_counter() - started)
 
@@ -166,6 +165,6 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("store", "search"))
     parser.add_argument("--runs", type=int, nargs="+", default=[10, 10_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100])
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a trial (default: 1)")
-    given = parser.parse_args()
-    show_stores(given.runs) if given.what == "store" else show_search(given.workers, given.seconds)
+    parser.add_argument("--seconds", type=float, default=1.0, help="per trial (default: 1)")
+    options = parser.parse_args()
+    show_stores(options.runs) if options.what == "store" else show_search(options.workers, options.seconds)

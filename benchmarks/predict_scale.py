@@ -1,10 +1,10 @@
-"""How predict grows with the rows of a file, against a bare script (bare_predict.py) on the same file, in turn.
+"""Measure how predict scales with the number of rows, against a bare script (bare_predict.py) on the same file.
 
     python benchmarks/predict_scale.py
     python benchmarks/predict_scale.py 1000000 10000000
 
-The model is boosting, on 20,000 rows of the file of scale.py. Unlike the bare script, predict reads by the contract,
-gives intervals, measures drift, and scores the rows it has not learned from.
+The model is boosting, fitted on 20,000 rows of the table of scale.py. Unlike the bare script, predict enforces the
+contract, adds prediction intervals, measures drift, and scores the rows that are not in the training set.
 """
 
 import argparse
@@ -13,16 +13,15 @@ import tempfile
 from pathlib import Path
 
 import mlflow
-from scale import with_a_price
-
-from workflow import PROJECT, compare, measure
+from end_to_end import PROJECT, compare, measure
+from scale import make_regression_table
 
 
 def main(sizes: list[int]) -> None:
     """Print a table per size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with_a_price(20_000).to_csv(folder / "data.csv", index=False)
+        make_regression_table(20_000).to_csv(folder / "data.csv", index=False)
         store = f"sqlite:///{folder}/mlflow.db"
         words = [sys.executable, str(PROJECT / "steps/train.py"), "--model", "boosting", "--target", "price"]
         measure([*words, "--data", str(folder / "data.csv")], folder)
@@ -30,19 +29,12 @@ def main(sizes: list[int]) -> None:
         (run,) = client.search_runs(["0"], "tags.`workflow.step` = 'train'")
         location = client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location
         model = Path(location.removeprefix("file://")) / "model.skops"
+        predict = [sys.executable, str(PROJECT / "steps/predict.py"), "--model", run.info.run_id, "--overwrite", "true"]
+        files = ["--data", str(folder / "new.csv"), "--output", str(folder / "out.csv")]
+        bare = [sys.executable, str(PROJECT / "benchmarks/bare_predict.py"), str(model), str(folder / "new.csv")]
         for rows in sizes:
-            with_a_price(rows).to_csv(folder / "new.csv", index=False)
-            words = [
-                sys.executable,
-                str(PROJECT / "steps/predict.py"),
-                "--model",
-                run.info.run_id,
-                "--overwrite",
-                "true",
-            ]
-            ours = [measure([*words, "--data", str(folder / "new.csv"), "--output", str(folder / "out.csv")], folder)]
-            bare = [sys.executable, str(PROJECT / "benchmarks/bare_predict.py"), str(model), str(folder / "new.csv")]
-            theirs = [measure(bare, folder)]
+            make_regression_table(rows).to_csv(folder / "new.csv", index=False)
+            ours, theirs = [measure([*predict, *files], folder)], [measure(bare, folder)]
             (folder / "predicted.csv").unlink()
             print(f"\n{rows:,} rows", end="")
             compare("predict", ours, "bare script", theirs)

@@ -1,12 +1,14 @@
-"""How preprocess grows with the number of rows, against two scripts on the same file, in turn.
+"""Measure how preprocess scales with the number of rows, against two scripts on the same file, in turn.
 
     python benchmarks/preprocess_scale.py
+    python benchmarks/preprocess_scale.py 1000 10000 --rounds 1
 
-One is bare (bare.py), the other does the same as an MLflow run (bare_run.py), which takes a time that no step can save.
-The file is made up: eleven columns like the wines', a sixth of the rows copies. The growth exponent is that of wall
-time and peak memory from the second largest size to the largest: 1 is in proportion to the rows.
+One is bare (bare.py), the other does the same as an MLflow run (bare_run.py), whose overhead no step can avoid. The
+file is synthetic: eleven columns like those of the bundled file, and a sixth of the rows are duplicates. The growth
+exponent is that of wall time and peak memory between the last two sizes: 1 is linear.
 """
 
+import argparse
 import math
 import sys
 import tempfile
@@ -14,15 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from workflow import PROJECT, compare, measure, median
-
-SIZES = (10_000, 100_000, 1_000_000)
-ROUNDS = 5
+from end_to_end import PROJECT, compare, measure, median
 
 
-def made_up(rows: int) -> pd.DataFrame:
-    """A file of so many rows."""
+def make_table(rows: int) -> pd.DataFrame:
+    """Return a synthetic table with duplicates."""
     random = np.random.default_rng(0)
     distinct = pd.DataFrame(
         {
@@ -42,29 +40,35 @@ def made_up(rows: int) -> pd.DataFrame:
     return pd.concat([distinct, distinct.sample(rows // 5, random_state=0)]).tail(rows)
 
 
-def main() -> None:
+def main(sizes: list[int], rounds: int) -> None:
     """Print a table per size, and the growth."""
     walls, peaks = {}, {}
-    for rows in SIZES:
+    for rows in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             data = folder / "data.csv"
-            made_up(rows).to_csv(data, index=False)
+            make_table(rows).to_csv(data, index=False)
             preprocess = ["steps/preprocess.py", "--target", "price", "--data"]
             scripts = [preprocess, ["benchmarks/bare.py"], ["benchmarks/bare_run.py"]]
             commands = [[sys.executable, str(PROJECT / script), *rest, str(data)] for script, *rest in scripts]
-            measure(commands[0], folder)  # makes the store
+            measure(commands[0], folder)  # creates the store
             ours, bare, bare_run = zip(
-                *([measure(words, folder) for words in commands] for _ in range(ROUNDS)), strict=True
+                *([measure(words, folder) for words in commands] for _ in range(rounds)), strict=True
             )
         print(f"\n{rows:,} rows", end="")
         compare("preprocess", ours, "bare script", bare)
         compare("preprocess", ours, "bare script as an MLflow run", bare_run)
         walls[rows], peaks[rows] = median([wall for wall, _, _ in ours]), median([peak for _, _, peak in ours])
-    fewer, most = SIZES[-2:]
-    for what, found in (("wall time", walls), ("peak memory", peaks)):
-        print(f"growth exponent of {what}: {math.log(found[most] / found[fewer]) / math.log(most / fewer):.2f}")
+    if len(sizes) > 1:
+        fewer, most = sizes[-2:]
+        for label, measured in (("wall time", walls), ("peak memory", peaks)):
+            exponent = math.log(measured[most] / measured[fewer]) / math.log(most / fewer)
+            print(f"growth exponent of {label}: {exponent:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sizes = [10_000, 100_000, 1_000_000]
+    parser.add_argument("sizes", nargs="*", type=int, default=sizes, help="(default: 10000 100000 1000000)")
+    parser.add_argument("--rounds", type=int, default=5, help="odd; the median counts (default: 5)")
+    main(**vars(parser.parse_args()))

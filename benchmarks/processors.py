@@ -1,16 +1,16 @@
-"""Whether the workflow comes out again on other processors, which QEMU stands in for: half an hour, as root.
+"""Check that results are the same on other processors, which QEMU emulates; needs root and half an hour.
 
     apt-get install qemu-user && dpkg --add-architecture arm64 && apt-get update
     python benchmarks/processors.py
 
-It takes QEMU 10; 7.2 crashes where numpy sorts with AVX2.
+Needs QEMU 10: version 7.2 crashes where numpy sorts with AVX2.
 
-Runs `main` with six models on a small file with a column of prose: here, on two x86-64 processors, and on arm64 with a
-Python of Debian's and wheels of PyPI; compares the receipts as `reproduce` does, and prints a line for each processor.
-One without AVX2 cannot be tried: DuckDB does not load there.
+Runs `main` with six models on a small file with a text column: natively, on two emulated x86-64 processors, and on an
+emulated arm64 with Debian's Python and PyPI's wheels. Compares the receipts as `reproduce` does, and prints a line per
+processor. Processors without AVX2 are left out: DuckDB does not load there.
 """
 
-import json
+import argparse
 import os
 import subprocess
 import sys
@@ -24,9 +24,10 @@ import pandas as pd
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "steps"))
 
-from workflow.provenance import comparison  # noqa: E402
+from workflow.provenance import comparison, receipt  # noqa: E402
+from workflow.provenance.receipt import Receipt  # noqa: E402
 
-ROWS = 400
+N_ROWS = 400
 PARAMETERS = ["--models", "linear,knn,rf,extra_trees,boosting,blend", "--shap_samples", "2"]
 PACKAGES = """
 python3.11-minimal libpython3.11-stdlib libpython3.11-minimal libc6 libgcc-s1 libstdc++6 zlib1g libssl3 libffi8
@@ -35,12 +36,12 @@ libsqlite3-0 libexpat1 libbz2-1.0 liblzma5 libuuid1 libncursesw6 libtinfo6 libre
 
 
 def x86(processor: str) -> list[str]:
-    """The command of this Python on another x86-64 processor."""
+    """Return the command that starts this Python on another x86-64 processor."""
     return ["qemu-x86_64", "-cpu", processor, sys.executable]
 
 
 def arm64(folder: Path) -> list[str]:
-    """The command of a Python for arm64, which is put together in `folder`."""
+    """Install a Python for arm64 in `folder`; return the command that starts it."""
     root, packages = folder / "root", folder / "packages"
     subprocess.run(
         ["apt-get", "download", "-q", *(f"{name}:arm64" for name in PACKAGES.split())], cwd=folder, check=True
@@ -53,30 +54,31 @@ def arm64(folder: Path) -> list[str]:
     return ["env", f"PYTHONPATH={packages}", "qemu-aarch64", "-L", root, root / "usr/bin/python3.11"]
 
 
-def receipt(words: list, folder: Path, data: Path) -> dict:
-    """The receipt of `main`, run by a command that starts Python."""
+def run_main(python: list, folder: Path, data: Path) -> Receipt:
+    """Run `main` by a command that starts Python; return its receipt."""
     store = f"sqlite:///{folder}/mlflow.db"
     script = [PROJECT / "steps/main.py", "--data", data, *PARAMETERS]
     done = subprocess.run(
-        [*words, *script], env=os.environ | {"MLFLOW_TRACKING_URI": store}, cwd=folder, capture_output=True, text=True
+        [*python, *script], env=os.environ | {"MLFLOW_TRACKING_URI": store}, cwd=folder, capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stderr)
     client = mlflow.MlflowClient(store)
     (run,) = client.search_runs(["0"], "tags.`workflow.step` = 'main'")
-    return json.loads(Path(client.download_artifacts(run.info.run_id, "receipt.json", str(folder))).read_text())
+    path = Path(client.download_artifacts(run.info.run_id, "receipt.json", str(folder)))
+    return receipt.read(path.read_text(encoding="utf-8"), str(path))
 
 
 def main() -> None:
-    """Print the verdict and its reason for each processor."""
+    """Print the verdict and the conclusion for each processor."""
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        data = place / "wines.csv"
-        rows = pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(ROWS)
+        parent = Path(name)
+        data = parent / "wines.csv"
+        rows = pd.read_csv(PROJECT / "data/wines.csv", dtype=str, keep_default_na=False).head(N_ROWS)
         rows.assign(label=rows["winery"] + " " + rows["wine"] + " " + rows["region"]).to_csv(data, index=False)
-        terms = (PROJECT / "data/wines.yaml").read_text()
-        data.with_suffix(".yaml").write_text(terms.replace("  winery:", "  label: {kind: text}\n  winery:", 1))
-        folders = {name: place / name for name in ("here", "Haswell", "EPYC", "arm64")}
+        contract = (PROJECT / "data/wines.yaml").read_text()
+        data.with_suffix(".yaml").write_text(contract.replace("  winery:", "  label: {kind: text}\n  winery:", 1))
+        folders = {name: parent / name for name in ("native", "Haswell", "EPYC", "arm64")}
         for folder in folders.values():
             folder.mkdir()
         commands = {
@@ -84,15 +86,14 @@ def main() -> None:
             "EPYC": x86("EPYC"),
             "arm64": arm64(folders["arm64"]),
         }
-        recorded = receipt([sys.executable], folders["here"], data)
-        for processor, words in commands.items():
+        recorded = run_main([sys.executable], folders["native"], data)
+        for processor, python in commands.items():
             started = time.monotonic()
-            made = receipt(words, folders[processor], data)
-            found = comparison.compare(recorded, made, [], None)
-            print(
-                f"{processor:<8} {time.monotonic() - started:5.0f} s  {found.verdict}: {found.conclusion}", flush=True
-            )
+            compared = comparison.compare(recorded, run_main(python, folders[processor], data), [], None)
+            seconds = time.monotonic() - started
+            print(f"{processor:<8} {seconds:5.0f} s  {compared.verdict}: {compared.conclusion}", flush=True)
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -1,9 +1,9 @@
-"""How much faster a search is with more workers of a Dask cluster on this computer, each with one thread.
+"""Measure the speed-up of a search by more workers of a Dask cluster on this computer, each with one thread.
 
     python benchmarks/scale_out.py --trials 24 --workers 1 2
 
-Prints the seconds of the search for each number of workers, above those with the first, and whether the trials are the
-same. There must be as many cores as workers, and nothing else at work.
+Prints the seconds of the search for each number of workers, the speed-up over the first, and whether the trials are the
+same. Needs as many cores as workers, and no other load.
 """
 
 import argparse
@@ -12,14 +12,13 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-
-from workflow import PROJECT, search
+from end_to_end import PROJECT, search
 
 sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 
-import environment  # noqa: E402  # whose pins the workers need too
+import environment  # noqa: E402  # its pinned variables must reach the workers
 
-from dask_cluster import cluster  # noqa: E402
+from dask_cluster import dask_cluster  # noqa: E402
 
 
 def main(model: str, trials: int, workers: list[int]) -> None:
@@ -27,13 +26,13 @@ def main(model: str, trials: int, workers: list[int]) -> None:
     first: tuple[float, pd.DataFrame] | None = None
     with tempfile.TemporaryDirectory() as name:
         for count in workers:
-            with cluster(Path(name) / f"cluster{count}", count) as there:
+            with dask_cluster(Path(name) / f"cluster{count}", count) as cluster:
                 (folder := Path(name) / f"client{count}").mkdir()
-                seconds, place = search(folder, model, trials, "--cluster", there.address)
-            tried = pd.read_parquet(place)
-            first = first or (seconds, tried)
-            same = "the same trials" if tried.equals(first[1]) else "OTHER TRIALS"
-            print(f"{count} workers: {seconds:6.1f} s, {first[0] / seconds:.2f} times as fast, {same}", flush=True)
+                seconds, path = search(folder, model, trials, "--cluster", cluster.address)
+            table = pd.read_parquet(path)
+            first = first or (seconds, table)
+            same = "the same trials" if table.equals(first[1]) else "OTHER TRIALS"
+            print(f"{count} workers: {seconds:6.1f} s, speed-up {first[0] / seconds:.2f}, {same}", flush=True)
 
 
 if __name__ == "__main__":
