@@ -137,7 +137,7 @@ LINES = {  # the ten most frequent mistakes: entry point, parameters, and the wh
     "wrong column name": (
         "preprocess",
         {"data": "{files}/few.csv", "target": "prize"},
-        f"no column prize; the file has {COLUMNS}",
+        "target=prize: no such column; did you mean price?",
     ),
     "unknown run id": (
         "train",

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from workflow.errors import UserError
 
 AUTO = "auto"
+LISTED_NAMES = 20
 MAX_SEED = 2**32 - 1  # the largest that numpy takes
 ParamsType = TypeVar("ParamsType", bound="Params")
 
@@ -107,8 +108,10 @@ def unknown_parameter(argument: str, names: Sequence[str]) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Suggest what to write instead of a name that does not exist."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"did you mean {close[0]}?" if close else f"expected one of {', '.join(names)}"
+    names = list(names)
+    if close := difflib.get_close_matches(name, names, n=1):
+        return f"did you mean {close[0]}?"
+    return f"expected one of {', '.join(names[:LISTED_NAMES])}{', …' if len(names) > LISTED_NAMES else ''}"
 
 
 def to_command_line(value: Any) -> str:

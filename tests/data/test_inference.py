@@ -106,10 +106,10 @@ def test_the_inferred_contract_of_the_bundled_file_agrees_with_the_written_one()
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"target": "cost"}, "no column cost; the file has"),
+        ({"target": "cost"}, "target=cost: no such column; expected one of"),
         ({"target": "kind"}, "target=kind: not a numeric column"),
         ({"target": "price", "time": "kind"}, "time=kind: neither a date nor a numeric column"),
-        ({"target": "price", "group": "nothing"}, "no column nothing"),
+        ({"target": "price", "group": "nothing"}, "group=nothing: no such column"),
     ],
 )
 def test_unsuitable_columns_are_errors(arguments, words):
@@ -354,7 +354,7 @@ def test_a_whole_contract_is_inferred():
 @pytest.mark.parametrize(
     ("names", "arguments", "words"),
     [
-        (["price"], {"target": "cost"}, "no column cost; the file has price"),
+        (["price"], {"target": "cost"}, "target=cost: no such column; expected one of price"),
         (
             ["kind", "price"],
             {"target": "kind"},
@@ -393,4 +393,7 @@ def test_the_error_of_an_absent_target_lists_the_first_columns():
     frame = pd.DataFrame({f"c{number}": ["1", "2"] for number in range(22)})
     with pytest.raises(UserError) as error:
         infer(frame, "cost")
-    assert str(error.value) == f"no column cost; the file has {', '.join(f'c{number}' for number in range(20))}"
+    assert (
+        str(error.value)
+        == f"target=cost: no such column; expected one of {', '.join(f'c{number}' for number in range(20))}, …"
+    )

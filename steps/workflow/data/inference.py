@@ -20,11 +20,11 @@ from workflow.data.columns import (
 from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
+from workflow.parsing import nearest
 
 PROFILE_SAMPLE_ROWS = 20_000  # evenly spaced; down to a quarter of them for very many columns
 PARSE_SAMPLE_ROWS = 1000  # texts of a column that show whether it could be numeric
 DATE_EXAMPLES = 50  # distinct texts of a column from which date formats are guessed
-LISTED_COLUMNS = 20  # in a message
 MAX_FAULTS = 0.01  # fraction of values that may not parse like the others; their rows are rejected later
 MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
 MIN_ROWS_FOR_FAULT = 20  # from which on one value may always be a fault
@@ -95,9 +95,9 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
         UserError: if one of the three columns is absent or unsuitable, or if no feature is left.
     """
     required = {role: name for role, name in (("target", target), ("group", group), ("time", time)) if name}
-    for name in required.values():
+    for role, name in required.items():
         if name not in frame:
-            raise UserError(f"no column {name}; the file has {', '.join(map(str, frame.columns[:LISTED_COLUMNS]))}")
+            raise UserError(f"{role}={name}: no such column; {nearest(name, map(str, frame.columns))}")
     drop = {name: "holds lists or other nested values" for name in frame if is_nested(frame[name])}
     sample = frame.drop(columns=list(drop)).drop_duplicates()
     inferred = {name: infer_column(sample[name], keep=name in required.values()) for name in sample}

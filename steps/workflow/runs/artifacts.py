@@ -37,8 +37,8 @@ class StageRun:
 
     @classmethod
     def of(cls, run_id: str) -> Self:
-        """Return the view of a run whose id another run has recorded."""
-        return cls(mlflow.get_run(run_id))
+        """Return the view of a run whose id another run has recorded; UserError if it was deleted for good."""
+        return cls(existing_run(f"{cls.stage} run {run_id}", run_id))
 
     @classmethod
     def named(cls, run_id: str, given: Params) -> Self:
