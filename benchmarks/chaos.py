@@ -5,8 +5,8 @@
 
 A trial succeeds if the same command, repeated after the fault, exits with 0 and the same receipt, champion or output,
 and leaves no run RUNNING and no partial file. The faults: a signal to the step, to `mlflow run` or to both at a random
-moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL server that crashes and restarts, and
-a full disk (a small tmpfs: needs root). Several concurrent mains on SQLite and on PostgreSQL must all succeed. Prints
+moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL that crashes and restarts, and a
+full disk (a small tmpfs: needs root). Several concurrent mains on SQLite and on PostgreSQL must all succeed. Prints
 successes and trials per kind of fault.
 """
 

@@ -33,12 +33,15 @@ def measure(words: list[str], store: Path) -> tuple[float, float, float]:
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     # An intermediate process reports only its own children, so the peak is that of this command.
     script = (
-        "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL,"
-        " stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+        "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL);"
+        " print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *words], env=environment, cwd=store, check=True, capture_output=True, text=True
+        [sys.executable, "-c", script, *words], env=environment, cwd=store, capture_output=True, text=True
     )
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        done.check_returncode()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return time.monotonic() - started, cpu, int(done.stdout) / 1024
