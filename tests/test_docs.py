@@ -1,4 +1,4 @@
-"""The documents: each command in them is one that the project takes, and each link leads somewhere."""
+"""The documentation: each command in it is one that the project takes, and each link leads somewhere."""
 
 import json
 import re
@@ -10,11 +10,22 @@ import environment
 import pytest
 from conftest import PROJECT
 
-from workflow.commands import contract, evaluate, main, predict, preprocess, promote, reproduce, rollback, train, tune
-from workflow.models.catalog import BLEND
-from workflow.parallel.cluster import CLUSTER
-from workflow.parameters import AUTO, Parameter, convert, resolved
-from workflow.reports.leaderboard import TITLE, leaderboard, readable
+from workflow.models.catalog import BLEND, default_models
+from workflow.parameters import (
+    ContractParams,
+    EvaluateCommand,
+    MainCommand,
+    PredictCommand,
+    PreprocessParams,
+    PromoteParams,
+    ReproduceCommand,
+    RollbackParams,
+    TrainCommand,
+    TuneCommand,
+)
+from workflow.parsing import AUTO, options_of, parse_texts
+from workflow.reports.leaderboard import TITLE, readable
+from workflow.stages import compare
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
 PLACEHOLDER = re.compile(r"<[a-zA-Z ]+>|…")
@@ -27,30 +38,22 @@ OPTIONS = {
 }  # of `mlflow run`, with a value each
 
 
-def own(script, *more: Parameter) -> dict[str, Parameter]:
-    return {parameter.name: parameter for parameter in (*script.PARAMETERS, *more)}
-
-
-def chain(script, *more: Parameter) -> dict[str, Parameter]:
-    """What a script takes: the parameters of the steps before it too, and the run to build on."""
-    names = {p.name: p for step in reversed(script.STEP.chain()) for p in step.parameters} | own(script, *more)
-    return names | {step.run_id_parameter: Parameter(step.run_id_parameter, "", "") for step in script.STEP.chain()[1:]}
-
-
-TAKEN = {
-    "preprocess": chain(preprocess),
-    "contract": own(contract),
-    "train": chain(train, CLUSTER),
-    "evaluate": chain(evaluate, CLUSTER),
-    "tune": chain(tune, CLUSTER),
-    "main": own(main, CLUSTER),
-    **{script.__name__: own(script) for script in (promote, rollback, reproduce)},
-    "predict": own(predict, CLUSTER),
+PARAMETERS = {  # of each entry point
+    "preprocess": PreprocessParams,
+    "contract": ContractParams,
+    "train": TrainCommand,
+    "evaluate": EvaluateCommand,
+    "tune": TuneCommand,
+    "main": MainCommand,
+    "promote": PromoteParams,
+    "rollback": RollbackParams,
+    "predict": PredictCommand,
+    "reproduce": ReproduceCommand,
 }
 
 
 def commands() -> list[str]:
-    """All that begins with `mlflow run`, in blocks and within lines."""
+    """Return all commands that begin with `mlflow run`, in blocks and within lines."""
     found = []
     for page in PAGES:
         for block, inline in re.findall(
@@ -61,9 +64,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_a_command(line):
+def test_a_documented_command_has_parameters_that_its_entry_point_takes(line):
     words = iter(shlex.split(line.split(" > ")[0], comments=True)[2:])
-    place, options, given = next(words), dict(OPTIONS), {}
+    project, options, given = next(words), dict(OPTIONS), {}
     for word in words:
         if word == "-P":
             name, _, value = next(words).partition("=")
@@ -71,21 +74,21 @@ def test_a_command(line):
         else:
             assert word in OPTIONS
             options[word] = next(words)
-    assert place in (".", "placeholder")
+    assert project in (".", "placeholder")
     assert options["--env-manager"] in ("", "local", "uv", "conda")
-    taken = TAKEN[options["-e"]]
-    for name, value in given.items():
-        convert(taken[name], value)
+    kind = PARAMETERS[options["-e"]]
+    assert given.keys() <= options_of(kind).keys()
+    parse_texts(kind, given)
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub turns them into anchors."""
+    """Return the headings of a page as GitHub turns them into anchors."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links(page):
+def test_each_link_of_a_page_leads_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in link:
             continue
@@ -95,10 +98,10 @@ def test_links(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_documents_name_every_parameter():
+def test_the_documentation_names_every_parameter():
     table = (PROJECT / "docs/everyday-uses.md").read_text()
-    for taken in TAKEN.values():
-        assert not [name for name in taken if f"`{name}`" not in table]
+    names = {name for kind in PARAMETERS.values() for name in options_of(kind)}
+    assert not [name for name in sorted(names) if f"`{name}`" not in table]
 
 
 @pytest.mark.parametrize("page", ["architecture.md", "decisions.md"])
@@ -120,10 +123,10 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
         model: outcome[f"train {model}"]["metrics"] | outcome[f"evaluate {model}"]["metrics"] for model in models
     }
     shown = [line.split() for line in (PROJECT / "README.md").read_text().splitlines()]
-    table = readable(leaderboard(metrics), "EUR")
+    table = readable(compare.run(metrics), "EUR")
     assert TITLE.split() in shown
     assert " ".join(table.columns).split() in shown
     places = [shown.index(" ".join(map(str, row)).split()) for row in table.itertuples(index=False)]
     assert places == list(range(places[0], places[0] + len(models)))
-    assert resolved(main.PARAMETERS, {})["models"] == AUTO
+    assert MainCommand().models == AUTO
     assert models == [*default_models(int(outcome["preprocess"]["metrics"]["rows_train"])), BLEND]

@@ -10,15 +10,20 @@ from workflow.provenance.comparison import (
     WITHIN_TOLERANCE,
     Comparison,
     Row,
-    artifact,
+    artifact_row,
     compare,
     exact,
-    metric,
-    outcomes,
+    metric_row,
+    outcome_rows,
     shortened,
 )
+from workflow.provenance.receipt import ArtifactDigest, CodeState, Environment, Outcome, Receipt, make
 
 ONE, OTHER = "1" * 64, "2" * 64
+
+
+def artifact(sha256: str, **sampled) -> ArtifactDigest:
+    return ArtifactDigest(sha256=sha256, **sampled)
 
 
 @pytest.mark.parametrize(
@@ -37,53 +42,55 @@ ONE, OTHER = "1" * 64, "2" * 64
         (-2.0, -1.0, 0.5, WITHIN_TOLERANCE, 0.5),
     ],
 )
-def test_metric(recorded, reproduced, rtol, verdict, deviation):
-    row = metric("train rf", "r2_score", recorded, reproduced, rtol)
+def test_the_verdict_on_a_metric_depends_on_its_relative_deviation(recorded, reproduced, rtol, verdict, deviation):
+    row = metric_row("train rf", "r2_score", recorded, reproduced, rtol)
     assert (row.verdict, row.deviation) == (verdict, deviation)
 
 
 @pytest.mark.parametrize(
     ("recorded", "reproduced", "rtol", "verdict"),
     [
-        ({"sha256": ONE}, {"sha256": ONE}, 0, EQUAL),
-        ({"sha256": ONE}, {"sha256": OTHER}, 0.5, DIFFERS),  # nothing to measure by
-        ({"sha256": ONE}, None, 0.5, DIFFERS),
-        (None, {"sha256": ONE}, 0.5, DIFFERS),
-        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 9, "sample": [4.1]}, 0, DIFFERS),
+        (artifact(ONE), artifact(ONE), 0, EQUAL),
+        (artifact(ONE), artifact(OTHER), 0.5, DIFFERS),  # without a sample, nothing can be measured
+        (artifact(ONE), None, 0.5, DIFFERS),
+        (None, artifact(ONE), 0.5, DIFFERS),
+        (artifact(ONE, count=9, sample=[4.0]), artifact(OTHER, count=9, sample=[4.1]), 0, DIFFERS),
         (
-            {"sha256": ONE, "count": 9, "sample": [4.0]},
-            {"sha256": OTHER, "count": 9, "sample": [4.1]},
+            artifact(ONE, count=9, sample=[4.0]),
+            artifact(OTHER, count=9, sample=[4.1]),
             0.1,
             WITHIN_TOLERANCE,
         ),
-        ({"sha256": ONE, "count": 9, "sample": [4.0]}, {"sha256": OTHER, "count": 8, "sample": [4.0]}, 0.1, DIFFERS),
+        (artifact(ONE, count=9, sample=[4.0]), artifact(OTHER, count=8, sample=[4.0]), 0.1, DIFFERS),
         (
-            {"sha256": ONE, "structure": ONE, "count": 9, "sample": [4.0]},
-            {"sha256": OTHER, "structure": OTHER, "count": 9, "sample": [4.0]},
+            artifact(ONE, structure=ONE, count=9, sample=[4.0]),
+            artifact(OTHER, structure=OTHER, count=9, sample=[4.0]),
             0.1,
             DIFFERS,
         ),
     ],
 )
-def test_artifact(recorded, reproduced, rtol, verdict):
-    assert artifact("evaluate rf", "predictions.parquet", recorded, reproduced, rtol).verdict == verdict
+def test_an_artifact_is_within_tolerance_if_its_sample_is_and_its_structure_is_equal(
+    recorded, reproduced, rtol, verdict
+):
+    assert artifact_row("evaluate rf", "predictions.parquet", recorded, reproduced, rtol).verdict == verdict
 
 
-def test_what_only_one_has_differs():
-    one = {"train rf": {"metrics": {"a": 1.0}, "artifacts": {}}}
-    other = {"train knn": {"metrics": {}, "artifacts": {"model": {"sha256": ONE}}}}
-    assert [row.verdict for row in outcomes(one, other, 0)] == [DIFFERS, DIFFERS]
+def test_an_item_in_one_receipt_only_differs():
+    one = {"train rf": Outcome(metrics={"a": 1.0}, artifacts={})}
+    other = {"train knn": Outcome(metrics={}, artifacts={"model": artifact(ONE)})}
+    assert [row.verdict for row in outcome_rows(one, other, 0)] == [DIFFERS, DIFFERS]
     assert [row.verdict for row in exact("packages", {"numpy": "2"}, {"scipy": "1"})] == [DIFFERS, DIFFERS]
 
 
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([], "all 1 metrics and artifacts came out again, bit for bit"),
+        ([], "all 1 metrics and artifacts match bit for bit"),
         ([Row("packages", "numpy", "1", "2", DIFFERS)], "bit for bit; what changed: packages: numpy 1 → 2"),
         (
             [Row("rf", "mae", "1", "2", DIFFERS, 1.0)],
-            "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2",
+            "1 of 2 metrics and artifacts differ, e.g. rf: mae 1 → 2",
         ),
         ([Row("rf", "mae", "1", "2", DIFFERS, 1.0)], "the largest deviation is 1 (rf: mae); nothing that is recorded"),
         (
@@ -92,7 +99,7 @@ def test_what_only_one_has_differs():
         ),
         (
             [Row("rf", "mae", "1", "2", DIFFERS, 1e-12), Row("platform", "blas", "a", "b", MAY_DIFFER)],
-            "because of platform: blas a → b: it comes out with -P rtol=1e-9",
+            "because of platform: blas a → b: they match with -P rtol=1e-9",
         ),
         (
             [
@@ -100,7 +107,7 @@ def test_what_only_one_has_differs():
                 Row("platform", "processor", "a", "b", MAY_DIFFER),
                 Row("platform", "numpy", "V3", "V4", MAY_DIFFER),
             ],
-            "because of platform: numpy V3 → V4: it comes out",
+            "because of platform: numpy V3 → V4: they match",
         ),
         (
             [Row("rf", "mae", "1", "2", WITHIN_TOLERANCE, 1e-12), Row("platform", "numpy", "V3", "V4", MAY_DIFFER)],
@@ -109,7 +116,7 @@ def test_what_only_one_has_differs():
         ([Row("code", str(n), "1", "2", DIFFERS) for n in range(5)], "code: 0 1 → 2, 1 1 → 2, 2 1 → 2 and 2 more"),
     ],
 )
-def test_conclusion(rows, words):
+def test_the_conclusion_names_what_differs_and_why(rows, words):
     assert words in Comparison([Row("rf", "r2", "1", "1", EQUAL), *rows], {"rf"}, 0).conclusion
 
 
@@ -121,27 +128,34 @@ def test_conclusion(rows, words):
         ([EQUAL, WITHIN_TOLERANCE, DIFFERS], "differs"),
     ],
 )
-def test_verdict(verdicts, expected):
-    rows = [Row("rf", str(place), "1", "2", verdict) for place, verdict in enumerate(verdicts)]
+def test_the_verdict_is_that_of_the_worst_row(verdicts, expected):
+    rows = [Row("rf", str(number), "1", "2", verdict) for number, verdict in enumerate(verdicts)]
     assert Comparison(rows, {"rf"}, 1e-9).verdict == expected
 
 
-def receipt(value=1.0, version=2, python="3.11.7", **platform):
-    environment = {"python": python, "packages": {}, "platform": {"numpy": "V3", "processor": "A"} | platform}
-    return {
-        "version": version,
-        "code": {"files": {}},
-        "parameters": {},
-        "environment": environment | {"threads": {}},
-        "outcome": {"rf": {"metrics": {"mae": value}, "artifacts": {}}},
-    }
+def receipt(value=1.0, python="3.11.7", **platform) -> Receipt:
+    return make(
+        "train",
+        {},
+        {},
+        CodeState(commit=None, folder=None, remote=None, patch=None, files={}),
+        Environment(
+            python=python,
+            packages={},
+            supporting={},
+            platform={"numpy": "V3", "processor": "A"} | platform,
+            threads={},
+        ),
+        {"rf": Outcome(metrics={"mae": value}, artifacts={})},
+        {"rf": "a" * 32},
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "rtol", "verdict"),
     [
         ({}, None, "differs"),
-        ({"processor": "B"}, None, "differs"),  # what it is called does not matter
+        ({"processor": "B"}, None, "differs"),  # the name of a processor changes no number
         ({"numpy": "V4"}, None, "equal within 1e-9"),
         ({"python": "3.12.1"}, None, "equal within 1e-9"),
         ({"numpy": "V4"}, 0.0, "differs"),
@@ -150,24 +164,43 @@ def receipt(value=1.0, version=2, python="3.11.7", **platform):
         ({"numpy": "V4", "value": 1.0}, None, "equal"),
     ],
 )
-def test_another_platform_has_a_tolerance(change, rtol, verdict):
+def test_numbers_of_another_platform_have_a_tolerance(change, rtol, verdict):
     found = compare(receipt(), receipt(**{"value": 1 + 1e-15} | change), [], rtol)
     assert found.verdict == verdict
 
 
-def test_the_first_version_does_not_tell_the_level():
-    found = compare(receipt(version=1), receipt(1 + 1e-8, version=1), [], None)
-    assert "perhaps because of platform: numpy's level not recorded → not recorded" in found.conclusion
+def changed(receipt: Receipt, files, parameters, packages, threads, metrics, artifacts) -> Receipt:
+    """Return a receipt with other contents."""
+    parts = {"packages": packages, "threads": threads}
+    return receipt.model_copy(
+        update={
+            "code": receipt.code.model_copy(update={"files": files}),
+            "parameters": parameters,
+            "environment": receipt.environment.model_copy(update=parts),
+            "outcome": {"rf": Outcome(metrics=metrics, artifacts=artifacts)},
+        }
+    )
 
 
-def test_all_rows_of_two_receipts():
-    one, other = receipt(), receipt(numpy="V4", python="3.12.1")
-    one["code"]["files"], other["code"]["files"] = {"train.py": ONE}, {"train.py": OTHER, "new.py": ONE}
-    one["parameters"], other["parameters"] = {"seed": 0}, {"seed": 1}
-    one["environment"]["packages"], other["environment"]["packages"] = {"numpy": "2"}, {}
-    one["environment"]["threads"], other["environment"]["threads"] = {"cpus": 2}, {"cpus": 8}
-    one["outcome"]["rf"]["artifacts"] = {"a": {"sha256": ONE}, "c": {"sha256": ONE}}
-    other["outcome"]["rf"] = {"metrics": {"r2": 0.5}, "artifacts": {"b": {"sha256": OTHER}, "c": {"sha256": ONE}}}
+def test_each_item_of_two_receipts_has_a_row():
+    one = changed(
+        receipt(),
+        files={"train.py": ONE},
+        parameters={"seed": 0},
+        packages={"numpy": "2"},
+        threads={"cpus": 2},
+        metrics={"mae": 1.0},
+        artifacts={"a": artifact(ONE), "c": artifact(ONE)},
+    )
+    other = changed(
+        receipt(numpy="V4", python="3.12.1"),
+        files={"train.py": OTHER, "new.py": ONE},
+        parameters={"seed": 1},
+        packages={},
+        threads={"cpus": 8},
+        metrics={"r2": 0.5},
+        artifacts={"b": artifact(OTHER), "c": artifact(ONE)},
+    )
     first = Row("data", "wines.csv", ONE, ONE, EQUAL)
     found = compare(one, other, [first], 0)
     assert list(found.rows) == [
@@ -189,16 +222,16 @@ def test_all_rows_of_two_receipts():
     assert set(found.results) == {"rf"}
 
 
-def test_the_row_of_an_artifact_tells_how_many_numbers_were_compared():
-    recorded = {"sha256": ONE, "count": 9, "sample": [4.0, None, 2.0]}
-    made = {"sha256": OTHER, "count": 9, "sample": [4.0 + 4e-10, None, 2.0]}
-    row = artifact("evaluate rf", "shap", recorded, made, 1e-9)
+def test_the_row_of_an_artifact_says_how_many_numbers_were_compared():
+    recorded = artifact(ONE, count=9, sample=[4.0, None, 2.0])
+    made = artifact(OTHER, count=9, sample=[4.0 + 4e-10, None, 2.0])
+    row = artifact_row("evaluate rf", "shap", recorded, made, 1e-9)
     expected = Row("evaluate rf", "shap", ONE, f"{OTHER} (3 of 9 numbers compared)", WITHIN_TOLERANCE, row.deviation)
     assert row == expected
     assert row.deviation == pytest.approx(1e-10, rel=1e-3)
-    assert artifact("evaluate rf", "shap", recorded, made, 0).reproduced == OTHER
-    one, other = ({"rf": {"metrics": {}, "artifacts": {"shap": terms}}} for terms in (recorded, made))
-    assert outcomes(one, other, 1) == [dataclasses.replace(row, group="rf")]
+    assert artifact_row("evaluate rf", "shap", recorded, made, 0).reproduced == OTHER
+    one, other = ({"rf": Outcome(metrics={}, artifacts={"shap": digest})} for digest in (recorded, made))
+    assert outcome_rows(one, other, 1) == [dataclasses.replace(row, group="rf")]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +248,7 @@ def test_a_digest_is_quoted_by_its_beginning(text, expected):
     assert shortened(text) == expected
 
 
-def test_a_conclusion_in_full():
+def test_a_conclusion_names_every_change_in_one_line():
     rows = [
         Row("rf", "mae", "1", "2", DIFFERS, math.inf),
         Row("knn", "mae", "1", "1", WITHIN_TOLERANCE, 1e-12),
@@ -224,11 +257,11 @@ def test_a_conclusion_in_full():
         *(Row("parameters", str(number), "1", "2", DIFFERS) for number in range(3)),
     ]
     assert Comparison(rows, {"rf", "knn"}, 0).conclusion == (
-        "1 of 2 metrics and artifacts did not come out again, e.g. rf: mae 1 → 2; the largest deviation is 1e-12"
+        "1 of 2 metrics and artifacts differ, e.g. rf: mae 1 → 2; the largest deviation is 1e-12"
         " (knn: mae); what changed: code: a.py 111111111111 → 222222222222; packages: numpy 1 → 2;"
         " parameters: 0 1 → 2, 1 1 → 2, 2 1 → 2"
     )
     lone = Comparison([Row("rf", "mae", "1", "–", DIFFERS, math.inf)], {"rf"}, 0)
     assert "; no number to measure a deviation by; nothing that is recorded" in lone.conclusion
     close = [Row("rf", "mae", "1", "2", DIFFERS, 1e-9), Row("platform", "blas", "a", "b", MAY_DIFFER)]
-    assert "it comes out with -P rtol=1e-9" in Comparison(close, {"rf"}, 0).conclusion
+    assert "they match with -P rtol=1e-9" in Comparison(close, {"rf"}, 0).conclusion

@@ -1,8 +1,13 @@
+import hashlib
+
 import pytest
 from conftest import git as command
 
 from workflow.errors import UserError
 from workflow.provenance import git
+from workflow.provenance.receipt import CodeState
+
+FILES = {"train.py": "2" * 64}  # digests, which the state only repeats
 
 
 @pytest.fixture
@@ -24,14 +29,10 @@ def restored(project, patch, code, tmp_path):
     return git.checkout(code, patch, project, target)
 
 
-def test_a_clean_state(project, tmp_path):
-    code, patch = git.state(project, ["steps/train.py"])
-    assert code == {
-        "commit": command(project, "rev-parse", "HEAD"),
-        "folder": "project/",
-        "remote": None,
-        "patch": None,
-    }
+def test_committed_code_is_described_by_its_commit_alone(project, tmp_path):
+    code, patch = git.state(project, ["steps/train.py"], FILES)
+    commit = command(project, "rev-parse", "HEAD")
+    assert code == CodeState(commit=commit, folder="project/", remote=None, patch=None, files=FILES)
     assert patch == b""
     assert (restored(project, patch, code, tmp_path) / "steps/train.py").read_text() == "one\n"
 
@@ -40,39 +41,41 @@ def test_uncommitted_changes_come_back_and_the_repository_stays_as_it_is(project
     (project / "steps/train.py").write_text("two\n")
     (project / "steps/new.py").write_text("new\n")
     (project / "steps/secret.py").write_text("ignored, but imported\n")
-    (project / "notes.txt").write_text("of no concern\n")
+    (project / "notes.txt").write_text("not imported\n")
     before = command(project, "status", "--porcelain"), command(project, "count-objects")
-    code, patch = git.state(project, ["steps/train.py", "steps/new.py", "steps/secret.py"])
+    code, patch = git.state(project, ["steps/train.py", "steps/new.py", "steps/secret.py"], FILES)
+    assert code.patch == hashlib.sha256(patch).hexdigest()
     assert (command(project, "status", "--porcelain"), command(project, "count-objects")) == before
     again = restored(project, patch, code, tmp_path)
     assert sorted(path.name for path in (again / "steps").iterdir()) == ["new.py", "secret.py", "train.py"]
     assert (again / "steps/train.py").read_text() == "two\n"
 
 
-def test_staged_and_deleted_files(project, tmp_path):
+def test_staged_and_deleted_files_come_back_as_they_are(project, tmp_path):
     (project / "steps/staged.py").write_text("staged\n")
     command(project, "add", "steps/staged.py")
     (project / "steps/train.py").unlink()
-    code, patch = git.state(project, [])
+    code, patch = git.state(project, [], FILES)
     again = restored(project, patch, code, tmp_path)
     assert [path.name for path in (again / "steps").iterdir()] == ["staged.py"]
 
 
 def test_settings_of_the_user_do_not_change_the_patch(project):
     (project / "steps/train.py").write_text("two\n")
-    _, patch = git.state(project, [])
+    _, patch = git.state(project, [], FILES)
     for name, value in (("diff.noprefix", "true"), ("color.ui", "always"), ("diff.external", "false")):
         command(project, "config", name, value)
-    assert git.state(project, [])[1] == patch
+    assert git.state(project, [], FILES)[1] == patch
 
 
-def test_no_repository(tmp_path):
-    assert git.state(tmp_path, []) == ({"commit": None, "folder": None, "remote": None, "patch": None}, b"")
+def test_code_outside_a_repository_has_only_its_files(tmp_path):
+    code = CodeState(commit=None, folder=None, remote=None, patch=None, files=FILES)
+    assert git.state(tmp_path, [], FILES) == (code, b"")
 
 
-def test_a_repository_without_a_commit(tmp_path):
+def test_a_repository_without_a_commit_counts_as_none(tmp_path):
     command(tmp_path, "init", "--quiet")
-    assert git.state(tmp_path, [])[0]["commit"] is None
+    assert git.state(tmp_path, [], FILES)[0].commit is None
 
 
 @pytest.mark.parametrize(
@@ -86,22 +89,22 @@ def test_a_repository_without_a_commit(tmp_path):
 )
 def test_the_remote_is_shown_without_its_password(project, url, shown):
     command(project, "remote", "add", "origin", url)
-    assert git.state(project, [])[0]["remote"] == shown
+    assert git.state(project, [], FILES)[0].remote == shown
 
 
-def test_the_remote_has_what_this_repository_does_not(project, tmp_path):
-    code = git.state(project, [])[0] | {"remote": str(project.parent)}
+def test_a_commit_that_this_repository_does_not_have_comes_from_the_remote(project, tmp_path):
+    code = git.state(project, [], FILES)[0].model_copy(update={"remote": str(project.parent)})
     for name in ("empty", "target"):
         (tmp_path / name).mkdir()
     assert (git.checkout(code, b"", tmp_path / "empty", tmp_path / "target") / "steps/train.py").exists()
 
 
-def test_what_cannot_be_checked_out(project, tmp_path):
-    code, _ = git.state(project, [])
+def test_code_that_cannot_be_checked_out_is_refused_with_the_reason(project, tmp_path):
+    code, _ = git.state(project, [], FILES)
     for number, (changed, patch, words) in enumerate(
         [
-            (code | {"commit": "0" * 40}, b"", "cannot be had"),
-            (code, b"rubbish\n", "uncommitted.patch does not fit commit"),
+            (code.model_copy(update={"commit": "0" * 40}), b"", f"^commit {'0' * 40} not found: .* says: "),
+            (code, b"rubbish\n", f"^uncommitted.patch does not apply to commit {code.commit}: "),
         ]
     ):
         target = tmp_path / str(number)

@@ -6,70 +6,114 @@ from pathlib import Path
 
 import numpy
 import pytest
+from conftest import PROJECT
+from pydantic import ValidationError
 from threadpoolctl import threadpool_info
 
 from workflow.errors import UserError
 from workflow.provenance import receipt
+from workflow.provenance.receipt import ArtifactDigest, CodeState, Environment, InputRecord, Outcome, Receipt
 
-DOCUMENT = receipt.make(
-    "train",
-    {"model": "rf", "seed": 0},
-    {"data": {"source": "data/wines.csv", "sha256": "1" * 64, "artifact": "inputs/wines.csv"}},
-    {"commit": "a" * 40, "folder": "", "remote": None, "patch": None, "files": {"train.py": "2" * 64}},
-    {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "supporting": {}, "platform": {}, "threads": {}},
-    {"train rf": {"metrics": {"cv_r2_score": 0.1 + 0.2}, "artifacts": {}}},
-    {"train rf": "b" * 32},
-)
+ONE, OTHER = "1" * 64, "2" * 64
+DATA = InputRecord(source="data/wines.csv", sha256=ONE, artifact="inputs/wines.csv")
+CODE = CodeState(commit="a" * 40, folder="", remote=None, patch=None, files={"train.py": OTHER})
+ENVIRONMENT = Environment(python="3.11.7", packages={"numpy": "2.4.6"}, supporting={}, platform={}, threads={})
+
+
+def made(
+    label: str, run_id: str, earlier: tuple[Receipt, ...] = (), data: InputRecord = DATA, metric: float = 0.1 + 0.2
+) -> Receipt:
+    """Return a receipt of a run that was built on those of `earlier` receipts."""
+    inputs, outcomes, runs = receipt.merged(earlier)
+    return receipt.make(
+        label.partition(" ")[0],
+        {"model": "rf", "seed": 0},
+        inputs or {"data": data},
+        CODE,
+        ENVIRONMENT,
+        outcomes | {label: Outcome(metrics={"cv_r2_score": metric}, artifacts={"it": ArtifactDigest(sha256=ONE)})},
+        runs | {label: run_id},
+    )
+
+
+RECEIPT = made("train rf", "b" * 32)
+DOCUMENT = json.loads(RECEIPT.text())
 
 
 def test_a_receipt_is_read_as_it_was_written():
-    assert receipt.read(receipt.text(DOCUMENT), "it") == DOCUMENT
+    assert receipt.read(RECEIPT.text(), "it") == RECEIPT
+    assert receipt.read(RECEIPT.text(), "it").text() == RECEIPT.text()
 
 
-def test_an_older_receipt_is_read():
-    older = DOCUMENT | {"version": 1}
-    assert receipt.read(json.dumps(older), "it") == older
+def test_a_receipt_names_its_run():
+    built = made("evaluate rf", "c" * 32, (RECEIPT,))
+    assert (RECEIPT.label, RECEIPT.run_id) == ("train rf", "b" * 32)
+    assert (built.label, built.run_id) == ("evaluate rf", "c" * 32)
 
 
-def test_the_platform_says_at_which_level_is_computed():
-    said = receipt.environment(Path(receipt.__file__))["platform"]
-    assert re.fullmatch(r"X86_V\d.*|[A-Z0-9 ]+", said["numpy"])
-    assert re.fullmatch(r"\w+ [\d.]+ \w+", said["blas"])
-    assert re.fullmatch(r"\w+ [\d.]+", said["compiler"])
-    assert said["libc"]
+def test_the_platform_includes_the_level_at_which_numpy_and_blas_compute():
+    found = receipt.current_environment({}, {}).platform
+    assert re.fullmatch(r"X86_V\d.*|[A-Z0-9 ]+", found["numpy"])
+    assert re.fullmatch(r"\w+ [\d.]+ \w+", found["blas"])
+    assert re.fullmatch(r"\w+ [\d.]+", found["compiler"])
+    assert found["libc"]
 
 
-def test_the_seal_covers_all_but_the_occasion():
-    assert receipt.seal(DOCUMENT | {"occasion": {}}) == DOCUMENT["sha256"]
-    for part in DOCUMENT.keys() - {"sha256", "occasion"}:
-        assert receipt.seal(DOCUMENT | {part: "edited"}) != DOCUMENT["sha256"]
+def test_the_digest_covers_all_but_the_provenance():
+    later = RECEIPT.model_copy(update={"provenance": RECEIPT.provenance.model_copy(update={"host": "elsewhere"})})
+    assert later.self_digest() == RECEIPT.self_digest() == RECEIPT.sha256
+    assert receipt.self_digest(DOCUMENT | {"provenance": {}}) == RECEIPT.sha256
+    for part in DOCUMENT.keys() - {"sha256", "provenance"}:
+        assert receipt.self_digest(DOCUMENT | {part: "edited"}) != RECEIPT.sha256
+
+
+def test_an_edited_receipt_is_read_and_no_longer_has_its_digest():
+    edited = receipt.read(json.dumps(DOCUMENT | {"parameters": {"model": "knn"}}), "it")
+    assert edited.sha256 == RECEIPT.sha256 != edited.self_digest()
+
+
+def test_a_receipt_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        RECEIPT.step = "evaluate"
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ("price: 3", "it: not JSON"),
-        ("[]", "it: not a receipt: the whole: [] is not of type 'object'"),
-        ("{}", "is a required property"),
-        ({"version": 5}, "a receipt of version 5, but this project reads up to 4"),
-        ({"version": "1"}, "version: '1' is not one of [1, 2, 3, 4]"),
-        *(({part: None}, f"'{part}' is a required property") for part in DOCUMENT if part != "version"),
-        ({"outcome": {}}, "outcome: {} should be non-empty"),
-        ({"step": "../evil"}, "step: '../evil' does not match"),
-        ({"sha256": "abc"}, "sha256: 'abc' does not match"),
-        ({"code": DOCUMENT["code"] | {"commit": "--upload-pack=evil"}}, "code.commit: "),
-        ({"parameters": {"a b": 1}}, "parameters: 'a b' does not match"),
-        ({"surprise": 1}, "'surprise' was unexpected"),
+        ("[]", "it: not a receipt: the document: Input should be a valid dictionary"),
+        ("{}", "it: not a receipt: step: Field required"),
+        (
+            {"version": 4},
+            "it: a receipt of version 4, but this project reads version 5; use the commit that the receipt names",
+        ),
+        (
+            {"version": 6},
+            "it: a receipt of version 6, but this project reads version 5; use a newer commit of this project",
+        ),
+        ({"version": "1"}, "version: Input should be 5"),
+        *(({part: None}, f"it: not a receipt: {part}: Field required") for part in DOCUMENT if part != "version"),
+        ({"outcome": {}}, "outcome: Dictionary should have at least 1 item"),
+        ({"step": "../evil"}, "step: String should match pattern"),
+        ({"sha256": "abc"}, "sha256: String should match pattern"),
+        ({"code": DOCUMENT["code"] | {"commit": "--upload-pack=evil"}}, "code.commit: String should match pattern"),
+        ({"parameters": {"a b": 1}}, "parameters.a b.[key]: String should match pattern"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+        (
+            {"environment": DOCUMENT["environment"] | {"packages": {"numpy": "2; rm -rf"}}},
+            "environment.packages.numpy: String should match pattern",
+        ),
+        ({"provenance": DOCUMENT["provenance"] | {"runs": {"train rf": "../evil"}}}, "String should match pattern"),
     ],
 )
-def test_what_is_no_receipt_is_refused_in_one_line(change, words):
+def test_anything_but_a_receipt_of_this_version_is_refused_in_one_line(change, words):
     if isinstance(change, dict):
         changed = {name: part for name, part in (DOCUMENT | change).items() if part is not None}
         change = json.dumps(changed)
-    with pytest.raises(UserError) as as_user_error:
+    with pytest.raises(UserError) as error:
         receipt.read(change, "it")
-    assert words in str(as_user_error.value)
-    assert "\n" not in str(as_user_error.value)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_only_a_short_text_stands_in_the_receipt(tmp_path):
@@ -78,51 +122,75 @@ def test_only_a_short_text_stands_in_the_receipt(tmp_path):
     assert receipt.short_text(file) == "vinícola"
     file.write_bytes("vinícola".encode("latin-1"))
     assert receipt.short_text(file) is None
-    file.write_bytes(b"x" * receipt.SHORT)
-    assert receipt.short_text(file) == "x" * receipt.SHORT
-    file.write_bytes(b"x" * (receipt.SHORT + 1))
+    file.write_bytes(b"x" * receipt.MAX_INLINE_BYTES)
+    assert receipt.short_text(file) == "x" * receipt.MAX_INLINE_BYTES
+    file.write_bytes(b"x" * (receipt.MAX_INLINE_BYTES + 1))
     assert receipt.short_text(file) is None
+    assert receipt.short_text(tmp_path) is None
 
 
-def test_the_text_of_a_receipt():
-    found = receipt.text({"step": "é", "sample": [1.5, 2.5], "models": ["rf"], "parts": {"a": None}})
-    assert found == (
-        '{\n  "step": "é",\n  "sample": [ 1.5, 2.5 ],\n  "models": [\n    "rf"\n  ],\n'
-        '  "parts": {\n    "a": null\n  }\n}\n'
-    )
+def test_the_text_of_a_receipt_has_a_list_of_numbers_on_one_line_and_no_absent_fields():
+    digest = ArtifactDigest(sha256=ONE, count=2, sample=[1.5, None])
+    outcome = {"train é": Outcome(metrics={"a": None}, artifacts={"it": digest})}
+    text = receipt.make("train", {"models": ["rf"]}, {}, CODE, ENVIRONMENT, outcome, {"train é": "b" * 32}).text()
+    assert text.startswith('{\n  "version": 5,\n  "step": "train",\n')
+    assert text.endswith("}\n")
+    assert '"models": [\n      "rf"\n    ]' in text
+    assert f'"it": {{\n          "sha256": "{ONE}",\n          "count": 2,\n          "sample": [ 1.5, null ]\n' in text
+    assert '"a": null' in text
+    assert '"remote": null' in text
+    assert "train é" in text
+    assert "structure" not in text
 
 
 def test_a_long_message_loses_its_middle():
     assert receipt.shortened("a\n b" + "c" * 197) == "a b" + "c" * 197
-    long = "".join(str(place % 10) for place in range(201))
+    long = "".join(str(position % 10) for position in range(201))
     assert receipt.shortened(long) == f"{long[:100]} … {long[-95:]}"
 
 
-def test_what_a_script_runs_in(monkeypatch):
+def test_the_environment_is_that_of_this_process(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    said = receipt.environment(Path(receipt.__file__))
-    assert said["platform"].keys() == {"system", "machine", "processor", "libc", "numpy", "blas", "compiler"}
-    assert said["platform"]["libc"] == " ".join(platform.libc_ver())
-    assert said["threads"]["cpus"] == os.cpu_count()
-    assert said["threads"]["OMP_NUM_THREADS"] == "3"
-    assert "MKL_NUM_THREADS" not in said["threads"]
-    assert said["python"] == platform.python_version()
+    found = receipt.current_environment({"numpy": "2"}, {"flask": "3"})
+    assert found.platform.keys() == {"system", "machine", "processor", "libc", "numpy", "blas", "compiler"}
+    assert found.platform["libc"] == " ".join(platform.libc_ver())
+    assert found.threads["cpus"] == os.cpu_count()
+    assert found.threads["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in found.threads
+    assert found.python == platform.python_version()
+    assert (found.packages, found.supporting) == ({"numpy": "2"}, {"flask": "3"})
 
 
-def test_the_level_is_the_one_that_is_pinned():
-    said = receipt.arithmetic()
-    found = numpy.show_config(mode="dicts")["SIMD Extensions"]
-    assert said["numpy"] == " ".join(found.get("found") or found["baseline"])
+def test_the_recorded_level_is_the_pinned_one():
+    found = receipt.arithmetic()
+    levels = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    assert found["numpy"] == " ".join(levels.get("found") or levels["baseline"])
     (library,) = [library for library in threadpool_info() if "numpy.libs" in library["filepath"]]
-    assert said["blas"] == f"openblas {library['version']} {library['architecture']}"
+    assert found["blas"] == f"openblas {library['version']} {library['architecture']}"
 
 
-def test_the_processor_is_called_as_the_system_calls_it():
+def test_the_processor_has_the_name_that_the_system_gives_it():
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     assert receipt.processor() == (names[0] if names else platform.processor())
 
 
-def test_the_time_is_told_in_utc():
-    assert DOCUMENT["occasion"]["time"].endswith("+00:00")
+def test_the_time_is_in_utc():
+    assert RECEIPT.provenance.time.endswith("+00:00")
+
+
+def test_of_two_receipts_that_describe_a_run_the_first_counts():
+    moved = DATA.model_copy(update={"source": "copy.csv"})
+    old, new = made("preprocess", "a" * 32, metric=1.0), made("preprocess", "b" * 32, data=moved, metric=2.0)
+    trained = made("train rf", "c" * 32, (old,))
+    inputs, outcomes, runs = receipt.merged([new, trained])
+    assert inputs == {"data": moved}
+    assert list(outcomes) == list(runs) == ["preprocess", "train rf"]
+    assert outcomes["preprocess"] == new.outcome["preprocess"] != trained.outcome["preprocess"]
+    assert runs == {"preprocess": "b" * 32, "train rf": "c" * 32}
+    assert receipt.merged([]) == ({}, {}, {})
+
+
+def test_the_committed_schema_is_that_of_the_code():
+    assert (PROJECT / "receipts/receipt.schema.json").read_text(encoding="utf-8") == receipt.schema()

@@ -27,22 +27,24 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_where_errors_are_ignored_is_not_lost():
+def test_an_interrupt_in_a_weak_reference_callback_still_stops_the_process():
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=PROJECT / "steps", capture_output=True, text=True, timeout=50)
     assert done.stdout == "stopped\n", done.stderr
 
 
-def test_a_full_disk_is_one_line():
+def test_a_full_disk_is_reported_in_one_line():
     with pytest.raises(OSError, match="No space left") as full:
         Path("/dev/full").write_text("it")
-    assert str(cli.as_user_error(full.value)).startswith("the disk is full: make room, or let TMPDIR name a folder")
+    assert str(cli.as_user_error(full.value)).startswith(
+        "the disk is full: free space or point TMPDIR at a larger disk than /"
+    )
     assert cli.as_user_error(OSError("another")) is None
 
 
-def test_a_full_memory_is_one_line():
-    with pytest.raises(MemoryError) as full:
+def test_exhausted_memory_is_reported_in_one_line():
+    with pytest.raises(MemoryError) as exhausted:
         np.empty(2**55)
-    line = str(cli.as_user_error(full.value))
-    assert line.startswith("the memory is full: Unable to allocate 256. PiB")
+    line = str(cli.as_user_error(exhausted.value))
+    assert line.startswith("out of memory: Unable to allocate 256. PiB")
     assert "-P max_rows=…" in line

@@ -35,7 +35,7 @@ def test_an_output_appears_whole_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["out.csv"]
 
 
-def test_what_a_killed_process_has_left_goes(tmp_path):
+def test_files_of_a_killed_process_are_removed_and_those_of_a_living_one_are_not(tmp_path):
     output = tmp_path / "out.csv"
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(STEPS), str(output)], stdout=subprocess.PIPE, text=True
@@ -43,7 +43,7 @@ def test_what_a_killed_process_has_left_goes(tmp_path):
     assert process.stdout.readline() == "writing\n"
     with written("output", str(output), tmp_path, overwrite=False) as path:
         path.write_text("whole")
-    assert len(list(tmp_path.iterdir())) == 2  # the other is at work
+    assert len(list(tmp_path.iterdir())) == 2  # the other process is still writing
     process.kill()
     process.wait()
     time.sleep(0.1)
@@ -60,6 +60,6 @@ def test_what_a_killed_process_has_left_goes(tmp_path):
         ("no://y/out.csv", "cannot be written"),
     ],
 )
-def test_an_output_that_cannot_be_written(tmp_path, output, words):
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path, output, words):
     with pytest.raises(UserError, match=words), written("output", output, tmp_path, overwrite=False):
         pass

@@ -9,7 +9,7 @@ from workflow.runs import tracking
 
 
 @pytest.mark.slow
-def test_a_database_that_crashes_is_waited_for(tmp_path):
+def test_a_request_is_retried_while_the_database_restarts(tmp_path):
     if not servers.has_postgres():
         pytest.skip("PostgreSQL is not installed")
     with servers.postgres(tmp_path) as (uri, restart):
@@ -28,14 +28,14 @@ def test_a_database_that_crashes_is_waited_for(tmp_path):
         crash.start()
         while crash.is_alive():
             assert tracking.retry_while_unavailable(get_run).info.run_id == run_id
-        assert failed, "the database was never away: nothing was tested"
+        assert failed, "the database never failed: nothing was tested"
 
 
-def test_a_dataset_of_very_many_columns_gets_fewer_rows():
+def test_a_logged_dataset_of_many_columns_has_fewer_rows():
     assert [tracking.dataset_rows(columns) for columns in (2, 100, 1_000, 100_000)] == [1_000, 1_000, 100, 10]
 
 
-def test_what_is_not_there_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it waited"))
+def test_a_request_for_a_missing_run_is_not_retried(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it retried"))
     with pytest.raises(MlflowException):
         tracking.retry_while_unavailable(lambda: MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run("a" * 32))
