@@ -34,7 +34,7 @@ CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = {modules}
-also_copy = ["data", "steps"]
+also_copy = ["data", "receipts", "steps"]
 pytest_add_cli_args = ["-m", "not slow", "-p", "no:xdist", "-p", "no:randomly"]
 pytest_add_cli_args_test_selection = {tests}
 """
