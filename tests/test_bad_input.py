@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 import signal
 import time
 from multiprocessing.process import BaseProcess as Process
@@ -158,8 +157,8 @@ LINES = {  # the ten most frequent mistakes: entry point, parameters, and the wh
     "unreachable tracking store": (
         "preprocess",
         {},
-        "tracking store http://127.0.0.1:9: API request to http://127.0.0.1:9/api/2.0/mlflow/experiments/search failed"
-        " with exception {reason}; check MLFLOW_TRACKING_URI and that the server runs",
+        "tracking store http://127.0.0.1:9: [Errno 111] Connection refused; check MLFLOW_TRACKING_URI and that the"
+        " server runs",
     ),
 }
 
@@ -171,11 +170,10 @@ def test_a_frequent_mistake_prints_exactly_this_line(workflow, files, monkeypatc
         monkeypatch.setitem(workflow.environment, "MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         monkeypatch.setitem(workflow.environment, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     trained = next(run for run in workflow.runs("train") if run.info.run_name == "train linear")
-    values = {"files": str(files), "train_run": trained.info.run_id, "store": workflow.uri, "reason": "REASON"}
+    values = {"files": str(files), "train_run": trained.info.run_id, "store": workflow.uri}
     result = workflow.step(entry_point, **{name: value.format(**values) for name, value in parameters.items()})
     assert result.code == 2
-    expected = re.escape(f"error: {line.format(**values)}\n").replace("REASON", "[^\n]+")
-    assert re.fullmatch(expected, result.output)
+    assert result.output == f"error: {line.format(**values)}\n"
 
 
 def test_parameters_of_models_that_are_not_compared_are_refused_before_any_work(workflow):

@@ -145,18 +145,18 @@ def test_an_address_without_a_cluster_is_refused_within_seconds(alone, address, 
 
 
 def test_a_task_is_refused_when_another_command_has_replaced_the_code_of_the_workers(tmp_path, monkeypatch):
-    with dask_cluster(tmp_path / "cluster", workers=1) as dask, cluster.connected(dask.address) as client:
+    with dask_cluster(tmp_path / "cluster", workers=1) as dask, cluster.connected(dask.address, []) as client:
         assert list(cluster.map_on_cluster(client, abs, [-1, -2])) == [1, 2]
         ours = cluster.code_zip()
         monkeypatch.setattr(cluster, "code_zip", lambda: ("0" * 64, ours[1]))
-        with cluster.connected(dask.address):
+        with cluster.connected(dask.address, []):
             monkeypatch.setattr(cluster, "code_zip", lambda: ours)
             with pytest.raises(UserError, match="another command has sent other code to its workers"):
                 list(cluster.map_on_cluster(client, abs, [-1]))
 
 
 def test_large_items_are_sent_without_a_warning(tmp_path, recwarn):
-    with dask_cluster(tmp_path / "cluster", workers=1) as dask, cluster.connected(dask.address) as client:
+    with dask_cluster(tmp_path / "cluster", workers=1) as dask, cluster.connected(dask.address, []) as client:
         assert list(cluster.map_on_cluster(client, len, [b"x" * 2**24])) == [2**24]
     assert not [each for each in recwarn if "large graph" in str(each.message)]
 

@@ -13,7 +13,6 @@ from workflow.parsing import (
     fraction,
     integer,
     mapping,
-    nearest,
     nested_mapping,
     one_of,
     options_of,
@@ -22,6 +21,7 @@ from workflow.parsing import (
     to_command_line,
     unknown_parameter,
 )
+from workflow.spelling import nearest
 
 
 @given(st.integers(0, 2**32 - 1))

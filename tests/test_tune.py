@@ -13,7 +13,7 @@ import pytest
 from conftest import Workflow
 
 from workflow.evaluation.paired import Difference
-from workflow.reports.report import number
+from workflow.formatting import number
 from workflow.stages import tune
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,6 @@ from workflow.secrets import without_secrets
 
 SINGLE_MODELS = (*MODELS, *OPTIONAL)
 MODEL_NAMES = (*SINGLE_MODELS, BLEND)
-LOCAL_CLUSTER = "local"
 SAME, RECORDED = "same", "recorded"
 PROMOTION_RULES = "steps/promotion.yaml"
 EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value

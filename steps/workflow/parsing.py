@@ -1,7 +1,6 @@
 """The command line of an entry point: texts become typed parameters, or one line that says what is wrong with them."""
 
 import argparse
-import difflib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from workflow.errors import UserError
+from workflow.spelling import nearest
 
 AUTO = "auto"
-LISTED_NAMES = 20
 MAX_SEED = 2**32 - 1  # the largest that numpy takes
 ParamsType = TypeVar("ParamsType", bound="Params")
 
@@ -104,14 +103,6 @@ def unknown_parameter(argument: str, names: Sequence[str]) -> str:
     """Return one line about a parameter that does not exist, with the closest that does."""
     name = argument.lstrip("-").partition("=")[0]
     return f"unknown parameter {name}; {nearest(name, names)}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Suggest what to write instead of a name that does not exist."""
-    names = list(names)
-    if close := difflib.get_close_matches(name, names, n=1):
-        return f"did you mean {close[0]}?"
-    return f"expected one of {', '.join(names[:LISTED_NAMES])}{', …' if len(names) > LISTED_NAMES else ''}"
 
 
 def to_command_line(value: Any) -> str:

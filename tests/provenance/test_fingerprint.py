@@ -267,26 +267,26 @@ def test_a_fingerprint_covers_parameters_inputs_sources_packages_and_python():
 
 MAY_IMPORT = {  # of the package: each room, or module beside the rooms, and the others that it may import
     "errors": set(),
+    "formatting": set(),
     "secrets": set(),
-    "parsing": {"errors"},
+    "spelling": set(),
+    "parsing": {"errors", "spelling"},
     "parameters": {"models", "parsing", "secrets"},
-    "data": {"errors", "parsing"},
+    "data": {"errors", "spelling"},
     "parallel": {"errors"},
-    "models": {"data", "parallel", "errors", "parsing"},
+    "models": {"data", "parallel", "errors", "spelling"},
     "evaluation": {"data", "models", "parallel", "errors"},
-    "stages": {"data", "evaluation", "models", "parallel", "errors", "parameters", "parsing"},
-    "reports": {"data", "evaluation"},
+    "stages": {"data", "evaluation", "models", "parallel", "errors", "formatting", "parameters", "spelling"},
+    "reports": {"data", "evaluation", "formatting"},
     "provenance": {"data", "parallel", "errors", "secrets"},
-    "runs": {"data", "models", "parallel", "provenance", "reports", "errors", "parameters", "parsing", "secrets"},
+    "runs": {
+        *("data", "models", "parallel", "provenance", "reports"),
+        *("errors", "parameters", "parsing", "secrets", "spelling"),
+    },
     "commands": {
         *("data", "evaluation", "models", "parallel", "provenance", "reports", "runs", "stages"),
-        *("errors", "parameters", "parsing"),
+        *("errors", "formatting", "parameters", "parsing", "spelling"),
     },
-}
-EXCEPTIONS = {  # a module, and what it imports against the table
-    ("stages/promote.py", "reports"),  # report.number formats a number
-    ("parallel/cluster.py", "provenance"),  # the workers must have the packages that a fingerprint names
-    ("parallel/cluster.py", "parameters"),  # the name of the local cluster
 }
 DO_WITHOUT = {  # a package, and the rooms that never import it, however late
     "mlflow": ["data", "models", "evaluation", "reports", "stages", "parallel", "provenance"],
@@ -325,11 +325,7 @@ def test_each_room_of_the_package_has_a_line_in_the_table():
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_a_room_imports_only_what_the_table_allows(room):
     found = {(name, other) for name, path in modules_of(room).items() for other in imported_rooms(path) - {room}}
-    assert {(name, other) for name, other in found if other not in MAY_IMPORT[room]} - EXCEPTIONS == set()
-
-
-def test_each_exception_to_the_table_is_still_needed():
-    assert [(name, room) for name, room in EXCEPTIONS if room not in imported_rooms(PACKAGE / name)] == []
+    assert {(name, other) for name, other in found if other not in MAY_IMPORT[room]} == set()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_receipt_cannot_be_changed():
     [
         ("price: 3", "it: not JSON"),
         ("[]", "it: not a receipt: the document: Input should be a valid dictionary"),
-        ("{}", "it: not a receipt: step: Field required"),
+        ("{}", "it: not a receipt: version: Field required"),
         (
             {"version": 4},
             "it: a receipt of version 4, but this project reads version 5; use the commit that the receipt names",

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from markupsafe import Markup
 
-from workflow.reports.report import html_table, percent
+from workflow.formatting import percent
+from workflow.reports.report import html_table
 
 
 def test_an_html_table_formats_numbers_and_escapes_texts():

@@ -450,7 +450,7 @@ def test_a_parameter_that_contradicts_a_named_run_is_refused(farm):
     "name",
     [
         "tools.py",
-        pytest.param("sowing.py", marks=pytest.mark.xfail(strict=True, reason="only code of both stages is compared")),
+        "sowing.py",
     ],
 )
 def test_a_named_run_that_was_made_by_other_code_is_warned_of(farm, capsys, name):

@@ -23,7 +23,7 @@ from workflow.parameters import (
     TrainingOptions,
     TrainParams,
 )
-from workflow.parsing import nearest, to_command_line
+from workflow.parsing import to_command_line
 from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.leaderboard import TITLE, readable
 from workflow.reports.report import markdown_table
@@ -31,6 +31,7 @@ from workflow.runs import cli, drawing, execution, links, tracking
 from workflow.runs.artifacts import ModelRuns, PreprocessRun
 from workflow.runs.execution import METRICS, Report, Task
 from workflow.runs.names import Files, Tags
+from workflow.spelling import nearest
 from workflow.stages import compare
 
 CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.BINDINGS))
@@ -134,7 +135,7 @@ def task(
         params=params,
         work=lambda: work(data, runs, table),
         reads=reads,
-        upstream=(data, *(each.evaluate for each in runs.values())),
+        upstream=(data, *(run for each in runs.values() for run in (each.train, each.evaluate))),
         lineage=(data.params, explain.inherit(data.params)),
         modules=frozenset().union(*(packages_of(each.model, each.model_params) for each in trained)),
     )

@@ -14,11 +14,11 @@ from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.evaluation import conformal
 from workflow.evaluation.drift import drift
+from workflow.formatting import number
 from workflow.models import estimators
 from workflow.parallel.executors import iterate_in_threads
 from workflow.parameters import PredictCommand
 from workflow.reports.drift_report import drift_report
-from workflow.reports.report import number
 from workflow.runs import cli, links, outputs, registry, sources, tracking
 from workflow.runs.artifacts import TrainRun
 from workflow.runs.names import Files

@@ -11,11 +11,11 @@ from mlflow.entities.model_registry import ModelVersion
 from workflow.commands import evaluate, preprocess
 from workflow.errors import UserError
 from workflow.parameters import EvaluateParams, PromoteParams
-from workflow.parsing import nearest
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, links, registry, sources, tracking
 from workflow.runs.artifacts import EvaluateRun, TrainRun
 from workflow.runs.names import Files, Tags
+from workflow.spelling import nearest
 from workflow.stages.promote import Decision, Model, Rules, parse_rules
 from workflow.stages.promote import run as decide_on
 

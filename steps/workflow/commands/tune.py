@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from workflow.commands import evaluate, preprocess, train
 from workflow.commands.main import leaderboard
 from workflow.errors import UserError
+from workflow.formatting import number
 from workflow.models.catalog import BLEND, default_models
 from workflow.models.members import packages_of
 from workflow.parameters import (
@@ -31,7 +32,7 @@ from workflow.parameters import (
 from workflow.provenance import digests, fingerprint
 from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.leaderboard import TITLE, readable
-from workflow.reports.report import markdown_table, number
+from workflow.reports.report import markdown_table
 from workflow.runs import cli, execution, links, tracking, trials
 from workflow.runs.artifacts import ModelRuns, PreprocessRun
 from workflow.runs.execution import Task

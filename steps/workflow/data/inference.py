@@ -20,7 +20,7 @@ from workflow.data.columns import (
 from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
-from workflow.parsing import nearest
+from workflow.spelling import nearest
 
 PROFILE_SAMPLE_ROWS = 20_000  # evenly spaced; down to a quarter of them for very many columns
 PARSE_SAMPLE_ROWS = 1000  # texts of a column that show whether it could be numeric

@@ -5,7 +5,7 @@ from typing import Any
 
 from workflow.errors import UserError
 from workflow.models.catalog import BLEND, DEFAULT_BLEND_MEMBERS, MODELS, OPTIONAL, get_model
-from workflow.parsing import nearest
+from workflow.spelling import nearest
 
 
 def member_params(model: str, model_params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -23,29 +23,31 @@ import environment
 
 from workflow.errors import UserError
 from workflow.parallel import executors
-from workflow.parameters import LOCAL_CLUSTER
-from workflow.provenance.fingerprint import STEPS, Code
 
 if TYPE_CHECKING:
     from distributed import Client
 
 TIMEOUT_SECONDS = 10  # for a scheduler to answer
-TRAIN_CODE = Code(("workflow/stages/train.py",))  # the packages that decide numbers
+LOCAL_CLUSTER = "local"
+STEPS = Path(__file__).resolve().parents[2]
 PINNED_VARIABLES = tuple(environment.PINS)
 
 
 @contextmanager
-def using_cluster(address: str) -> "Iterator[Client | None]":
-    """Compute on the cluster at an address within the context, or in this process if there is none."""
+def using_cluster(address: str, packages: Callable[[], Iterable[str]]) -> "Iterator[Client | None]":
+    """Compute on the cluster at an address within the context, or in this process if there is none.
+
+    Workers must have the versions of `packages` that this process has.
+    """
     if not address:
         yield None
         return
-    with connected(address) as client, executors.use_executor(partial(map_on_cluster, client)):
+    with connected(address, packages()) as client, executors.use_executor(partial(map_on_cluster, client)):
         yield client
 
 
 @contextmanager
-def connected(address: str) -> "Iterator[Client]":
+def connected(address: str, packages: Iterable[str]) -> "Iterator[Client]":
     """Yield a client of the cluster at an address, whose workers have the project's code.
 
     Raises UserError if there is none, or if a worker differs from this process.
@@ -69,7 +71,7 @@ def connected(address: str) -> "Iterator[Client]":
             client.wait_for_workers(1, timeout=TIMEOUT_SECONDS)
         except TimeoutError as error:
             raise UserError(f"cluster={address}: no workers; start one with `dask worker {address}`") from error
-        prepare(client, address)
+        prepare(client, address, packages)
         yield client
 
 
@@ -86,7 +88,7 @@ def quiet_dask() -> None:
     warnings.filterwarnings("ignore", "Sending large graph")
 
 
-def prepare(client: "Client", address: str) -> None:
+def prepare(client: "Client", address: str, packages: Iterable[str]) -> None:
     """Send the code to all workers, and to those that will come; UserError if one of them differs."""
     import cloudpickle
     from distributed import WorkerPlugin
@@ -109,7 +111,7 @@ def prepare(client: "Client", address: str) -> None:
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     try:
-        client.register_plugin(ProjectCode(runtime_versions(TRAIN_CODE.packages()), *code_zip()))
+        client.register_plugin(ProjectCode(runtime_versions(packages), *code_zip()))
     except RuntimeError as error:
         raise UserError(f"cluster={address}: {error}") from error
 

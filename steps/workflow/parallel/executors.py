@@ -26,6 +26,11 @@ current_executor: ContextVar[Executor | None] = ContextVar("current_executor", d
 PREFETCH_PER_CORE = 4  # items in flight per core
 
 
+def no_progress_bar(description: str) -> ProgressBar:
+    """Return a progress bar that shows nothing."""
+    return lambda items, total: items
+
+
 def single_blas_thread() -> threadpool_limits:
     """Return a context in which BLAS and OpenMP use one thread: with several, the last bits of sums differ."""
     return threadpool_limits(1)

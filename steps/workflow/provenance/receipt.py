@@ -120,7 +120,7 @@ class Receipt(Part):
     The same inputs give the same receipt, apart from `provenance`.
     """
 
-    version: Literal[5] = Field(default=VERSION, description="Of this form. A reader refuses any other.")
+    version: Literal[5] = Field(description="Of this form. A reader refuses any other.")
     step: Name = Field(description="The entry point, whose script is steps/<step>.py.")
     parameters: dict[Name, JsonValue] = Field(
         description="Resolved parameters of the step and of all before it, except those that name its inputs."
@@ -168,6 +168,7 @@ def make(
     """Return a receipt with its own digest, made here and now."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     receipt = Receipt(
+        version=VERSION,
         step=step,
         parameters=dict(parameters),
         inputs=dict(inputs),

@@ -9,7 +9,8 @@ from markupsafe import Markup, escape
 from workflow.data.columns import CATEGORICAL, DATE, TEXT
 from workflow.data.contract import Contract
 from workflow.data.profile import HISTOGRAM_BARS, ColumnProfile, DataFacts
-from workflow.reports.report import Section, number, page, percent
+from workflow.formatting import number, percent
+from workflow.reports.report import Section, page
 
 ROW_COUNTS = {
     "rows_in": "in the file",

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from workflow.reports.report import Section, page, percent
+from workflow.formatting import percent
+from workflow.reports.report import Section, page
 
 DRIFT_TEXT = (
     "Drift is the distance between the distribution in the training set and that in the new rows: 0 % is identical,"

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
+from workflow.formatting import number, percent
 from workflow.reports import plots
-from workflow.reports.report import Section, number, page, percent
+from workflow.reports.report import Section, page
 
 METRIC_NAMES = {
     "r2_score": "R²",

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.scale import ScaleBase, SymmetricalLogScale
 
 from workflow.data.sampling import evenly_spaced_positions
-from workflow.reports.report import number
+from workflow.formatting import number
 
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
 MAX_POINTS = 5000  # of a scatter plot: more would hide each other, and take time

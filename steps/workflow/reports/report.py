@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from workflow.formatting import number
+
 MAX_LINE_CHARACTERS = 80  # of a table cell; longer texts are wrapped
 
 
@@ -78,15 +80,3 @@ def markdown_table(table: pd.DataFrame) -> str:
     """Return a table of texts as Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def percent(fraction: float, digits: int = 0) -> str:
-    """Return a fraction as a percentage, such as 12 %; a dash for NaN."""
-    return "–" if np.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
-
-
-def number(value: float) -> str:
-    """Return a number with three significant digits, or in full from 1000 on: 12,300 / 1998 / 45.6 / 0.789."""
-    if abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
-    return f"{value:.3g}"

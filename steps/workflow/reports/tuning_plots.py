@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workflow.formatting import number, percent
 from workflow.reports.plots import ACCENT, INK, SOFT, empty_figure
-from workflow.reports.report import number, percent
 
 LABEL_OFFSET = 0.02  # between an axis and its tick labels, in distances between axes
 

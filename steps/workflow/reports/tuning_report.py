@@ -11,9 +11,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from workflow.evaluation.paired import Difference
+from workflow.formatting import number
 from workflow.reports import plots, tuning_plots
 from workflow.reports.leaderboard import TITLE
-from workflow.reports.report import Section, number, page
+from workflow.reports.report import Section, page
 from workflow.reports.tuning_plots import Scale
 
 SEARCH_TEXT = (

@@ -4,6 +4,7 @@ import atexit
 import errno
 import gc
 import os
+import re
 import shlex
 import signal
 import sys
@@ -26,10 +27,13 @@ from workflow.errors import UserError
 from workflow.parallel.cluster import n_workers, using_cluster
 from workflow.parameters import ClusterOption
 from workflow.parsing import ParamsType, parse_command_line
+from workflow.provenance.fingerprint import Code
 from workflow.runs import links
 from workflow.runs.tracking import active_run, close_abandoned, console, opened, retry_while_unavailable, stopped, store
 
+NUMBER_CODE = Code(("workflow/stages/train.py",))  # whose packages decide numbers
 HELP_OPTIONS = {"-h", "--help"}
+SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] [^'\"()]+")
 LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 REMEDIES = {  # by the status with which a store refuses
     401: f"set {LOGIN}",
@@ -52,7 +56,7 @@ def main(kind: type[ParamsType], description: str | None, run: Callable[[ParamsT
             close_abandoned(active.info.experiment_id)
             params = parse_command_line(kind, description or "")
             address = params.cluster if isinstance(params, ClusterOption) else ""
-            with using_cluster(address) as client:
+            with using_cluster(address, NUMBER_CODE.packages) as client:
                 if client:
                     console.print(f"computing on {address}, workers: {n_workers(client)}")
                 run(params)
@@ -125,7 +129,8 @@ def tracked_run_id() -> str | None:
     except Exception as error:  # each kind of store has its own
         if refused := as_user_error(error):
             raise refused from error
-        reason = str(error).splitlines()[0]
+        caused = SYSTEM_ERROR.search(str(error))  # buried in the text of an HTTP client
+        reason = caused[0] if caused else str(error).splitlines()[0]
         remedy = advice if relative else "check MLFLOW_TRACKING_URI and that the server runs"
         raise UserError(f"tracking store {store()}: {reason}; {remedy}") from error
     return run_id

@@ -204,7 +204,7 @@ def log_receipt(task: Task, outcome: Outcome) -> None:
         warn(f"{project} is in no git repository with a commit: this result cannot be reproduced elsewhere")
     inputs, outcomes, runs = receipt.merged([run.receipt for run in task.upstream])
     for run in task.upstream:
-        warn_of_other_code(run.receipt, files)
+        warn_of_other_code(run.receipt, root)
     inputs |= {name: file.record() for name, file in task.files.items()}
     packages = task.code.packages(task.modules)
     made = receipt.make(
@@ -222,9 +222,13 @@ def log_receipt(task: Task, outcome: Outcome) -> None:
             (folder / Files.PATCH).write_bytes(patch)
 
 
-def warn_of_other_code(earlier: Receipt, files: Mapping[str, str]) -> None:
+def warn_of_other_code(earlier: Receipt, root: Path) -> None:
     """Warn if an upstream run was made by code that has changed since: no commit holds both."""
-    other = [name for name, digest in earlier.code.files.items() if files.get(name, digest) != digest]
+    other = [
+        name
+        for name, digest in earlier.code.files.items()
+        if not (root / name).is_file() or fingerprint.file_digest(root / name) != digest
+    ]
     if other:
         warn(
             f"the {earlier.step} run was made with another version of {', '.join(other)}:"

@@ -9,10 +9,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.parsing import nearest
 from workflow.runs.artifacts import TrainRun, existing_run
 from workflow.runs.names import Tags
 from workflow.runs.tracking import TAG_LENGTH, active_run, console
+from workflow.spelling import nearest
 
 SCHEME = "models:/"
 VERSION_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")

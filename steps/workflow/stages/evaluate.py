@@ -10,6 +10,7 @@ from workflow.data.sampling import random_positions
 from workflow.evaluation import conformal, holdout, metrics, shapley
 from workflow.models import blending, estimators
 from workflow.models.catalog import BLEND, get_model
+from workflow.parallel.executors import no_progress_bar
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
     from workflow.parallel.executors import ProgressBar
     from workflow.parameters import EvaluateParams
-
-
-def no_progress(description: str) -> "ProgressBar":
-    """Return a progress bar that shows nothing."""
-    return lambda items, total: items
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def run(
     params: "EvaluateParams",
     inputs: EvaluateInputs,
     head_rows: int = 0,
-    progress: "Callable[[str], ProgressBar]" = no_progress,
+    progress: "Callable[[str], ProgressBar]" = no_progress_bar,
 ) -> EvaluateResult:
     """Score and explain an estimator.
 

@@ -11,8 +11,8 @@ from workflow.data import split
 from workflow.errors import UserError
 from workflow.evaluation import holdout
 from workflow.evaluation.paired import ERRORS, Difference, difference
-from workflow.parsing import nearest
-from workflow.reports.report import number
+from workflow.formatting import number
+from workflow.spelling import nearest
 
 if TYPE_CHECKING:
     from workflow.data.contract import Contract

@@ -10,6 +10,7 @@ from workflow.evaluation import cross_validation, metrics, tree_count
 from workflow.models import blending, estimators, model_files
 from workflow.models.catalog import BLEND
 from workflow.models.members import member_params
+from workflow.parallel.executors import no_progress_bar
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
     from workflow.parallel.executors import ProgressBar
     from workflow.parameters import TrainingOptions, TrainParams, TuneParams
-
-
-def no_progress(description: str) -> "ProgressBar":
-    """Return a progress bar that shows nothing."""
-    return lambda items, total: items
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class TrainResult:
 
 
 def run(
-    params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], ProgressBar]" = no_progress
+    params: "TrainParams", inputs: TrainInputs, progress: "Callable[[str], ProgressBar]" = no_progress_bar
 ) -> TrainResult:
     """Fit and cross-validate a model; `progress` makes a progress bar of a description.
 

@@ -13,7 +13,7 @@ from workflow.evaluation.paired import Difference
 from workflow.models import estimators
 from workflow.models.catalog import BLEND, candidate_params, default_parameters, get_model, regressor
 from workflow.parallel.executors import iterate_in_processes
-from workflow.parsing import nearest
+from workflow.spelling import nearest
 from workflow.stages import train
 from workflow.stages.compare import RANKING_METRIC
 
