@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -245,11 +245,11 @@ def command_line(entry_point: str, kind: type[Params], parameters: Mapping[str, 
     return remark + shlex.join(["mlflow", "run", *project, "-e", entry_point, *arguments(kind, parameters)])
 
 
-def arguments(kind: type[Params], values: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[str]:
+def arguments(kind: type[Params], values: Mapping[str, Any]) -> list[str]:
     """Return the `mlflow run` arguments for those parameters of `kind` whose values are not the defaults."""
     chosen = {
         name: values[name]
         for name, option in options_of(kind).items()
-        if name in values.keys() - set(leave_out) and values[name] != option.get_default(call_default_factory=True)
+        if name in values and values[name] != option.get_default(call_default_factory=True)
     }
     return [word for name, value in chosen.items() for word in ("-P", f"{name}={to_command_line(value)}")]
