@@ -3,14 +3,12 @@
 import json
 import re
 import sys
-from itertools import chain
 from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from conftest import PROJECT, Workflow
 from frames import stored_rows
 from sklearn import metrics as sklearn_metrics
@@ -23,7 +21,6 @@ from workflow.data.contract import Contract
 from workflow.data.profile import DataFacts
 from workflow.evaluation import cross_validation
 from workflow.models import blending
-from workflow.parsing import options_of, to_command_line
 from workflow.reports.data_report import data_warnings
 from workflow.runs.names import Files, Tags
 from workflow.stages import train
@@ -303,52 +300,6 @@ def test_results_do_not_depend_on_threads_hash_seed_locale_time_zone_or_order_of
     expected = results(workflow)
     assert len(expected) > 30
     assert results(other) == expected
-
-
-ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters MLproject does not declare again
-    "preprocess": (parameters.PreprocessParams, ()),
-    "contract": (parameters.ContractParams, ()),
-    "train": (parameters.TrainCommand, (parameters.PreprocessParams,)),
-    "evaluate": (
-        parameters.EvaluateCommand,
-        (parameters.PreprocessParams, parameters.TrainParams, parameters.PreprocessRunOption),
-    ),
-    "main": (parameters.MainCommand, ()),
-    "tune": (parameters.TuneCommand, (parameters.PreprocessParams,)),
-    "promote": (parameters.PromoteParams, ()),
-    "rollback": (parameters.RollbackParams, ()),
-    "predict": (parameters.PredictCommand, ()),
-    "reproduce": (parameters.ReproduceCommand, ()),
-}
-
-
-def test_mlproject_declares_the_parameters_and_defaults_of_every_entry_point():
-    declared = yaml.safe_load((PROJECT / "MLproject").read_text())["entry_points"]
-    assert list(declared) == list(ENTRY_POINTS)
-    for entry_point, (kind, earlier) in ENTRY_POINTS.items():
-        inherited = set(chain.from_iterable(map(options_of, earlier)))
-        defaults = {
-            name: to_command_line(option.get_default(call_default_factory=True))
-            for name, option in options_of(kind).items()
-            if name not in inherited
-        }
-        found = declared[entry_point]["parameters"]
-        assert {name: str(each["default"]) for name, each in found.items()} == defaults
-        script, *options = declared[entry_point]["command"].split(" --")
-        assert script == f"python steps/{entry_point}.py"
-        assert sorted(map(str.strip, options)) == sorted(f"{name} {{{name}}}" for name in found)
-
-
-def test_both_environments_install_the_one_lock_file():
-    lock = "-r requirements.txt"
-    assert yaml.safe_load((PROJECT / "python_env.yaml").read_text())["dependencies"] == [lock]
-    assert yaml.safe_load((PROJECT / "conda.yaml").read_text())["dependencies"][-1] == {"pip": [lock]}
-    pins = re.findall(r"^([\w-]+)==", (PROJECT / "requirements.txt").read_text(), re.M)
-    wanted = re.findall(r"^([\w-]+)", (PROJECT / "requirements.in").read_text(), re.M)
-    assert set(wanted) <= set(pins)
-    development = (PROJECT / "requirements-dev.txt").read_text()
-    lines = re.findall(r"^[\w-]+==.*$", (PROJECT / "requirements.txt").read_text(), re.M)
-    assert all(line in development for line in lines)
 
 
 def test_the_generator_makes_the_bundled_file_byte_for_byte(tmp_path):

@@ -44,7 +44,7 @@ def model_names(text: str) -> list[str]:
 
 
 class ContractParams(Params):
-    """Of `contract`: the file, and the columns with a role."""
+    """Parameters of `contract`: the file, and the columns with a role."""
 
     data: Source = Field(default="data/wines.csv", description="a table: a path, or a URI (see the README)")
     target: str = Field(default="", description="column to predict; default: the contract's")
@@ -61,7 +61,7 @@ class ContractParams(Params):
 
 
 class PreprocessParams(ContractParams):
-    """Of `preprocess`."""
+    """Parameters of `preprocess`."""
 
     contract: Source = Field(
         default=AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
@@ -98,7 +98,7 @@ class TrainingOptions(Params):
 
 
 class TrainParams(TrainingOptions):
-    """Of `train`; `split` and `seed` are the preprocess run's."""
+    """Parameters of `train`; `split` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
         default="rf", description=f"one of {', '.join(MODEL_NAMES)}, or the import path of a regressor"
@@ -112,14 +112,14 @@ class TrainParams(TrainingOptions):
 
 
 class EvaluateParams(Params):
-    """Of `evaluate`; `seed` is the preprocess run's."""
+    """Parameters of `evaluate`; `seed` is the preprocess run's."""
 
     shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
     seed: Seed = 0
 
 
 class CompareParams(TrainingOptions):
-    """Of `main`: the models to compare."""
+    """Parameters of `main`: the models to compare."""
 
     models: Annotated[list[str] | str, FromText(or_auto(csv_list(model_name)))] = Field(
         default=AUTO,
@@ -135,7 +135,7 @@ class CompareParams(TrainingOptions):
 
 
 class TuneParams(TrainingOptions):
-    """Of `tune`; `split` and `seed` are the preprocess run's."""
+    """Parameters of `tune`; `split` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
         default="boosting", description=f"one of {', '.join(SINGLE_MODELS)}, or the import path of a regressor"
@@ -166,7 +166,7 @@ class TuneParams(TrainingOptions):
 
 
 class ClusterOption(Params):
-    """Of every entry point that computes in parallel."""
+    """Parameters of every entry point that computes in parallel."""
 
     cluster: Annotated[str, FromText(in_fingerprint=False)] = Field(
         default="", description="Dask cluster to compute on: local starts one here, tcp://<host>:8786 uses that one"
@@ -174,7 +174,7 @@ class ClusterOption(Params):
 
 
 class PreprocessRunOption(Params):
-    """Of stages that build on a preprocess run."""
+    """Parameters of stages that build on a preprocess run."""
 
     preprocess_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
         default=AUTO, description="preprocess run to build on; auto finds or makes one"
@@ -182,7 +182,7 @@ class PreprocessRunOption(Params):
 
 
 class TrainRunOption(Params):
-    """Of stages that build on a train run."""
+    """Parameters of stages that build on a train run."""
 
     train_run_id: Annotated[str, FromText(in_fingerprint=False)] = Field(
         default=AUTO, description="train run to build on; auto finds or makes one"
@@ -212,7 +212,7 @@ class MainCommand(ClusterOption, EvaluateParams, CompareParams, PreprocessParams
 
 
 class PromoteParams(Params):
-    """Of `promote`."""
+    """Parameters of `promote`."""
 
     run: str = Field(default="", description="id of a main or tune run, whose winner is meant, or of a train run")
     name: str = Field(default="", description="registered model; created if it does not exist")
@@ -223,7 +223,7 @@ class PromoteParams(Params):
 
 
 class RollbackParams(Params):
-    """Of `rollback`."""
+    """Parameters of `rollback`."""
 
     name: str = Field(default="", description="registered model")
 

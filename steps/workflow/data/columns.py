@@ -10,6 +10,7 @@ import pyarrow
 NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE = "numeric", "categorical", "text", "boolean", "date"
 KINDS = (NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE)
 STRING_KINDS = (CATEGORICAL, TEXT)  # kept as strings; all other kinds become float64
+PARSE_ERRORS = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 BOOLEAN_WORDS = dict.fromkeys(("true", "yes", "y", "t", "on", "sí", "si", "ja", "oui", "sim", "1"), 1.0) | (
     dict.fromkeys(("false", "no", "n", "f", "off", "nein", "non", "não", "0"), 0.0)
 )

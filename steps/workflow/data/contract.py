@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from workflow.data.columns import BOOLEAN, DATE, KINDS, NUMERIC, STRING_KINDS, TEXT, Column, parse_values, to_text
+from workflow.data.columns import DATE, KINDS, NUMERIC, PARSE_ERRORS, STRING_KINDS, TEXT, Column, parse_values, to_text
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
 from workflow.errors import UserError
@@ -22,7 +22,6 @@ TYPED_BY = "typed by contract"  # attribute of a typed frame, kept in Parquet fi
 EXAMPLE_ROWS = 5
 LISTED_COLUMNS = 12  # in a message
 FINITE = (-sys.float_info.max, sys.float_info.max)
-UNREADABLE = {NUMERIC: "is not a number", BOOLEAN: "is neither true nor false", DATE: "is not a date"}
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def column_violations(name: str, values: pd.Series, typed: pd.Series, contract: 
     wrong: dict[str, pd.Series] = {}
     if column.kind not in STRING_KINDS:
         low, high = column.range or FINITE
-        wrong[UNREADABLE[column.kind]] = values.notna() & typed.isna()
+        wrong[PARSE_ERRORS[column.kind]] = values.notna() & typed.isna()
         wrong[f"is outside {low:g} to {high:g}"] = typed.notna() & ~typed.between(low, high)
     if name == contract.target:
         wrong["is missing"] = values.isna()

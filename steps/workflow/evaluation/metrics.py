@@ -96,7 +96,7 @@ def bootstrap_interval(
     random = np.random.default_rng(seed)
     positions = random.permutation(rows)[:MAX_BOOTSTRAP_ROWS] if rows > MAX_BOOTSTRAP_ROWS else slice(None)
     sample = tuple(column[positions] for column in columns)
-    narrowing = np.sqrt(len(sample[0]) / rows)
+    narrowing = np.sqrt(len(sample[0]) / rows)  # valid for means and quantiles, not for a maximum
     interval = bootstrap(
         sample,
         statistic,
