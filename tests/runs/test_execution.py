@@ -355,7 +355,7 @@ def test_a_receipt_says_how_to_make_a_run_again_and_what_must_match(farm):
     assert found.provenance.runs == {"sow": reaped.tags[Tags.UPSTREAM], "reap scythe": reaped.id}
     assert (found.label, found.run_id) == ("reap scythe", reaped.id)
     assert found.code.commit == git(farm.folder, "rev-parse", "HEAD")
-    assert set(found.code.files) == {"reaping.py", "tools.py"}
+    assert set(found.code.files) == {"reaping.py", "sowing.py", "tools.py"}
     assert found.code.files["tools.py"] == sha256((farm.steps / "tools.py").read_bytes())
     assert found.code.patch is None
     assert [file.path for file in mlflow.artifacts.list_artifacts(run_id=reaped.id)] == [Files.RECEIPT]

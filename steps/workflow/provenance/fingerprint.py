@@ -141,6 +141,11 @@ def supporting_packages(script: Path, known: Mapping[str, str], root: Path = STE
     return {name: version for name, version in with_requirements(wanted, set()).items() if name not in known}
 
 
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those of the distributions `names` that are installed."""
+    return {name: found[0] for name in sorted(names) if (found := installed(name))}
+
+
 def with_requirements(names: list[str], alone: set[str]) -> dict[str, str]:
     """Return the versions of the distributions `names` and of what they require, except for those in `alone`."""
     found: dict[str, str] = {}

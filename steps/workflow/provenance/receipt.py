@@ -224,7 +224,7 @@ def current_environment(packages: Mapping[str, str], supporting: Mapping[str, st
     """Return what this process runs in, with the versions of packages that matter."""
     return Environment(
         python=platform.python_version(),
-        packages=dict(packages),
+        packages=dict(sorted(packages.items())),
         supporting=dict(supporting),
         platform={
             "system": platform.system(),

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -196,17 +196,16 @@ def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], ArtifactDigest]])
 
 def log_receipt(task: Task, outcome: Outcome) -> None:
     """Log the receipt of the active run, with those of its upstream runs in it; and the uncommitted changes."""
-    files = task.code.digests()
-    root, project = task.code.root, task.code.root.parent
+    root, project, earlier = task.code.root, task.code.root.parent, [run.receipt for run in task.upstream]
+    files = upstream_code(earlier, root) | task.code.digests()
     needed, _ = fingerprint.imports(task.script, root)
     code, patch = git.state(project, sorted({f"{root.name}/{name}" for name in {*files, *needed}}), files)
     if code.commit is None:
         warn(f"{project} is in no git repository with a commit: this result cannot be reproduced elsewhere")
-    inputs, outcomes, runs = receipt.merged([run.receipt for run in task.upstream])
-    for run in task.upstream:
-        warn_of_other_code(run.receipt, root)
+    inputs, outcomes, runs = receipt.merged(earlier)
     inputs |= {name: file.record() for name, file in task.files.items()}
-    packages = task.code.packages(task.modules)
+    names = {name for each in earlier for name in each.environment.packages}
+    packages = fingerprint.versions(names) | task.code.packages(task.modules)
     made = receipt.make(
         task.stage,
         {name: value for name, value in task.all_parameters().items() if name not in inputs},
@@ -222,18 +221,23 @@ def log_receipt(task: Task, outcome: Outcome) -> None:
             (folder / Files.PATCH).write_bytes(patch)
 
 
-def warn_of_other_code(earlier: Receipt, root: Path) -> None:
-    """Warn if an upstream run was made by code that has changed since: no commit holds both."""
-    other = [
-        name
-        for name, digest in earlier.code.files.items()
-        if not (root / name).is_file() or fingerprint.file_digest(root / name) != digest
-    ]
-    if other:
-        warn(
-            f"the {earlier.step} run was made with another version of {', '.join(other)}:"
-            " this result may not be reproducible"
-        )
+def upstream_code(earlier: Iterable[Receipt], root: Path) -> dict[str, str]:
+    """Return the present digests of the files that decided upstream runs, the earliest stage first.
+
+    Warns if a run was made by code that has changed since: no commit holds both. A file of two runs is compared for the
+    first one only: a later stage that is reused may have been made after an older version of an earlier stage.
+    """
+    found: dict[str, str] = {}
+    for each in earlier:
+        own = [name for name in each.code.files if name not in found]
+        present = {name: fingerprint.file_digest(root / name) for name in own if (root / name).is_file()}
+        if other := [name for name in own if present.get(name) != each.code.files[name]]:
+            warn(
+                f"the {each.step} run was made with another version of {', '.join(other)}:"
+                " this result may not be reproducible"
+            )
+        found |= present
+    return found
 
 
 def command_line(entry_point: str, kind: type[Params], parameters: Mapping[str, Any], run: Run) -> str:
