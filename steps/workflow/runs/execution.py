@@ -225,7 +225,7 @@ def upstream_code(earlier: Iterable[Receipt], root: Path) -> dict[str, str]:
     """Return the present digests of the files that decided upstream runs, the earliest stage first.
 
     Warns if a run was made by code that has changed since: no commit holds both. A file of two runs is compared for the
-    first one only: a later stage that is reused may have been made after an older version of an earlier stage.
+    first one only: a reused later stage may have run before the earlier one changed.
     """
     found: dict[str, str] = {}
     for each in earlier:
