@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import environment
 
 from workflow.errors import UserError
-from workflow.parallel import executors
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -42,6 +41,8 @@ def using_cluster(address: str, packages: Callable[[], Iterable[str]]) -> "Itera
     if not address:
         yield None
         return
+    from workflow.parallel import executors  # late: a run without a cluster need not import joblib
+
     with connected(address, packages()) as client, executors.use_executor(partial(map_on_cluster, client)):
         yield client
 
@@ -160,6 +161,8 @@ def map_on_cluster(
     import cloudpickle
     from distributed import CancelledError, KilledWorker
     from distributed.comm.core import CommClosedError
+
+    from workflow.parallel import executors
 
     code, _ = code_zip()
 
