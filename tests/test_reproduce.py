@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from conftest import PROJECT, Result, Workflow, copy_project, git
 
-from workflow.commands.reproduce import PROOFS
+from workflow.commands.reproduce import PROVEN_ARTIFACTS
 from workflow.provenance import receipt
 from workflow.provenance.comparison import Comparison, compare
 from workflow.provenance.receipt import Receipt
@@ -53,7 +53,7 @@ def read_receipt(path: Path) -> Receipt:
 def compared(workflow: Workflow, original: Receipt, made: Receipt, rtol: float | None = None) -> Comparison:
     """Compare a receipt as `reproduce` does once the reproduction has made another."""
     mlflow.set_tracking_uri(workflow.uri)
-    return compare(original, made, compare_as_logged(original, PROOFS), rtol)
+    return compare(original, made, compare_as_logged(original, PROVEN_ARTIFACTS), rtol)
 
 
 def commit(folder: Path) -> str:

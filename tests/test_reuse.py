@@ -10,6 +10,8 @@ import pytest
 import yaml
 from conftest import Workflow, copy_project
 
+from workflow.provenance import receipt
+
 pytestmark = pytest.mark.slow
 STAGES = {"preprocess", "train", "evaluate"}
 REPORTS = {"report preprocess", "report evaluate"}
@@ -140,3 +142,18 @@ def test_a_report_is_drawn_again_in_the_run_that_it_describes(edited):
     run = edited.client.get_run(evaluated.info.run_id)
     assert run.data.metrics == scores
     assert "drawn-again" in edited.artifacts(run, "report.html").read_text()
+
+
+def test_the_receipt_of_main_takes_the_newest_train_run_and_names_the_packages_of_its_lineage(edited):
+    """Other metrics of the same model: train runs again, and evaluate, which reads no metric of it, is reused."""
+    replace("stages/train.py", '"training_"', '"fitted_"')(edited.project)
+    assert again(edited) == {"train"}
+    made = receipt.read(edited.artifacts(edited.last(), "receipt.json").read_text(), "main")
+    trained = edited.runs("train")[0]
+    assert made.provenance.runs["train linear"] == trained.info.run_id
+    assert (
+        made.outcome["train linear"].metrics.items()
+        >= {"fitted_r2_score": trained.data.metrics["fitted_r2_score"]}.items()
+    )
+    assert {"workflow/stages/preprocess.py", "workflow/stages/train.py"} <= made.code.files.keys()
+    assert {"duckdb", "scikit-learn", "skops"} <= made.environment.packages.keys()

@@ -374,7 +374,7 @@ def test_a_dry_run_registers_nothing(houses):
             "unknown rule target; expected one of thresholds, baseline, champion",
         ),
         ("promote", {"run": "{main}", "name": "other", "rules": "rules.yaml"}, "rules=rules.yaml: no such file"),
-        ("rollback", {"name": "houses"}, "version 1 is the first champion; there is none before it"),
+        ("rollback", {"name": "houses"}, "version 1 is the first champion; nothing to roll back to"),
         ("rollback", {"name": "mouses"}, "no registered model mouses; did you mean houses?"),
         ("reproduce", {"run": "models:/houses@challenger"}, "houses has no alias challenger"),
     ],

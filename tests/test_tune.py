@@ -71,7 +71,7 @@ def test_a_search_logs_its_trials_and_compares_tuned_with_untuned_models(tuned):
 def test_the_difference_is_negative_where_the_tuned_model_has_the_smaller_error():
     true = pd.Series([1.0, 2.0, 3.0])
     untuned, tuned = (pd.DataFrame({"true": true, "predicted": predicted}) for predicted in (true + 2, true - 1))
-    assert tune.test_difference(untuned, tuned, 0) == Difference(-1, -1, -1)
+    assert tune.difference_on_test_set(untuned, tuned, 0) == Difference(-1, -1, -1)
 
 
 def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):

@@ -90,10 +90,10 @@ def parse_command_line(kind: type[ParamsType], description: str) -> ParamsType:
 
 def parse_texts(kind: type[ParamsType], texts: Mapping[str, str]) -> ParamsType:
     """Parse parameters from their texts; UserError names the parameter and the reason."""
-    values = {}
+    options, values = options_of(kind), {}
     for name, text in texts.items():
         try:
-            values[name] = annotation_of(options_of(kind)[name]).parse(text)
+            values[name] = annotation_of(options[name]).parse(text)
         except ValueError as error:
             raise UserError(f"{name}={text}: {error}") from error
     return kind.model_validate(values)

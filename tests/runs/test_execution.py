@@ -87,7 +87,7 @@ class Farm:
             params=params,
             work=partial(self.sow, params, file),
             files={"field": file},
-            proofs={SEEDS: digests.file},
+            proven_artifacts={SEEDS: digests.file},
             report=Report(Code(("drawing.py",), root=self.steps), self.draw),
         )
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 CODE = Code(
     ("workflow/stages/evaluate.py", "workflow/models/model_files.py"),
-    ("workflow/commands/evaluate.py", *execution.BINDINGS),
+    ("workflow/commands/evaluate.py", *execution.ARTIFACT_FILES),
 )
-PROOFS = {Files.PREDICTIONS: digests.numbers, Files.SHAP_VALUES: digests.numbers}
+PROVEN_ARTIFACTS = {Files.PREDICTIONS: digests.numbers, Files.SHAP_VALUES: digests.numbers}
 
 
 def run(command: EvaluateCommand) -> None:
@@ -57,7 +57,7 @@ def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task
         upstream=(data, trained),
         lineage=(data.params, model),
         tags={Tags.UPSTREAM: trained.id, Tags.PREPROCESS: data.id},
-        proofs=PROOFS,
+        proven_artifacts=PROVEN_ARTIFACTS,
         modules=packages_of(model.model, model.model_params),
         report=Report(drawing.MODEL_REPORT_CODE, drawing.draw_model_report),
     )

@@ -34,7 +34,7 @@ from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
 from workflow.stages import compare
 
-CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.BINDINGS))
+CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.ARTIFACT_FILES))
 FIGURE_CODE = Code(("workflow/reports/plots.py",))
 LINKED_PAGES = {  # in the description
     "compare": "side by side",
@@ -139,7 +139,7 @@ def task(
         lineage=(data.params, explain.inherit(data.params)),
         modules=frozenset().union(*(packages_of(each.model, each.model_params) for each in trained)),
     )
-    draw = partial(draw_figure, mark=compared.fingerprint(), table=table, target=data.contract.target_label)
+    draw = partial(draw_figure, digest=compared.fingerprint(), table=table, target=data.contract.target_label)
     return dataclasses.replace(compared, report=Report(FIGURE_CODE, draw))
 
 
@@ -160,9 +160,9 @@ def work(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame
     )
 
 
-def draw_figure(run: Run, mark: str, table: pd.DataFrame, target: str) -> None:
+def draw_figure(run: Run, digest: str, table: pd.DataFrame, target: str) -> None:
     """Log the figure of the leaderboard; that of an identical run is copied, because drawing takes a second."""
-    same = execution.find_run(mark)
+    same = execution.find_run(digest)
     with tracking.artifacts(run.info.run_id) as folder:
         if same and same.data.tags.get(Tags.REPORT) == FIGURE_CODE.fingerprint():
             with tracking.downloaded(same, Files.LEADERBOARD_FIGURE) as path:

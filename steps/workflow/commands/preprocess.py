@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from workflow.stages.preprocess import PreprocessResult
 
 PROJECT = STEPS.parent
-CODE = Code(("workflow/stages/preprocess.py",), ("workflow/commands/preprocess.py", *execution.BINDINGS))
-PROOFS = {
+CODE = Code(("workflow/stages/preprocess.py",), ("workflow/commands/preprocess.py", *execution.ARTIFACT_FILES))
+PROVEN_ARTIFACTS = {
     Files.TRAINING_SET: digests.table,
     Files.TEST_SET: digests.table,
     Files.CONTRACT: digests.yaml_values,
@@ -57,7 +57,7 @@ def task(params: PreprocessParams) -> Task:
         params=params,
         work=lambda: work(params, files),
         files=files,
-        proofs=PROOFS,
+        proven_artifacts=PROVEN_ARTIFACTS,
         report=Report(drawing.DATA_REPORT_CODE, drawing.draw_data_report),
     )
 

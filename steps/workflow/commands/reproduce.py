@@ -22,7 +22,12 @@ from workflow.reports.reproduction_report import reproduction_report, summary
 from workflow.runs import cli, links, receipt_lookup, reproduction, tracking
 from workflow.runs.names import Files, Tags
 
-PROOFS = {"preprocess": preprocess.PROOFS, "train": train.PROOFS, "evaluate": evaluate.PROOFS, "tune": tune.PROOFS}
+PROVEN_ARTIFACTS = {
+    "preprocess": preprocess.PROVEN_ARTIFACTS,
+    "train": train.PROVEN_ARTIFACTS,
+    "evaluate": evaluate.PROVEN_ARTIFACTS,
+    "tune": tune.PROVEN_ARTIFACTS,
+}
 
 
 def run(params: ReproduceCommand) -> None:
@@ -62,7 +67,7 @@ def reproduce_one(params: ReproduceCommand) -> Comparison:
         store = f"sqlite:///{folder}/mlflow.db"
         more = ["--cluster", params.cluster] if params.cluster else []
         with reproduction.run_again(recorded, project, inputs, params.env, store, more) as process:
-            rows = receipt_lookup.compare_as_logged(recorded, PROOFS) + rows
+            rows = receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS) + rows
             made = reproduction.wait_for_receipt(process, recorded, store)
     rtol = params.rtol if isinstance(params.rtol, float) else None
     found = comparison.compare(recorded, made, rows, rtol)
@@ -142,7 +147,7 @@ def attempt(run: Run, params: ReproduceCommand) -> tuple[str, str]:
     try:
         recorded, _ = receipt_lookup.find_receipt(run.info.run_id, PROJECT, params.search)
         known = not params.again and receipt_lookup.already_verified(run, recorded)
-        if known and all(row.verdict == EQUAL for row in receipt_lookup.compare_as_logged(recorded, PROOFS)):
+        if known and all(row.verdict == EQUAL for row in receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS)):
             return EQUAL, "verified before"
         with tracking.opened(run_name=f"reproduce {run.info.run_name}", nested=True):
             found = reproduce_one(params.model_copy(update={"run": run.info.run_id}))

@@ -15,7 +15,7 @@ def run(params: RollbackParams) -> None:
     tracking.describe_command("rollback", f"rollback {name}", params.model_dump(mode="json"))
     replaced = registry.version_of(f"{registry.SCHEME}{name}@{registry.CHAMPION}")
     if Tags.FORMER_CHAMPION not in replaced.tags:
-        raise UserError(f"name={name}: version {replaced.version} is the first champion; there is none before it")
+        raise UserError(f"name={name}: version {replaced.version} is the first champion; nothing to roll back to")
     former = registry.version_of(f"{registry.SCHEME}{name}/{replaced.tags[Tags.FORMER_CHAMPION]}")
     decision = f"version {former.version} of {name} is the champion again, after version {replaced.version}"
     registry.set_champion(former, None)

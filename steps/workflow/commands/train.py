@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from workflow.stages.train import FittedMember, TrainResult
 
 SERVING = "workflow/models/serving.py"
-CODE = Code(("workflow/stages/train.py", SERVING), ("workflow/commands/train.py", *execution.BINDINGS))
+CODE = Code(("workflow/stages/train.py", SERVING), ("workflow/commands/train.py", *execution.ARTIFACT_FILES))
 READS = (Files.TRAINING_SET, Files.CONTRACT, Files.EXAMPLES)
-PROOFS = {Files.MODEL: digests.model, Files.OOF_PREDICTIONS: digests.numbers}
+PROVEN_ARTIFACTS = {Files.MODEL: digests.model, Files.OOF_PREDICTIONS: digests.numbers}
 
 
 def run(command: TrainCommand) -> None:
@@ -61,7 +61,7 @@ def task(params: TrainParams, data: PreprocessRun) -> Task:
         upstream=(data,),
         lineage=(data.params,),
         tags={Tags.UPSTREAM: data.id},
-        proofs=PROOFS,
+        proven_artifacts=PROVEN_ARTIFACTS,
         modules=packages_of(params.model, params.model_params),
     )
 
@@ -74,8 +74,8 @@ def work(params: TrainParams, data: PreprocessRun) -> None:
     with data.training_set() as training_set:
         inputs = train.TrainInputs(training_set, data.contract, members)
         result = train.run(params, inputs, cli.progress_bar)
-    logged = task(params, data).all_parameters()
-    own = {f"regress__{name}" if name in logged else name: text for name, text in result.estimator_params.items()}
+    taken = {*type(params).model_fields, *type(data.params).model_fields}
+    own = {f"regress__{name}" if name in taken else name: text for name, text in result.estimator_params.items()}
     description = result.description | own
     mlflow.log_params(description)
     with tracking.artifacts() as folder:

@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from workflow.evaluation.paired import Difference
     from workflow.stages.tune import FinishedTrial, TuneInputs
 
-CODE = Code(("workflow/stages/tune.py",), ("workflow/commands/tune.py", *execution.BINDINGS))
+CODE = Code(("workflow/stages/tune.py",), ("workflow/commands/tune.py", *execution.ARTIFACT_FILES))
 READS = (Files.TRAINING_SET, Files.CONTRACT)
-PROOFS = {Files.TRIALS: digests.numbers}
+PROVEN_ARTIFACTS = {Files.TRIALS: digests.numbers}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def task(params: TuneParams, explain: EvaluateParams, data: PreprocessRun) -> Ta
         upstream=(data,),
         lineage=(data.params, explain),
         tags={Tags.UPSTREAM: data.id},
-        proofs=PROOFS,
+        proven_artifacts=PROVEN_ARTIFACTS,
         modules=frozenset().union(*(packages_of(model, {}) for model in params.tuned_models)),
     )
 
@@ -141,7 +141,7 @@ def tune_model(
     study = search_model(params, data, inputs, model, tune.with_chosen_params(model, space, start, inputs), start)
     best = search.rounded(study.best_params)
     found = run_model(params, explain, data, model, best)
-    difference = tune.test_difference(untuned.evaluate.predictions(), found.evaluate.predictions(), params.seed)
+    difference = tune.difference_on_test_set(untuned.evaluate.predictions(), found.evaluate.predictions(), params.seed)
     return Tuned(model, study, best, untuned, found, difference)
 
 
@@ -165,13 +165,13 @@ def search_model(
     """Run the trials of one model: each is an MLflow run, unless it was recorded before."""
     from workflow.stages import tune
 
-    mark, started, executed = trials_fingerprint(params, data, model), time.monotonic(), []
-    known = trials.find_recorded(mark)
+    search, started, executed = trials_fingerprint(params, data, model), time.monotonic(), []
+    known = trials.find_recorded(search)
 
     def record(trial: "FinishedTrial") -> None:
         if not trial.reused:
             executed.append(trial)
-            trials.record(mark, trials.Trial(f"trial {model}", trial.params, trial.folds, trial.means, trial.started))
+            trials.record(search, trials.Trial(f"trial {model}", trial.params, trial.folds, trial.means, trial.started))
 
     studies = tune.search_model(
         params, inputs, model, space, start, lambda tried: known.get(trials.key(tried), []), record

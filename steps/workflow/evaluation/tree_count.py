@@ -59,7 +59,7 @@ def select_params_on_holdout(
     fold: tuple[Any, ...],
     progress_bar: ProgressBar,
 ) -> TransformedTargetRegressor:
-    """Return an unfitted estimator with the parameters that err least, out of its own and the candidates.
+    """Return an unfitted estimator with the parameters of the lowest error, its own or a candidate's.
 
     Each is fitted and tested on a sample of the fold, and judged by its best number of trees.
     """
@@ -95,7 +95,7 @@ def cross_val_predict_and_refit(
     folds: list[tuple[Any, ...]],
     progress_bar: ProgressBar,
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
-    """Cross-validate and refit with the number of trees that errs least.
+    """Cross-validate and refit with the number of trees of the lowest error.
 
     Like `cross_validation.cross_val_predict_and_refit`, except that `counted` names the parameter with the number of
     trees, whose value in `estimator` is the maximum; it may be empty. To predict a fold, the number is chosen on the

@@ -42,7 +42,7 @@ class Model:
         explainer: exact SHAP explainer of its kind, `linear` or `tree`, if it has one.
         defaults: our defaults, where they differ from the package's.
         trusted_types: types that its skops file may hold.
-        encoder: the encoder of categories with which it errs least.
+        encoder: the categorical encoder that gives it the lowest error.
         dense: whether it takes no sparse matrix.
         bounded: whether numbers are clipped, because it would extrapolate: see `encoders.column_encoders`.
         on_grid: whether numbers are rounded, because it compares distances: see `encoders.column_encoders`.

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from workflow.parameters import EvaluateCommand
 from workflow.provenance.fingerprint import Code
 from workflow.runs import execution, links, tracking
-from workflow.runs.artifacts import EvaluateRun, PreprocessRun
+from workflow.runs.artifacts import EvaluateRun, PreprocessRun, TrainRun
 from workflow.runs.names import Files
 from workflow.runs.tracking import downloaded
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from workflow.data.profile import DataFacts
     from workflow.reports.model_report import ModelResult
 
-BINDINGS = ("workflow/runs/drawing.py", "workflow/runs/links.py")
-DATA_REPORT_CODE = Code(("workflow/reports/data_report.py",), BINDINGS)
-MODEL_REPORT_CODE = Code(("workflow/reports/model_report.py",), BINDINGS)
+DRAWING_FILES = ("workflow/runs/drawing.py", "workflow/runs/links.py")
+DATA_REPORT_CODE = Code(("workflow/reports/data_report.py",), DRAWING_FILES)
+MODEL_REPORT_CODE = Code(("workflow/reports/model_report.py",), DRAWING_FILES)
 
 
 def draw_data_report(run: Run) -> None:
@@ -64,7 +64,7 @@ def draw_model_report(run: Run) -> None:
 
     evaluated = EvaluateRun(run)
     trained, data = evaluated.train(), evaluated.preprocess()
-    result = result_of(evaluated)
+    result = result_of(evaluated, trained, data)
     command = execution.command_line("evaluate", EvaluateCommand, evaluated.logged_parameters, run)
     pages = {
         "run": links.run_page(run),
@@ -83,11 +83,10 @@ def draw_model_report(run: Run) -> None:
     tracking.write_note(note(model_summary(result), [result.leak] if result.leak else [], reports), evaluated.id)
 
 
-def result_of(evaluated: EvaluateRun) -> "ModelResult":
-    """Return what an evaluate run has logged."""
+def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) -> "ModelResult":
+    """Return what an evaluate run has logged about the model of a train run."""
     from workflow.reports.model_report import ModelResult
 
-    trained, data = evaluated.train(), evaluated.preprocess()
     own, logged = evaluated.logged_parameters, trained.run.data.params
     described = {name: logged[name] for name in sorted(logged.keys() - own)}
     return ModelResult(
@@ -105,6 +104,6 @@ def result_of(evaluated: EvaluateRun) -> "ModelResult":
     )
 
 
-def note(summary: str, warnings: Sequence[str], links: str) -> str:
+def note(summary: str, warnings: Sequence[str], pages: str) -> str:
     """Return the description of a run, in Markdown."""
-    return "\n\n".join([summary, *(f"**Warning.** {warning}" for warning in warnings), links])
+    return "\n\n".join([summary, *(f"**Warning.** {warning}" for warning in warnings), pages])

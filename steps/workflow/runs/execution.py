@@ -24,7 +24,7 @@ from workflow.runs.tracking import active_run, artifacts, console, describe, dow
 
 METRICS = "metrics"  # among the digests of what a run left
 LOGGED_RUNS: set[str] = set()  # cache: runs that this process has told the user about
-BINDINGS = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # read and write what stages exchange
+ARTIFACT_FILES = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # read and write what stages exchange
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Task:
         lineage: parameters of the stages before it, the earliest first.
         tags: of the run: which runs it builds on.
         files: files that it reads, by parameter.
-        proofs: how artifacts that a reproduction must make again are digested, by path.
+        proven_artifacts: how artifacts that a reproduction must make again are digested, by path.
         modules: packages that it imports because a parameter names them.
         report: its page and figures, if it has any.
     """
@@ -99,7 +99,7 @@ class Task:
     lineage: tuple[Params, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, InputFile] = field(default_factory=dict)
-    proofs: Mapping[str, Callable[[Path], ArtifactDigest]] = field(default_factory=dict)
+    proven_artifacts: Mapping[str, Callable[[Path], ArtifactDigest]] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
     report: Report | None = None
 
@@ -134,11 +134,11 @@ def log_once(run_id: str, line: str) -> None:
         LOGGED_RUNS.add(run_id)
 
 
-def find_run(mark: str) -> Run | None:
+def find_run(digest: str) -> Run | None:
     """Return the newest complete run with a fingerprint in the experiment of the active run."""
     runs = mlflow.MlflowClient().search_runs(
         [active_run().info.experiment_id],
-        f"tags.`{Tags.FINGERPRINT}` = '{mark}' and attributes.status = 'FINISHED'",
+        f"tags.`{Tags.FINGERPRINT}` = '{digest}' and attributes.status = 'FINISHED'",
         max_results=1,
     )
     return runs[0] if runs else None
@@ -146,13 +146,18 @@ def find_run(mark: str) -> Run | None:
 
 def draw_outdated_report(task: Task, run: Run) -> None:
     """Draw the page and figures of a reused run again if their code has changed."""
-    if task.report is None or run.data.tags.get(Tags.REPORT) == (mark := task.report.code.fingerprint()):
+    if task.report is None or run.data.tags.get(Tags.REPORT) == task.report.code.fingerprint():
         return
     started = time.monotonic()
     with console.status(f"report of {task.label}"):
-        task.report.draw(run)
-    mlflow.MlflowClient().set_tag(run.info.run_id, Tags.REPORT, mark)
+        draw_report(task.report, run)
     console.print(f"{f'report {task.label}':<22} {time.monotonic() - started:5.1f} s  [dim]run {run.info.run_id}[/dim]")
+
+
+def draw_report(report: Report, run: Run) -> None:
+    """Draw the page and figures of a run, and tag it with the fingerprint of their code."""
+    report.draw(run)
+    mlflow.MlflowClient().set_tag(run.info.run_id, Tags.REPORT, report.code.fingerprint())
 
 
 def execute(task: Task) -> None:
@@ -160,30 +165,29 @@ def execute(task: Task) -> None:
 
     Raises UserError if the stage's data or code changed meanwhile: nobody could say which of them it used.
     """
-    mark, run_id = task.fingerprint(), active_run().info.run_id
+    started_with, run_id = task.fingerprint(), active_run().info.run_id
     describe(task.label, task.all_parameters())
     mlflow.set_tags({Tags.STAGE: task.stage, **task.tags})
     with console.status(task.label):
         task.work()
         if task.report:
-            task.report.draw(mlflow.get_run(run_id))
-            mlflow.set_tag(Tags.REPORT, task.report.code.fingerprint())
-    if any(file.has_changed() for file in task.files.values()) or task.fingerprint() != mark:
+            draw_report(task.report, mlflow.get_run(run_id))
+    if any(file.has_changed() for file in task.files.values()) or task.fingerprint() != started_with:
         raise UserError(f"{task.stage}: its data or its code changed while it ran; run it again")
-    outcome = outcome_of(mlflow.get_run(run_id), task.proofs)
+    outcome = outcome_of(mlflow.get_run(run_id), task.proven_artifacts)
     log_receipt(task, outcome)
     digests = {name: digest.sha256 for name, digest in outcome.artifacts.items()}
     mlflow.set_tag(Tags.DIGESTS, json.dumps(digests | {METRICS: fingerprint.digest(outcome.metrics)}))
-    mlflow.set_tag(Tags.FINGERPRINT, mark)
+    mlflow.set_tag(Tags.FINGERPRINT, started_with)
 
 
-def outcome_of(run: Run, proofs: Mapping[str, Callable[[Path], ArtifactDigest]]) -> Outcome:
+def outcome_of(run: Run, proven_artifacts: Mapping[str, Callable[[Path], ArtifactDigest]]) -> Outcome:
     """Return what a reproduction of the run must make again: its metrics, and the digests of its artifacts.
 
     MLflow's own measurements of the machine are left out.
     """
     digests = {}
-    for path, digest in proofs.items():
+    for path, digest in proven_artifacts.items():
         with downloaded(run, path) as copy:
             digests[path] = digest(copy)
     metrics = {

@@ -23,7 +23,7 @@ from workflow.runs.tracking import active_run
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 AS_LOGGED = "as logged"
-Proofs = Mapping[str, Callable[[Path], ArtifactDigest]]
+DigestFunctions = Mapping[str, Callable[[Path], ArtifactDigest]]
 
 
 def find_experiment(name: str, project: Path) -> Experiment | None:
@@ -122,12 +122,12 @@ def patch_of(recorded: Receipt, uri: str) -> bytes:
     raise UserError(f"{Files.PATCH}, which this receipt needs, not found: {'; '.join(reasons)}")
 
 
-def compare_as_logged(recorded: Receipt, proofs: Mapping[str, Proofs]) -> list[Row]:
+def compare_as_logged(recorded: Receipt, proven_artifacts: Mapping[str, DigestFunctions]) -> list[Row]:
     """Compare what the recorded runs hold now with the receipt: an edited metric or a swapped model shows.
 
     Args:
         recorded: the receipt.
-        proofs: how the artifacts of each stage are digested.
+        proven_artifacts: how the artifacts of each stage are digested.
     """
     actual = recorded.self_digest()
     remark = "" if actual == recorded.sha256 else " (edited after it was written)"
@@ -138,7 +138,7 @@ def compare_as_logged(recorded: Receipt, proofs: Mapping[str, Proofs]) -> list[R
         except MlflowException:
             elsewhere.append(label)
             continue
-        rows += run_rows(label, recorded.outcome[label], run, proofs.get(label.partition(" ")[0], {}))
+        rows += run_rows(label, recorded.outcome[label], run, proven_artifacts.get(label.partition(" ")[0], {}))
         if run_id == recorded.run_id:
             logged = StageRun(run).logged_parameters
             given = recorded.parameters
@@ -148,10 +148,10 @@ def compare_as_logged(recorded: Receipt, proofs: Mapping[str, Proofs]) -> list[R
     return rows
 
 
-def run_rows(label: str, recorded: Outcome, run: Run, proofs: Proofs) -> list[Row]:
+def run_rows(label: str, recorded: Outcome, run: Run, proven_artifacts: DigestFunctions) -> list[Row]:
     """Compare the outcome of a recorded run with what the run holds now."""
     try:
-        now = outcome_of(run, {path: proofs[path] for path in recorded.artifacts if path in proofs})
+        now = outcome_of(run, {path: proven_artifacts[path] for path in recorded.artifacts if path in proven_artifacts})
     except UserError as error:
         return [Row(AS_LOGGED, label, ", ".join(recorded.artifacts), str(error), DIFFERS)]
     metrics = {name: value for name, value in now.metrics.items() if name in recorded.metrics}  # more do no harm

@@ -171,7 +171,7 @@ def trials_table(model: str, study: "Study", key: "Callable[[Mapping[str, Any]],
     return pd.DataFrame(lines, columns=["model", "trial", "parameters", "pruned", f"cv_{RANKING_METRIC}"])
 
 
-def test_difference(untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
+def difference_on_test_set(untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
     """Return by how much the test error of the tuned model is larger: below 0 is better. Takes their predictions."""
     true, after, before = (each.to_numpy() for each in (tuned["true"], tuned["predicted"], untuned["predicted"]))
     return paired.difference(true, after, before, RANKING_METRIC, seed)
