@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from frames import distinct, enforced, read_table
 
-from workflow.data.columns import Column, parse_values
+from workflow.data.columns import Column
 from workflow.data.contract import (
     Contract,
     as_file_values,
@@ -17,6 +17,7 @@ from workflow.data.contract import (
     read_contract,
 )
 from workflow.data.tables import open_table
+from workflow.data.values import parse_values
 from workflow.errors import UserError
 
 WINES = Contract(

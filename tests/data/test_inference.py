@@ -7,9 +7,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 
+from workflow.data.candidates import DroppedColumn, InferredColumn
 from workflow.data.columns import Column
 from workflow.data.contract import Contract, read_contract
-from workflow.data.inference import PROFILE_SAMPLE_ROWS, DroppedColumn, InferredColumn, infer, infer_column, sample_size
+from workflow.data.inference import PROFILE_SAMPLE_ROWS, infer, infer_column, sample_size
 from workflow.errors import UserError
 from workflow.evaluation.leakage import duplicate_leakage_scores, leaky_columns
 

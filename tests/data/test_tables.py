@@ -13,10 +13,11 @@ from frames import read_table
 from pyarrow import parquet
 
 from workflow.data import stored, tables
-from workflow.data.columns import Column, to_text
+from workflow.data.columns import Column
 from workflow.data.contract import Contract, check
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.tables import unique_names
+from workflow.data.values import to_text
 from workflow.errors import UserError
 
 ROWS = [["name", "price", "size"]] + [[f"viña {n}", f"{n},5", str(2 * n)] for n in range(40)]

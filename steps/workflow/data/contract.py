@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from workflow.data.columns import DATE, KINDS, NUMERIC, PARSE_ERRORS, STRING_KINDS, TEXT, Column, parse_values, to_text
+from workflow.data.columns import DATE, KINDS, NUMERIC, PARSE_ERRORS, STRING_KINDS, TEXT, Column
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
+from workflow.data.values import parse_values, to_text
 from workflow.errors import UserError
 
 TYPED_BY = "typed by contract"  # attribute of a typed frame, kept in Parquet files: the text of its contract

@@ -1,49 +1,37 @@
 """Infer the contract of a file from the values of its columns."""
 
 import re
-import warnings
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from workflow.data.candidates import MAX_FAULTS, MAX_REQUIRED_FAULTS, DroppedColumn, InferredColumn
 from workflow.data.columns import (
     BOOLEAN,
-    BOOLEAN_WORDS,
     CATEGORICAL,
     DATE,
     NUMERIC,
     TEXT,
     Column,
-    parse_numbers,
-    parse_values,
 )
 from workflow.data.contract import Contract
-from workflow.data.sampling import evenly_spaced_positions
+from workflow.data.date_inference import infer_date
+from workflow.data.number_inference import infer_numeric
+from workflow.data.values import BOOLEAN_WORDS, parse_values
 from workflow.errors import UserError
 from workflow.spelling import nearest
 
 PROFILE_SAMPLE_ROWS = 20_000  # evenly spaced; down to a quarter of them for very many columns
-PARSE_SAMPLE_ROWS = 1000  # texts of a column that show whether it could be numeric
-DATE_EXAMPLES = 50  # distinct texts of a column from which date formats are guessed
-MAX_FAULTS = 0.01  # fraction of values that may not parse like the others; their rows are rejected later
-MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
-MIN_ROWS_FOR_FAULT = 20  # from which on one value may always be a fault
 MISSING = {
     *("-", "--", "---", "?", ".", "…", "#N/A", "#N/A N/A", "#NA", "N/A", "n/a", "NA", "N.A.", "n.a.", "<NA>", "N.V."),
     *("NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "nil", "missing", "Missing", "unknown", "Unknown"),
     *("#DIV/0!", "#REF!", "#VALUE!", "not available", "Not available"),
 }
-MAX_NEW_SPELLINGS = 3  # of a missing value in a column of numbers or dates, beyond `MISSING`
 UNIQUE = 0.9  # fraction of distinct values above which a column identifies the rows
 MANY_CATEGORIES = 50
 MIN_NUMBERED_ROWS = 50  # above which whole numbers without a gap may be row numbers
 MIN_WORDS = 3  # median words of a free text
-CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re.I)
-LIKE_A_NUMBER = rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # a cheap test before all number styles
-NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
 IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$)|[a-z]I[dD]$")
-COMPACT_DATE = r"(?:19|20)\d{6}"
-YEAR_DAY_MONTH = re.compile(r"%Y\W?%d")  # nobody writes the day between the year and the month
 
 
 @dataclass(frozen=True)
@@ -52,29 +40,6 @@ class InferredContract:
 
     contract: Contract
     notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class InferredColumn:
-    """A column to keep.
-
-    Attributes:
-        column: its kind, and how its values are written.
-        missing_spellings: how it spells a missing value.
-        note: a note for the reader of the contract; may be empty.
-    """
-
-    column: Column
-    missing_spellings: frozenset[str] = frozenset()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class DroppedColumn:
-    """A column that a model should not read, and why."""
-
-    reason: str
-    missing_spellings: frozenset[str] = frozenset()
 
 
 def sample_size(columns: int) -> int:
@@ -188,62 +153,6 @@ def infer_boolean(texts: pd.Series) -> InferredColumn | None:
     """Infer a column of two words that mean true and false."""
     words = texts.str.lower().unique()
     return InferredColumn(Column(BOOLEAN)) if len(words) == 2 and set(words) <= BOOLEAN_WORDS.keys() else None
-
-
-def infer_numeric(texts: pd.Series, max_faults: float) -> InferredColumn | None:
-    """Infer a column of numbers: its decimal sign, thousands separator and currency signs."""
-    if parse_numbers(texts).notna().all():
-        return InferredColumn(Column(NUMERIC))
-    sample = texts.iloc[evenly_spaced_positions(len(texts), PARSE_SAMPLE_ROWS)]
-    if sample.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MAX_REQUIRED_FAULTS:
-        return None
-    signs = sorted({sign for text in texts.head(PARSE_SAMPLE_ROWS) for sign in CURRENCY.findall(text)})
-    remove = tuple(sorted(signs, key=len, reverse=True))  # long before short: a long one may contain a short one
-    styles = [Column(NUMERIC, decimal=decimal, thousands=mark, remove=remove) for decimal, mark in NUMBER_STYLES]
-    return best_parse(texts, styles, max_faults)
-
-
-def infer_date(texts: pd.Series, max_faults: float) -> InferredColumn | None:
-    """Infer a column of dates: their format."""
-    from pandas.tseries.api import guess_datetime_format
-
-    examples = texts.drop_duplicates().head(DATE_EXAMPLES)
-    examples = examples[parse_numbers(examples).isna() | examples.str.fullmatch(COMPACT_DATE)]  # 2001.5 is a number
-
-    def days_of_month(date_format: str) -> int:
-        return pd.to_datetime(examples, format=date_format, errors="coerce").dt.day.nunique()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas warns where the day does not come first
-        guesses = {guess_datetime_format(text, dayfirst=first): None for first in (True, False) for text in examples}
-    formats = [guess for guess in guesses if guess and not YEAR_DAY_MONTH.match(guess)]
-    formats.sort(key=days_of_month)  # if both orders parse all of 1/1, 2/1, 3/1, these are first days of months
-    return best_parse(texts, [Column(DATE, format=date_format) for date_format in formats], max_faults)
-
-
-def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) -> InferredColumn | None:
-    """Return the first candidate that parses the most texts; None if too many do not parse.
-
-    Up to `MAX_NEW_SPELLINGS` words that recur and do not parse are spellings of a missing value, not faults.
-    """
-    best, best_share = None, -1.0
-    for candidate in candidates:
-        share = parse_values(texts, candidate).notna().mean()
-        if share > best_share:
-            best, best_share = candidate, share
-        if share == 1:
-            break
-    if best is None:
-        return None
-    faults = texts[parse_values(texts, best).isna()]
-    words = frozenset(word for word in faults.unique() if not any(sign.isdigit() for sign in word))
-    if len(words) <= MAX_NEW_SPELLINGS < len(faults) and len(faults) < len(texts) / 2:
-        faults = faults[~faults.isin(words)]
-    else:
-        words = frozenset()
-    if len(faults) > max(max_faults * len(texts), len(texts) >= MIN_ROWS_FOR_FAULT):
-        return None
-    return InferredColumn(best, words, f"also missing: {', '.join(sorted(words))}" if words else "")
 
 
 def reason_to_drop_numbers(values: pd.Series, name: str) -> str:

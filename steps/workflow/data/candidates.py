@@ -1,0 +1,61 @@
+"""What is inferred of a column, and the choice between several ways of parsing it."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from workflow.data.columns import Column
+from workflow.data.values import parse_values
+
+MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
+MAX_FAULTS = 0.01  # fraction of values that may not parse like the others; their rows are rejected later
+MIN_ROWS_FOR_FAULT = 20  # from which on one value may always be a fault
+MAX_NEW_SPELLINGS = 3  # of a missing value in a column of numbers or dates, beyond `MISSING`
+
+
+@dataclass(frozen=True)
+class InferredColumn:
+    """A column to keep.
+
+    Attributes:
+        column: its kind, and how its values are written.
+        missing_spellings: how it spells a missing value.
+        note: a note for the reader of the contract; may be empty.
+    """
+
+    column: Column
+    missing_spellings: frozenset[str] = frozenset()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DroppedColumn:
+    """A column that a model should not read, and why."""
+
+    reason: str
+    missing_spellings: frozenset[str] = frozenset()
+
+
+def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) -> InferredColumn | None:
+    """Return the first candidate that parses the most texts; None if too many do not parse.
+
+    Up to `MAX_NEW_SPELLINGS` words that recur and do not parse are spellings of a missing value, not faults.
+    """
+    best, best_share = None, -1.0
+    for candidate in candidates:
+        share = parse_values(texts, candidate).notna().mean()
+        if share > best_share:
+            best, best_share = candidate, share
+        if share == 1:
+            break
+    if best is None:
+        return None
+    faults = texts[parse_values(texts, best).isna()]
+    words = frozenset(word for word in faults.unique() if not any(sign.isdigit() for sign in word))
+    if len(words) <= MAX_NEW_SPELLINGS < len(faults) and len(faults) < len(texts) / 2:
+        faults = faults[~faults.isin(words)]
+    else:
+        words = frozenset()
+    if len(faults) > max(max_faults * len(texts), len(texts) >= MIN_ROWS_FOR_FAULT):
+        return None
+    return InferredColumn(best, words, f"also missing: {', '.join(sorted(words))}" if words else "")
