@@ -18,10 +18,8 @@ from workflow.commands import main
 from workflow.data import split
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
-from workflow.data.profile import DataFacts
 from workflow.evaluation import cross_validation
 from workflow.models import blending
-from workflow.reports.data_report import data_warnings
 from workflow.runs.names import Files, Tags
 from workflow.stages import train
 
@@ -191,28 +189,16 @@ def test_leaked_test_rows_are_reported_and_not_scored(workflow):
     result = workflow.step("evaluate", duplicates="keep", model="knn", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.last()
-    assert "were seen in training" in run.data.tags["workflow.leak"]
-    assert "warning:" in result.output
+    assert run.data.tags["workflow.findings"] == "M001"
+    assert "warning: M001" in result.output
+    (found,) = json.loads(workflow.artifacts(run, "report.json").read_text())["findings"]
+    assert "were seen in training" in found["message"]
     assert run.data.metrics["leaked_mean_absolute_error"] < run.data.metrics["mean_absolute_error"]
     predictions = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))
     upstream = workflow.client.get_run(run.data.tags["workflow.upstream"]).data.tags["workflow.upstream"]
     counts = workflow.client.get_run(upstream).data.metrics
     assert len(predictions) == counts["rows_test"] - counts["rows_overlap"]
     assert "Warning." in workflow.artifacts(run, "report.html").read_text()
-
-
-def test_duplicates_are_warned_of_only_where_they_would_improve_a_score():
-    contract = Contract("price", {"price": Column("numeric")}, unit="EUR")
-
-    def warnings(**scores: float) -> list[str]:
-        named = {f"mean_absolute_error_{name}_copies": score for name, score in scores.items()}
-        return data_warnings(DataFacts({"rows_duplicate": 1234}, named, {}, [], {}, {}, []), contract)
-
-    (warning,) = warnings(**{"with": 4.0, "without": 32.0})
-    assert warning.startswith("1,234 rows are exact duplicates")
-    assert warning.endswith("have a mean absolute error of 4 EUR, but has 32 on rows that it has not seen")
-    assert warnings(**{"with": 4.0, "without": 4.05}) == []
-    assert warnings() == []
 
 
 def test_options_reach_their_stages_and_groups_stay_in_one_set(workflow):

@@ -12,7 +12,7 @@ from workflow.data.columns import Column
 from workflow.data.contract import Contract, read_contract
 from workflow.data.inference import PROFILE_SAMPLE_ROWS, infer, infer_column, sample_size
 from workflow.errors import UserError
-from workflow.evaluation.leakage import duplicate_leakage_scores, leaky_columns
+from workflow.evaluation.leakage import duplicate_findings, duplicate_leakage_scores, leaky_columns
 
 NUMERIC = Column("numeric")
 
@@ -138,7 +138,7 @@ def test_columns_that_leak_the_target_are_found(tmp_path):
         {"tax": price * 0.2 + 3, "rank": np.log(price), "size": price + random.normal(0, 9, 200), "price": price}
     )
     contract = infer(frame, "price").contract
-    assert set(leaky_columns(stored_rows(frame, tmp_path), contract)) == {"tax", "rank"}
+    assert {found.columns[0] for found in leaky_columns(stored_rows(frame, tmp_path), contract)} == {"tax", "rank"}
 
 
 def test_duplicates_in_both_sets_inflate_a_score(tmp_path):
@@ -152,18 +152,32 @@ def test_duplicates_in_both_sets_inflate_a_score(tmp_path):
     assert duplicate_leakage_scores(rows, np.full(400, 1), contract, 0) == {}
 
 
+def test_duplicates_are_warned_of_only_where_they_would_improve_a_score():
+    def messages(**scores: float) -> list[str]:
+        named = {f"mean_absolute_error_{name}_copies": score for name, score in scores.items()}
+        return [
+            found.message for found in duplicate_findings({"rows_duplicate": 1234, "rows_overlap": 0}, named, "EUR")
+        ]
+
+    (message,) = messages(**{"with": 4.0, "without": 32.0})
+    assert message.startswith("1,234 rows are exact duplicates")
+    assert message.endswith("have a mean absolute error of 4 EUR, but has 32 on rows that it has not seen")
+    assert messages(**{"with": 4.0, "without": 4.05}) == []
+    assert messages() == []
+
+
 def test_a_copy_of_the_target_as_text_is_a_leak(tmp_path):
     price = np.random.default_rng(0).lognormal(3, 1, 60)
     frame = pd.DataFrame({"text": price.astype(str), "other": ["a"] * 60, "tax": price * 2, "price": price})
     columns = {"text": Column("categorical"), "other": Column("categorical")}
     contract = Contract("price", columns | {"tax": Column("numeric"), "price": Column("numeric")})
-    assert leaky_columns(stored_rows(frame, tmp_path), contract) == {
-        "text": "is a copy of the target",
-        "tax": "moves one to one with the target (correlation 1.0000)",
-    }
+    assert [found.message for found in leaky_columns(stored_rows(frame, tmp_path), contract)] == [
+        "column text is a copy of the target",
+        "column tax moves one to one with the target (correlation 1.0000)",
+    ]
     for other in (None, "7"):
         changed = frame.assign(text=frame["text"].where(frame.index > 0, other))
-        assert set(leaky_columns(stored_rows(changed, tmp_path), contract)) == {"tax"}
+        assert [found.columns for found in leaky_columns(stored_rows(changed, tmp_path), contract)] == [("tax",)]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,6 @@ def test_facts_survive_json():
     rows = {"price": pd.Series([1.0, 2.0], name="price"), "town": pd.Series(["a", "b"], name="town", dtype="str")}
     contract = Contract("price", {"price": Column("numeric"), "town": Column("categorical")})
     columns = profile_columns(rows, contract)
-    facts = DataFacts({"rows_in": 2}, {"r2_score_with_copies": 0.5}, {"town": 0}, ["x"], {"town": "leaks"}, {}, columns)
+    facts = DataFacts({"rows_in": 2}, {"r2_score_with_copies": 0.5}, {"town": 0}, ["x"], {"town": "leaks"}, columns)
     assert DataFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
     assert all(isinstance(column, ColumnProfile) for column in facts.columns)

@@ -34,7 +34,7 @@ def test_the_drift_report_shows_escaped_names_bars_and_links():
             "unseen": [np.nan, np.nan],
         }
     )
-    page = drift_report(moved, "9 rows predicted", {"run": "http://x/"})
+    page = drift_report(moved, "9 rows predicted", {"run": "http://x/"}).html()
     for words in (
         "&lt;b&gt;",
         '<div style="background:#7b1e3a;width:91px;',

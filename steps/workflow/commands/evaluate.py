@@ -33,12 +33,15 @@ def run(command: EvaluateCommand) -> None:
     """Evaluate in the active run."""
     trained, data = train.upstream(command)
     execution.execute(task(command.narrow(EvaluateParams), trained, data))
+    cli.print_findings(EvaluateRun(mlflow.get_run(tracking.active_run().info.run_id)).findings)
     cli.print_run("evaluate")
 
 
 def find_or_run(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> EvaluateRun:
     """Return the evaluate run of a train run's model on the test set of a preprocess run."""
-    return EvaluateRun(execution.find_or_run(task(params, trained, data)))
+    found = EvaluateRun(execution.find_or_run(task(params, trained, data)))
+    cli.print_findings(found.findings)
+    return found
 
 
 def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task:
@@ -81,6 +84,7 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
         result.segments.to_csv(folder / Files.SEGMENTS, index=False)
         result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
+        tracking.write_findings(folder, result.findings)
     log_scores(trained, data, result)
 
 
@@ -95,18 +99,10 @@ def member_shap_values(
 
 
 def log_scores(trained: TrainRun, data: PreprocessRun, result: "EvaluateResult") -> None:
-    """Log the scores of the model on the test set, and warn of test rows that were seen in training."""
+    """Log the scores of the model on the test set."""
     run = tracking.active_run()
     digest = digests.short_digest(result.hashes)
     dataset = tracking.log_dataset(result.head, data.contract.target, data.params.data, "testing", digest)
     mlflow.MlflowClient().log_inputs(run.info.run_id, models=[LoggedModelInput(trained.model_id)])
     mlflow.log_metrics(result.scores, model_id=trained.model_id, dataset=dataset)
     mlflow.log_metrics(result.other_scores)
-    if result.seen_rows:
-        leak = (
-            f"{result.seen_rows:,} of {result.seen_rows + len(result.predictions):,} test rows were seen in training,"
-            " so the scores leave them out; with them, R² would be"
-            f" {result.other_scores['leaked_r2_score']:.2f}"
-        )
-        mlflow.set_tag(Tags.LEAK, leak)
-        tracking.warn(leak)

@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.data import split
+from workflow.data.findings import Finding
 from workflow.errors import UserError
 from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
 from workflow.models.members import packages_of
@@ -57,7 +58,7 @@ def run(command: MainCommand) -> None:
     table = leaderboard(runs)
     execution.execute(task(params, command.narrow(EvaluateParams), data, runs, table))
     pages = pages_of(data, table, runs)
-    print_leaderboard(table, data.contract.unit)
+    print_leaderboard(table, data.contract.unit, findings_of(data, runs))
     if command.register_as:
         pages |= register(command.register_as)
     cli.print_links(pages)
@@ -196,19 +197,27 @@ def description(
     linked = shown.assign(
         model=[f"[{name}]({links.run_page(each.run)})" for name, each in zip(shown["model"], evaluated, strict=True)]
     )
-    leaks = dict.fromkeys(each.tags[Tags.LEAK] for each in (data, *evaluated) if Tags.LEAK in each.tags)
     return drawing.note(
         f"How well {drawing.question_of(data)}:\n\n{markdown_table(linked)}",
-        list(leaks),
+        findings_of(data, runs),
         ", ".join(f"[{words}]({pages[name]})" for name, words in LINKED_PAGES.items() if name in pages),
     )
 
 
-def print_leaderboard(table: pd.DataFrame, unit: str) -> None:
-    """Print the leaderboard with the winner in bold."""
+def findings_of(data: PreprocessRun, runs: Mapping[str, ModelRuns]) -> list[Finding]:
+    """Return what is odd about the data and about the scores."""
+    found = [*data.findings, *(finding for each in runs.values() for finding in each.evaluate.findings)]
+    return list({str(finding): finding for finding in found}.values())
+
+
+def print_leaderboard(table: pd.DataFrame, unit: str, findings: Sequence[Finding]) -> None:
+    """Print the leaderboard with the winner in bold, and the warnings that it is to be read with."""
     shown = readable(table, unit)
     right = [name for name in shown if name != "model"]
     cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
+    for finding in findings:
+        if finding.is_warning:
+            print(f"warning: {finding}")
 
 
 def register(name: str) -> dict[str, str]:

@@ -117,7 +117,7 @@ def log_drift(moved: pd.DataFrame, rejected: pd.DataFrame, summary: str) -> None
     with tracking.artifacts() as folder:
         rejected.to_csv(folder / Files.REJECTED, index=False)
         moved.to_csv(folder / Files.DRIFT, index=False)
-        (folder / Files.DRIFT_REPORT).write_text(drift_report(moved, summary, addresses), encoding="utf-8")
+        drift_report(moved, summary, addresses).save(folder / Files.DRIFT_REPORT)
 
 
 def summary_of(

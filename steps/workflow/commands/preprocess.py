@@ -10,10 +10,11 @@ from workflow.parameters import PreprocessParams, PreprocessRunOption
 from workflow.parsing import AUTO
 from workflow.provenance import digests
 from workflow.provenance.fingerprint import STEPS, Code
-from workflow.runs import cli, drawing, execution, sources, tracking
+from workflow.reports.data_report import rows_summary
+from workflow.runs import cli, drawing, execution, links, sources, tracking
 from workflow.runs.artifacts import PreprocessRun
 from workflow.runs.execution import InputFile, Report, Task
-from workflow.runs.names import Files, Tags
+from workflow.runs.names import Files
 
 if TYPE_CHECKING:
     from workflow.stages.preprocess import PreprocessResult
@@ -31,12 +32,22 @@ PROVEN_ARTIFACTS = {
 def run(params: PreprocessParams) -> None:
     """Preprocess in the active run."""
     execution.execute(task(params))
+    summarize(PreprocessRun(mlflow.get_run(tracking.active_run().info.run_id)))
     cli.print_run("preprocess")
 
 
 def find_or_run(params: PreprocessParams) -> PreprocessRun:
     """Return the preprocess run of these parameters."""
-    return PreprocessRun(execution.find_or_run(task(params)))
+    found = PreprocessRun(execution.find_or_run(task(params)))
+    summarize(found)
+    return found
+
+
+def summarize(run: PreprocessRun) -> None:
+    """Print what became of the data, what is odd about it, and where the data report is."""
+    tracking.say(rows_summary(run.metrics))
+    cli.print_findings(run.findings)
+    tracking.say(f"data report: {links.absolute(links.run_page(run.run, Files.DATA_REPORT))}")
 
 
 def upstream(command: PreprocessRunOption) -> PreprocessRun:
@@ -89,11 +100,8 @@ def work(params: PreprocessParams, files: dict[str, InputFile]) -> None:
         result.validation.rejected.to_csv(folder / Files.REJECTED, index=False)
         facts = json.dumps(result.facts.to_json(), indent=2, ensure_ascii=False)
         (folder / Files.DATA_FACTS).write_text(facts, encoding="utf-8")
+        tracking.write_findings(folder, result.findings)
     mlflow.log_metrics(result.facts.counts | result.facts.scores)
-    if leaky := result.facts.leaky_columns:
-        mlflow.set_tag(Tags.LEAK, "; ".join(f"column {name} {how}" for name, how in leaky.items()))
-        for name, how in leaky.items():
-            tracking.warn(f"column {name} {how}: drop it unless it is known before the {result.contract.target} is")
 
 
 def log_datasets(params: PreprocessParams, result: "PreprocessResult") -> None:

@@ -17,7 +17,7 @@ from workflow.parameters import ReproduceCommand
 from workflow.provenance import comparison, git
 from workflow.provenance.comparison import DIFFERS, EQUAL, Comparison
 from workflow.provenance.receipt import Receipt
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 from workflow.reports.reproduction_report import reproduction_report, summary
 from workflow.runs import cli, links, receipt_lookup, reproduction, tracking
 from workflow.runs.names import Files, Tags
@@ -81,10 +81,10 @@ def log_comparison(found: Comparison, recorded: Receipt, made: Receipt) -> None:
     compared, provenance = table_of(found), recorded.provenance
     changes = " with uncommitted changes" if recorded.code.patch else ""
     origin = f"Recorded {provenance.time} on {provenance.host}, at commit {recorded.code.commit}{changes}."
-    html = reproduction_report(compared, found.results, recorded.label, found.verdict, found.conclusion, origin)
+    page = reproduction_report(compared, found.results, recorded.label, found.verdict, found.conclusion, origin)
     with tracking.artifacts() as folder:
         compared.to_csv(folder / Files.REPRODUCTION, index=False)
-        (folder / Files.REPRODUCTION_REPORT).write_text(html, encoding="utf-8")
+        page.save(folder / Files.REPRODUCTION_REPORT)
         (folder / Files.RECORDED_RECEIPT).write_text(recorded.text(), encoding="utf-8")
         (folder / Files.REPRODUCED_RECEIPT).write_text(made.text(), encoding="utf-8")
     mlflow.log_metric("largest_deviation", compared["deviation"].max())
@@ -130,8 +130,8 @@ def log_outcome(experiment: Experiment, outcome: pd.DataFrame, verdict: str, con
     """Log the verdicts on the runs of an experiment, and print them."""
     with tracking.artifacts() as folder:
         outcome.to_csv(folder / Files.REPRODUCTION, index=False)
-        html = page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
-        (folder / Files.REPRODUCTION_REPORT).write_text(html, encoding="utf-8")
+        page = Page(f"Reproduction of {experiment.name}: {verdict}", conclusion, [Section("Runs", table=outcome)])
+        page.save(folder / Files.REPRODUCTION_REPORT)
     mlflow.set_tag(Tags.VERDICT, verdict)
     tracking.write_note(note(verdict, conclusion))
     add_to_job_summary(verdict, conclusion, outcome)

@@ -243,8 +243,8 @@ def publish(tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[s
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / Files.TRIALS)
         table.to_csv(folder / Files.LEADERBOARD, index=False)
-        html = tuning_report.tuning_report(studies, best, shown, "\n".join(conclusions), unit, folder, again, pages)
-        (folder / Files.TUNING_REPORT).write_text(html, encoding="utf-8")
+        page = tuning_report.tuning_report(studies, best, shown, "\n".join(conclusions), unit, folder, again, pages)
+        page.save(folder / Files.TUNING_REPORT)
     log_result(table, tried, {each.model: each.difference for each in tuned})
     report = links.run_page(tracking.active_run(), Files.TUNING_REPORT)
     tracking.write_note("\n\n".join([*conclusions, markdown_table(shown), f"[The report]({report})"]))

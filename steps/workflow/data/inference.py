@@ -16,6 +16,7 @@ from workflow.data.columns import (
 )
 from workflow.data.contract import Contract
 from workflow.data.date_inference import infer_date
+from workflow.data.findings import Finding
 from workflow.data.number_inference import infer_numeric
 from workflow.data.values import BOOLEAN_WORDS, parse_values
 from workflow.errors import UserError
@@ -29,6 +30,7 @@ MISSING = {
 }
 UNIQUE = 0.9  # fraction of distinct values above which a column identifies the rows
 MANY_CATEGORIES = 50
+LISTED_COLUMNS = 5  # in a message
 MIN_NUMBERED_ROWS = 50  # above which whole numbers without a gap may be row numbers
 MIN_WORDS = 3  # median words of a free text
 IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$)|[a-z]I[dD]$")
@@ -36,10 +38,11 @@ IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unn
 
 @dataclass(frozen=True)
 class InferredContract:
-    """A contract, with notes for its reader by column."""
+    """A contract, with notes for its reader by column, and what is odd about the columns."""
 
     contract: Contract
     notes: dict[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 def sample_size(columns: int) -> int:
@@ -73,7 +76,17 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     missing = sorted(frozenset().union(*(found.missing_spellings for found in inferred.values())))
     notes = {name: found.note for name, found in kept.items() if found.note}
     contract = Contract(target, columns, missing=tuple(missing), drop=drop, group=group, time=time)
-    return InferredContract(contract, notes)
+    return InferredContract(contract, notes, tuple(drop_findings(drop)))
+
+
+def drop_findings(drop: dict[str, str]) -> list[Finding]:
+    """Return a finding that names the columns that are left out, with the reasons."""
+    if not drop:
+        return []
+    reasons = [f"{name} {reason}" for name, reason in drop.items()]
+    more = f" and {len(reasons) - LISTED_COLUMNS:,} more" if len(reasons) > LISTED_COLUMNS else ""
+    message = f"left out: {'; '.join(reasons[:LISTED_COLUMNS])}{more}"
+    return [Finding("D010", message, "list one in a contract to use it (-P contract=<file>)", tuple(drop))]
 
 
 def check_required(

@@ -44,7 +44,6 @@ class DataFacts:
         scores: of the duplicate check, by the names of the metrics; empty without duplicates.
         missing: number of missing values per column.
         ignored_columns: columns of the file that the contract does not name.
-        leaky_columns: columns that give the target away, and how.
         notes: on columns, where the contract was inferred.
         columns: profiles of the first `PROFILED_COLUMNS` columns.
     """
@@ -53,7 +52,6 @@ class DataFacts:
     scores: dict[str, float]
     missing: dict[str, int]
     ignored_columns: list[str]
-    leaky_columns: dict[str, str]
     notes: dict[str, str]
     columns: list[ColumnProfile]
 

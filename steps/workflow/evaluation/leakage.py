@@ -1,44 +1,52 @@
 """Leakage: features that give the target away, and duplicates that are in both the training and the test set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from workflow.data.columns import STRING_KINDS
 from workflow.data.contract import Contract
+from workflow.data.findings import Finding
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
+from workflow.formatting import number
 
 LEAKY_CORRELATION = 0.999  # |correlation| with the target above which a feature is leaky
 LEAKY_MIN_VALUES = 11  # known values that it takes to judge a feature
 LEAKY_SAMPLE_ROWS = 5000
 DUPLICATES_SAMPLE_ROWS = 2000  # distinct rows
 N_FOLDS = N_NEIGHBORS = 5
+CHANCE_RATIO = 1.02  # of the error without duplicates to that with them: less says nothing
 
 
-def leaky_columns(rows: StoredRows, contract: Contract) -> dict[str, str]:
+def leaky_columns(rows: StoredRows, contract: Contract) -> list[Finding]:
     """Find the features that give the target away: copies of it, and numbers that rise or fall strictly with it.
 
     Up to `LEAKY_SAMPLE_ROWS` evenly spaced rows are read.
-
-    Returns:
-        The reason, by feature.
     """
     frame = rows.take(evenly_spaced_positions(len(rows), LEAKY_SAMPLE_ROWS))
     target = frame[contract.target]
     target_ranks = target.rank()
-    found = {}
+    found = []
     for name in contract.features:
         values = frame[name]
         if contract.columns[name].kind in STRING_KINDS:
             if values.notna().all() and (values.astype(str) == target.astype(str)).all():
-                found[name] = "is a copy of the target"
+                found.append(leaky_column(name, "is a copy of the target", contract.target))
         elif values.notna().sum() >= LEAKY_MIN_VALUES:
             correlation = largest_correlation(values, target, target_ranks)
             if correlation > LEAKY_CORRELATION and values.nunique() > 2:
-                found[name] = f"moves one to one with the target (correlation {correlation:.4f})"
+                how = f"moves one to one with the target (correlation {correlation:.4f})"
+                found.append(leaky_column(name, how, contract.target, {"correlation": float(correlation)}))
     return found
+
+
+def leaky_column(name: str, how: str, target: str, figures: dict[str, float] | None = None) -> Finding:
+    """Return the finding about a column that gives the target away."""
+    return Finding(
+        "D105", f"column {name} {how}", f"drop it unless it is known before {target} is", (name,), figures or {}
+    )
 
 
 def largest_correlation(values: pd.Series, target: pd.Series, target_ranks: pd.Series) -> float:
@@ -92,6 +100,33 @@ def duplicate_leakage_scores(
         for seen, predicted in predictions.items()
         for metric in (r2_score, mean_absolute_error)
     }
+
+
+def duplicate_findings(counts: Mapping[str, int], scores: Mapping[str, float], unit: str) -> list[Finding]:
+    """Return findings about exact duplicates, if they would make a score look better, or are in both sets.
+
+    Args:
+        counts: rows of each sort, by the names of the metrics.
+        scores: see `duplicate_leakage_scores`.
+        unit: of the target.
+    """
+    if not scores:
+        return []
+    found = []
+    if overlap := counts["rows_overlap"]:
+        message = f"{overlap:,} test rows are exact duplicates of training rows: they will not be scored"
+        found.append(Finding("D102", message, "leave duplicates=keep out", figures={"rows_overlap": overlap}))
+    seeming, honest = (scores[f"mean_absolute_error_{seen}_copies"] for seen in ("with", "without"))
+    if honest <= seeming * CHANCE_RATIO:
+        return found
+    unit = f" {unit}" if unit else ""
+    duplicates = counts["rows_duplicate"]
+    message = (
+        f"{duplicates:,} rows are exact duplicates; with duplicates in both sets, a nearest-neighbours model would seem"
+        f" to have a mean absolute error of {number(seeming)}{unit}, but has {number(honest)} on rows that it has not"
+        " seen"
+    )
+    return [*found, Finding("D101", message, figures={"rows_duplicate": duplicates, **scores})]
 
 
 def split_duplicates(duplicate_counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The page about a data file: its columns with a figure each, its rejected rows, duplicates and warnings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,10 @@ from markupsafe import Markup, escape
 
 from workflow.data.columns import CATEGORICAL, DATE, TEXT
 from workflow.data.contract import Contract
+from workflow.data.findings import Finding
 from workflow.data.profile import HISTOGRAM_BARS, ColumnProfile, DataFacts
 from workflow.formatting import number, percent
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 
 ROW_COUNTS = {
     "rows_in": "in the file",
@@ -20,19 +21,24 @@ ROW_COUNTS = {
     "rows_test": "in the test set",
     "rows_overlap": "of the test set that are in the training set too",
 }
-CHANCE_RATIO = 1.02  # of the error without duplicates to that with them: less says nothing
 REJECTED_SHOWN = 20
 BAR_WIDTH, BAR_HEIGHT = 8, 26  # pixels
 
 
 def data_report(
-    contract: Contract, facts: DataFacts, rejected: pd.DataFrame, question: str, addresses: Mapping[str, str]
-) -> str:
+    contract: Contract,
+    facts: DataFacts,
+    findings: Sequence[Finding],
+    rejected: pd.DataFrame,
+    question: str,
+    addresses: Mapping[str, str],
+) -> Page:
     """Return the page about a data file.
 
     Args:
         contract: of the file.
-        facts: what was found in the file.
+        facts: what the file looks like.
+        findings: what is odd about it.
         rejected: a row per rejected value: line of the file, column, value, reason.
         question: what a score on the test set says: see `split.question`.
         addresses: pages to link to, by name.
@@ -53,35 +59,23 @@ def data_report(
         sections.append(Section("Dropped columns", table=pd.DataFrame(dropped, columns=["column", "reason"])))
     if facts.ignored_columns:
         sections.append(Section("Columns that the contract does not name", ", ".join(facts.ignored_columns)))
-    warnings = data_warnings(facts, contract)
-    if overlap := facts.counts["rows_overlap"]:
-        warnings.append(f"{overlap:,} rows of the test set are in the training set: they will not be scored")
-    return page("The data", data_summary(facts.counts, question), sections, "; ".join(warnings), addresses)
+    notes = [(each.code, each.message, each.remedy) for each in findings if not each.is_warning]
+    if notes:
+        sections.append(Section("Notes", table=pd.DataFrame(notes, columns=["code", "found", "what to do"])))
+    return Page("The data", data_summary(facts.counts, question), sections, findings, addresses=addresses)
 
 
-def data_summary(counts: Mapping[str, int], question: str) -> str:
+def data_summary(counts: Mapping[str, float], question: str) -> str:
     """Return what became of the rows, in a sentence, and which question a score on the test set answers."""
+    return f"{rows_summary(counts)}. A score on the test set says how well {question}."
+
+
+def rows_summary(counts: Mapping[str, float]) -> str:
+    """Return what became of the rows, by the names of the metrics."""
     return (
-        f"{counts['rows_in']:,} rows in, {counts['rows_rejected']:,} rejected, {counts['rows_duplicate']:,} exact"
-        f" duplicates; {counts['rows_train']:,} training rows and {counts['rows_test']:,} test rows. A score on the"
-        f" test set says how well {question}."
+        f"{counts['rows_in']:,.0f} rows in, {counts['rows_rejected']:,.0f} rejected, {counts['rows_duplicate']:,.0f}"
+        f" exact duplicates; {counts['rows_train']:,.0f} training rows and {counts['rows_test']:,.0f} test rows"
     )
-
-
-def data_warnings(facts: DataFacts, contract: Contract) -> list[str]:
-    """Return a sentence for each leaky column, and one if duplicates would have made a score look better."""
-    warnings = [f"column {name} {how}" for name, how in facts.leaky_columns.items()]
-    if not facts.scores:
-        return warnings
-    seeming, honest = (facts.scores[f"mean_absolute_error_{seen}_copies"] for seen in ("with", "without"))
-    if honest > seeming * CHANCE_RATIO:
-        unit = f" {contract.unit}" if contract.unit else ""
-        warnings.append(
-            f"{facts.counts['rows_duplicate']:,} rows are exact duplicates; with duplicates in both sets, a"
-            f" nearest-neighbours model would seem to have a mean absolute error of {number(seeming)}{unit}, but has"
-            f" {number(honest)} on rows that it has not seen"
-        )
-    return warnings
 
 
 def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:

@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from workflow.formatting import percent
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 
 DRIFT_TEXT = (
     "Drift is the distance between the distribution in the training set and that in the new rows: 0 % is identical,"
@@ -20,7 +20,7 @@ BAR_PIXELS = 240  # of a drift of 100 %
 LARGE_DRIFT = 0.2  # from here on, a bar stands out
 
 
-def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str]) -> str:
+def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str]) -> Page:
     """Return the page about the drift of predicted rows.
 
     Args:
@@ -32,7 +32,7 @@ def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str
     for name in ("missing before", "missing now", "unseen"):
         table[name] = drifts[name].map(lambda fraction: percent(fraction, 1))
     sections = [Section("Drift by feature", DRIFT_TEXT, table)]
-    return page("Drift of the predicted rows", summary, sections, addresses=addresses)
+    return Page("Drift of the predicted rows", summary, sections, addresses=addresses)
 
 
 def bar(fraction: float) -> Markup:

@@ -1,6 +1,6 @@
 """The page about one model on the test set, and its figures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
+from workflow.data.findings import Finding
 from workflow.formatting import number, percent
 from workflow.reports import plots
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 
 METRIC_NAMES = {
     "r2_score": "R²",
@@ -45,7 +46,7 @@ class ModelResult:
         shap_colours: (rows, features).
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
-        leak: what is wrong with the test set, if anything.
+        findings: what is odd about the test set.
         question: what a score on the test set says: see `split.question`.
     """
 
@@ -58,7 +59,7 @@ class ModelResult:
     shap_colours: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
-    leak: str
+    findings: Sequence[Finding]
     question: str
 
 
@@ -75,7 +76,9 @@ def figures(result: ModelResult) -> dict[str, Figure]:
     }
 
 
-def model_report(result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]) -> str:
+def model_report(
+    result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]
+) -> Page:
     """Return the page about one model.
 
     Args:
@@ -98,7 +101,8 @@ def model_report(result: ModelResult, pictures: Mapping[str, bytes], command: st
         Section("Parameters", table=pd.DataFrame(logged, columns=["parameter", "value"])),
         Section("Reproduce it", code=command),
     ]
-    return page(f"{result.model}: {target} predicted", model_summary(result), sections, result.leak, addresses)
+    title, summary = f"{result.model}: {target} predicted", model_summary(result)
+    return Page(title, summary, sections, result.findings, addresses=addresses)
 
 
 def model_summary(result: ModelResult) -> str:

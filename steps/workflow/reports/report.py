@@ -1,15 +1,18 @@
 """HTML reports: one self-contained file each."""
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from workflow.data.findings import Finding
 from workflow.formatting import number
 
 MAX_LINE_CHARACTERS = 80  # of a table cell; longer texts are wrapped
@@ -34,29 +37,68 @@ class Section:
     code: str = ""
 
 
-def page(
-    title: str, summary: str, sections: list[Section], warning: str = "", addresses: Mapping[str, str] | None = None
-) -> str:
-    """Return the HTML of a page: all text is escaped, and nothing is loaded from elsewhere.
+@dataclass(frozen=True)
+class Page:
+    """A page: all text is escaped, and nothing is loaded from elsewhere.
 
-    Args:
+    Attributes:
         title: of the page.
         summary: a sentence or two under the title.
         sections: in their order.
-        warning: shown above the summary, if there is one.
+        findings: the warnings among them are shown above the summary.
+        warning: another one, shown there too.
         addresses: pages to link to, by name.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["base64"] = lambda picture: base64.b64encode(picture).decode()
-    environment.filters["table"] = html_table
-    return environment.get_template("report.html").render(
-        title=title, summary=summary, sections=sections, warning=warning, addresses=addresses or {}
-    )
+
+    title: str
+    summary: str
+    sections: Sequence[Section]
+    findings: Sequence[Finding] = ()
+    warning: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def html(self) -> str:
+        """Return the page as HTML."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters["base64"] = lambda picture: base64.b64encode(picture).decode()
+        environment.filters["table"] = html_table
+        warnings = [str(finding) for finding in self.findings if finding.is_warning]
+        warnings += [self.warning] if self.warning else []
+        return environment.get_template("report.html").render(page=self, warnings=warnings)
+
+    def json(self) -> str:
+        """Return the page as JSON, without pictures: for a program, or another page."""
+        sections = [
+            {"title": each.title, "text": each.text, "code": each.code, "table": records(each.table)}
+            for each in self.sections
+        ]
+        content = {
+            "title": self.title,
+            "summary": self.summary,
+            "warning": self.warning,
+            "findings": [finding.to_json() for finding in self.findings],
+            "sections": [{key: value for key, value in section.items() if value} for section in sections],
+            "addresses": dict(self.addresses),
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False)
+
+    def save(self, path: Path) -> None:
+        """Write the page to an HTML file, and as JSON beside it."""
+        path.write_text(self.html(), encoding="utf-8")
+        path.with_suffix(".json").write_text(self.json(), encoding="utf-8")
+
+
+def records(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON values; drawings are left out."""
+    if table is None:
+        return []
+    plain = table.loc[:, ~table.map(lambda value: isinstance(value, Markup)).any().astype(bool)]
+    return json.loads(plain.to_json(orient="records", date_format="iso"))
 
 
 def html_table(table: pd.DataFrame) -> Markup:

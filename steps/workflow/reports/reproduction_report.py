@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 
 EQUAL = "equal"
 COLUMNS = ["item", "recorded", "reproduced", "verdict"]
@@ -48,7 +48,7 @@ def summary(compared: pd.DataFrame, results: Collection[str]) -> pd.DataFrame:
 
 def reproduction_report(
     compared: pd.DataFrame, results: Collection[str], label: str, verdict: str, conclusion: str, origin: str
-) -> str:
+) -> Page:
     """Return the page about the reproduction of one run.
 
     Args:
@@ -65,4 +65,4 @@ def reproduction_report(
     sections = [Section("Summary", table=summary(compared, results))]
     for group, members in compared.groupby("group", sort=False):
         sections.append(Section(group.capitalize(), GROUP_TEXTS.get(group, ""), members[COLUMNS]))
-    return page(f"Reproduction of {label}: {verdict}", text, sections, warning)
+    return Page(f"Reproduction of {label}: {verdict}", text, sections, warning=warning)

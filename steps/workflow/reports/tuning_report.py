@@ -14,7 +14,7 @@ from workflow.evaluation.paired import Difference
 from workflow.formatting import number
 from workflow.reports import plots, tuning_plots
 from workflow.reports.leaderboard import TITLE
-from workflow.reports.report import Section, page
+from workflow.reports.report import Page, Section
 from workflow.reports.tuning_plots import Scale
 
 SEARCH_TEXT = (
@@ -70,7 +70,7 @@ def tuning_report(
     folder: Path,
     command: str,
     addresses: Mapping[str, str],
-) -> str:
+) -> Page:
     """Return the page about the searches; save its figures in a folder.
 
     Args:
@@ -92,7 +92,7 @@ def tuning_report(
         params = pd.DataFrame(lines, columns=["parameter", "first trial", "best"])
         sections.append(Section(f"Search for {model}", SEARCH_TEXT, params, tuple(pictures)))
     sections.append(Section("Compare with other models", code=command))
-    return page("Tuning", summary, sections, addresses=addresses)
+    return Page("Tuning", summary, sections, addresses=addresses)
 
 
 def format_param(value: Any) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workflow.data.contract import Contract
+    from workflow.data.findings import Finding
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
 
@@ -96,6 +97,16 @@ class StageRun:
     def receipt(self) -> Receipt:
         """Its receipt; UserError if it has none."""
         return receipt_of(self.run)
+
+    @cached_property
+    def findings(self) -> "list[Finding]":
+        """What it found odd about its data or scores."""
+        from workflow.data.findings import Finding
+
+        if not self.tags.get(Tags.FINDINGS):
+            return []
+        with downloaded(self.run, Files.FINDINGS) as path:
+            return [Finding.from_json(values) for values in json.loads(path.read_text(encoding="utf-8"))]
 
     def table(self, artifact: str) -> "DataFrame":
         """Return a table among its artifacts."""
@@ -218,11 +229,6 @@ class EvaluateRun(StageRun):
     def shap_values(self) -> "DataFrame":
         """Return the SHAP values of a sample of the test rows, with the mean prediction as column `base`."""
         return self.table(Files.SHAP_VALUES)
-
-    @property
-    def leak(self) -> str:
-        """What is wrong with the test set, if anything."""
-        return self.tags.get(Tags.LEAK, "")
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,24 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from workflow.data.findings import Finding
 from workflow.errors import UserError
 from workflow.parallel.cluster import n_workers, using_cluster
 from workflow.parameters import ClusterOption
 from workflow.parsing import ParamsType, parse_command_line
 from workflow.provenance.fingerprint import Code
 from workflow.runs import links
-from workflow.runs.tracking import active_run, close_abandoned, console, opened, retry_while_unavailable, stopped, store
+from workflow.runs.tracking import (
+    active_run,
+    close_abandoned,
+    console,
+    opened,
+    retry_while_unavailable,
+    say,
+    stopped,
+    store,
+    warn,
+)
 
 NUMBER_CODE = Code(("workflow/stages/train.py",))  # whose packages decide numbers
 HELP_OPTIONS = {"-h", "--help"}
@@ -167,6 +178,12 @@ def print_links(pages: Mapping[str, str]) -> None:
     width = max(map(len, pages))
     for name, page in pages.items():
         console.print(f"  {name:<{width}}  {links.absolute(page)}")
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print each finding, once in a process."""
+    for finding in findings:
+        (warn if finding.is_warning else say)(str(finding))
 
 
 def print_proof() -> None:

@@ -14,6 +14,7 @@ from workflow.runs.names import Files
 from workflow.runs.tracking import downloaded
 
 if TYPE_CHECKING:
+    from workflow.data.findings import Finding
     from workflow.data.profile import DataFacts
     from workflow.reports.model_report import ModelResult
 
@@ -26,7 +27,7 @@ def draw_data_report(run: Run) -> None:
     """Log the data report of a preprocess run, and describe the run."""
     import pandas as pd
 
-    from workflow.reports.data_report import data_report, data_summary, data_warnings
+    from workflow.reports.data_report import data_report, data_summary
 
     data, facts = PreprocessRun(run), facts_of(run)
     with downloaded(run, Files.REJECTED) as path:
@@ -34,11 +35,11 @@ def draw_data_report(run: Run) -> None:
     question = question_of(data)
     addresses = {"run": links.absolute(links.run_page(run))}
     with tracking.artifacts(data.id) as folder:
-        page = data_report(data.contract, facts, rejected, question, addresses)
-        (folder / Files.DATA_REPORT).write_text(page, encoding="utf-8")
+        page = data_report(data.contract, facts, data.findings, rejected, question, addresses)
+        page.save(folder / Files.DATA_REPORT)
     summary = data_summary(facts.counts, question)
     report = f"[The data report]({links.run_page(run, Files.DATA_REPORT)})"
-    tracking.write_note(note(summary, data_warnings(facts, data.contract), report), data.id)
+    tracking.write_note(note(summary, data.findings, report), data.id)
 
 
 def facts_of(run: Run) -> "DataFacts":
@@ -74,13 +75,12 @@ def draw_model_report(run: Run) -> None:
     with tracking.artifacts(evaluated.id) as folder:
         pictures = {name: plots.save(figure, folder / name) for name, figure in figures(result).items()}
         addresses = {name: links.absolute(page) for name, page in pages.items()}
-        page = model_report(result, pictures, command, addresses)
-        (folder / Files.MODEL_REPORT).write_text(page, encoding="utf-8")
+        model_report(result, pictures, command, addresses).save(folder / Files.MODEL_REPORT)
     reports = (
         f"[The report]({links.run_page(run, Files.MODEL_REPORT)}), [the model]({pages['model']}),"
         f" [the data report]({pages['data report']})"
     )
-    tracking.write_note(note(model_summary(result), [result.leak] if result.leak else [], reports), evaluated.id)
+    tracking.write_note(note(model_summary(result), result.findings, reports), evaluated.id)
 
 
 def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) -> "ModelResult":
@@ -99,11 +99,12 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         shap_colours=evaluated.table(Files.SHAP_COLOURS),
         segments=evaluated.table(Files.SEGMENTS),
         worst=evaluated.table(Files.WORST_PREDICTIONS),
-        leak=evaluated.leak,
+        findings=evaluated.findings,
         question=question_of(data),
     )
 
 
-def note(summary: str, warnings: Sequence[str], pages: str) -> str:
-    """Return the description of a run, in Markdown."""
-    return "\n\n".join([summary, *(f"**Warning.** {warning}" for warning in warnings), pages])
+def note(summary: str, findings: "Sequence[Finding]", pages: str) -> str:
+    """Return the description of a run with its warnings, in Markdown."""
+    warnings = [f"**Warning.** {finding}" for finding in findings if finding.is_warning]
+    return "\n\n".join([summary, *warnings, pages])

@@ -13,7 +13,7 @@ class Tags:
     REPORT = "workflow.report"  # the fingerprint of its page and figures
     PROCESS = "workflow.process"
     ERROR = "workflow.error"
-    LEAK = "workflow.leak"
+    FINDINGS = "workflow.findings"  # the codes of its findings, with spaces between them
     BLEND_MEMBERS = "workflow.blends"  # of a blend: the train run of each member, as JSON
     WINNER = "workflow.winner"
     WINNER_RUN = "workflow.winner_run_id"
@@ -42,7 +42,8 @@ class Files:
     CONTRACT = "contract.yaml"
     EXAMPLES = "examples.json"
     REJECTED = "rejected.csv"
-    DATA_FACTS = "data_report.json"
+    DATA_FACTS = "data_facts.json"
+    FINDINGS = "findings.json"
     DATA_REPORT = "data_report.html"
     MODEL = "model/model.skops"  # `model/` leads into the model that the run logged
     OOF_PREDICTIONS = "cross_validation.parquet"

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
 from rich.markup import escape
 
+from workflow.data.findings import Finding
 from workflow.errors import UserError
-from workflow.runs.names import Tags
+from workflow.runs.names import Files, Tags
 from workflow.secrets import censored, without_secrets
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -44,6 +45,12 @@ GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run
 def warn(message: str) -> None:
     """Print, once, something that the user should know and that stops nothing."""
     console.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}")
+
+
+@cache
+def say(message: str) -> None:
+    """Print, once, something that the user may want to know."""
+    console.print(f"[dim]{escape(message)}[/dim]")
 
 
 @contextmanager
@@ -117,6 +124,13 @@ def describe_command(stage: str, label: str, parameters: Mapping[str, Any]) -> N
 def tag_winner(model: str, train_run_id: str, evaluate_run_id: str) -> None:
     """Tag the active run with the best model that it has found, for `promote`, `predict` and `reproduce`."""
     mlflow.set_tags({Tags.WINNER: model, Tags.WINNER_RUN: train_run_id, Tags.WINNER_EVALUATE_RUN: evaluate_run_id})
+
+
+def write_findings(folder: Path, findings: Sequence[Finding]) -> None:
+    """Write findings to a folder of artifacts of the active run, and tag the run with their codes."""
+    values = [finding.to_json() for finding in findings]
+    (folder / Files.FINDINGS).write_text(json.dumps(values, indent=2, ensure_ascii=False), encoding="utf-8")
+    mlflow.set_tag(Tags.FINDINGS, " ".join(dict.fromkeys(finding.code for finding in findings)))
 
 
 def write_note(text: str, run_id: str | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.evaluation import conformal, holdout, metrics, shapley
 from workflow.models import blending, estimators
@@ -51,7 +52,7 @@ class EvaluateResult:
         shap_colours: numbers that order the values of each feature in that sample.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
-        seen_rows: test rows that were seen in training, which no score counts.
+        findings: what is odd about the test set.
         head: the first scored rows, and `hashes`, the `split.row_hashes` of all of them.
     """
 
@@ -62,7 +63,7 @@ class EvaluateResult:
     shap_colours: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
-    seen_rows: int
+    findings: list[Finding]
     head: "DataFrame"
     hashes: "Series"
 
@@ -98,7 +99,7 @@ def run(
         shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
-        seen_rows=tested.seen_rows,
+        findings=findings_of(tested),
         head=test_set.take(tested.positions[:head_rows]),
         hashes=tested.ids,
     )
@@ -140,6 +141,18 @@ def shap_values(
     track = progress(f"explaining {inputs.model}")
     values, base = shapley.explain(inputs.estimator, rows, background, explainer, params.seed, track)
     return values.assign(base=base)
+
+
+def findings_of(tested: "TestPredictions") -> list[Finding]:
+    """Return a finding if test rows were seen in training, so that no score counts them."""
+    if not tested.seen_rows:
+        return []
+    rows, r2 = tested.seen_rows + len(tested.true), tested.leaked_scores["leaked_r2_score"]
+    message = (
+        f"{tested.seen_rows:,} of {rows:,} test rows were seen in training, so the scores leave them out; with them, R²"
+        f" would be {r2:.2f}"
+    )
+    return [Finding("M001", message, figures={"rows_seen": tested.seen_rows, "leaked_r2_score": r2})]
 
 
 def last_member(inputs: EvaluateInputs) -> "Estimator":

@@ -11,7 +11,10 @@ import numpy as np
 
 from workflow.data import contract, inference, split, stored, tables
 from workflow.data.contract import Contract, ValidationReport
+from workflow.data.findings import Finding
+from workflow.data.inference import InferredContract
 from workflow.data.profile import DataFacts, profile_columns
+from workflow.data.rejections import rejection_findings
 from workflow.data.stored import MappedRows, StoredRows
 from workflow.errors import UserError
 from workflow.evaluation import leakage
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from pandas import Series
 
-    from workflow.data.inference import InferredContract
     from workflow.data.tables import Table
     from workflow.parameters import ContractParams, PreprocessParams
 
@@ -45,6 +47,7 @@ class PreprocessResult:
     contract: Contract
     validation: ValidationReport
     facts: DataFacts
+    findings: list[Finding]
     training_hashes: "Series"
     test_hashes: "Series"
 
@@ -63,7 +66,8 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
         beside.submit(import_module, "sklearn.model_selection")  # takes half a second, while DuckDB reads
         typed = Path(scratch) / "typed.arrow"
-        validation, found, notes = validate(params, inputs, typed)
+        validation, inferred = validate(params, inputs, typed)
+        found = inferred.contract
         rows, duplicate_counts = stored.deduplicate(typed, Path(scratch) / "distinct.arrow")
         train, test = split_rows(rows, duplicate_counts, found, params)
         contract.check_text_columns(rows, train, found)
@@ -75,36 +79,40 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         counts = count_rows(validation, rows, duplicate_counts, train, test)
         scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
         facts = DataFacts(
-            counts, scores, validation.missing, validation.ignored, leakage.leaky_columns(rows, found), notes,
-            profile_columns(rows, found),
-        )  # fmt: skip
+            counts, scores, validation.missing, validation.ignored, inferred.notes, profile_columns(rows, found)
+        )
+        findings = [
+            *inferred.findings,
+            *rejection_findings(validation.rejected, validation.rows_in, found.target),
+            *leakage.duplicate_findings(counts, scores, found.unit),
+            *leakage.leaky_columns(rows, found),
+        ]
         hashes = split.hash_rows(rows)
         for write in writes:
             write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
-    return PreprocessResult(*sets, found, validation, facts, hashes[train], hashes[test])
+    return PreprocessResult(*sets, found, validation, facts, findings, hashes[train], hashes[test])
 
 
 def validate(
     params: "PreprocessParams", inputs: PreprocessInputs, path: Path
-) -> tuple[ValidationReport, Contract, dict[str, str]]:
+) -> tuple[ValidationReport, InferredContract]:
     """Write the rows that fulfil the contract, typed, to `path`.
 
-    Returns what became of the other rows, and the contract, given or inferred, with notes on columns.
+    Returns what became of the other rows, and the contract, which is given or inferred.
     """
     with tables.open_table(inputs.data) as data:
         if inputs.contract:
             chosen: dict[str, Any] = params.chosen_columns
             given = replace(contract.read_contract(inputs.contract), **chosen)
-            found, notes = contract.validated(given, f"contract {inputs.contract}"), {}
+            inferred = InferredContract(contract.validated(given, f"contract {inputs.contract}"))
         else:
             inferred = infer_contract(data, params)
-            found, notes = inferred.contract, inferred.notes
         with stored.arrow_appender(path) as append:
-            return contract.enforce(data.chunks(), found, data.malformed, append), found, notes
+            return contract.enforce(data.chunks(), inferred.contract, data.malformed, append), inferred
 
 
-def infer_contract(data: "Table", params: "ContractParams") -> "InferredContract":
+def infer_contract(data: "Table", params: "ContractParams") -> InferredContract:
     """Infer the contract of a table; UserError if it cannot have one, or if no target is named."""
     if not params.target:
         columns = ", ".join(data.columns[:20])
