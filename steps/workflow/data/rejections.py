@@ -31,8 +31,6 @@ def rejection_finding(code: str, rejected: pd.DataFrame, rows_in: int, consequen
     subject = f"column {column}" if column else "a line"
     example = f"{first['value']!r} in line {first['row']}" if first["value"] else f"line {first['row']}"
     share = percent(count / rows_in, 1)
-    example = f"{first['value']!r} in line {first['row']}" if first["value"] else f"line {first['row']}"
-    share = percent(count / rows_in, 1)
     message = f"{count:,} of {rows_in:,} rows ({share}) were rejected: {subject} {reason} (first: {example})"
     return Finding(
         code,

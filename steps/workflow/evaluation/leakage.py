@@ -45,7 +45,7 @@ def leaky_columns(rows: StoredRows, contract: Contract) -> list[Finding]:
 def leaky_column(name: str, how: str, target: str, figures: dict[str, float] | None = None) -> Finding:
     """Return the finding about a column that gives the target away."""
     return Finding(
-        "D105", f"column {name} {how}", f"drop it unless it is known before {target} is", (name,), figures or {}
+        "D106", f"column {name} {how}", f"drop it unless it is known before {target} is", (name,), figures or {}
     )
 
 
