@@ -108,13 +108,15 @@ def test_the_inferred_contract_of_the_bundled_file_agrees_with_the_written_one()
     ("arguments", "words"),
     [
         ({"target": "cost"}, "target=cost: no such column; expected one of"),
-        ({"target": "kind"}, "target=kind: not a numeric column"),
+        ({"target": "kind"}, "target=kind: its two values, red and white, ask for classification"),
+        ({"target": "town"}, r"target=town: not a numeric column \(its values are Jerez, Rueda, Toro, …\)"),
         ({"target": "price", "time": "kind"}, "time=kind: neither a date nor a numeric column"),
         ({"target": "price", "group": "nothing"}, "group=nothing: no such column"),
     ],
 )
 def test_unsuitable_columns_are_errors(arguments, words):
-    frame = pd.DataFrame({"kind": ["red", "white"] * 20, "price": [str(n % 7) for n in range(40)]})
+    towns = ["Jerez", "Rueda", "Toro", "Alella"] * 10
+    frame = pd.DataFrame({"kind": ["red", "white"] * 20, "town": towns, "price": [str(n % 7) for n in range(40)]})
     with pytest.raises(UserError, match=words):
         infer(frame, **arguments)
 
@@ -280,8 +282,8 @@ def test_columns_are_inferred_or_dropped_with_a_reason(values, expected):
     assert infer_column(values) == expected
 
 
-def column_or_none(values: pd.Series, keep: bool = False) -> Column | None:
-    inferred = infer_column(values, keep)
+def column_or_none(values: pd.Series, role: str = "") -> Column | None:
+    inferred = infer_column(values, role)
     return inferred.column if isinstance(inferred, InferredColumn) else None
 
 
@@ -293,7 +295,7 @@ def column_or_none(values: pd.Series, keep: bool = False) -> Column | None:
         (["a", "b", "c"] * 2, Column("numeric")),  # at most three words that recur are spellings of missing
         (["a", "b", "c", "d"] * 2, Column("categorical")),
         (["a", "b", "c"], None),  # three words that do not recur
-        (["7x"] * 6, Column("categorical")),  # not words
+        (["7x7"] * 6, Column("categorical")),  # not words
     ],
 )
 def test_a_numeric_column_may_have_few_faults(faults, expected):
@@ -305,22 +307,28 @@ def test_a_short_numeric_column_may_have_no_fault():
     assert column_or_none(pd.Series([f"{number}.5" for number in range(18)] + ["x"])) is None
 
 
-def test_a_numeric_column_may_have_a_fault_in_a_hundred_values():
+def test_a_tenth_of_many_numbers_and_a_hundredth_of_few_may_be_faults():
     numbers = [f"{number}.5" for number in range(300)]
-    assert column_or_none(pd.Series([*numbers[:297], "1a", "2b", "3c"])) == NUMERIC
-    assert column_or_none(pd.Series([*numbers[:296], "1a", "2b", "3c", "4d"])) is None
+    coerced = Column("numeric", errors="coerce")
+    assert column_or_none(pd.Series([*numbers[:270], *(f"{number}-{number + 1}" for number in range(30))])) == coerced
+    assert column_or_none(pd.Series([*numbers[:269], *(f"{number}-{number + 1}" for number in range(31))])) is None
+    few = numbers[:50] * 6
+    assert column_or_none(pd.Series([*few[:297], "1-2", "2-3", "3-4"])) == NUMERIC
+    assert column_or_none(pd.Series([*few[:296], "1-2", "2-3", "3-4", "4-5"])) == Column("categorical")
 
 
 def test_a_target_may_have_more_faults_than_a_feature():
-    texts = pd.Series([f"{number}.5" for number in range(60)] + [f"{number}x" for number in range(40)], name="price")
-    assert column_or_none(texts, keep=True) == NUMERIC
+    texts = pd.Series(
+        [f"{number}.5" for number in range(60)] + [f"{number}x{number}" for number in range(40)], name="price"
+    )
+    assert column_or_none(texts, "target") == NUMERIC
     assert column_or_none(texts) is None
 
 
 def test_a_required_column_is_kept_even_if_it_identifies_the_rows():
-    assert column_or_none(pd.Series(range(100)), keep=True) == NUMERIC
-    assert column_or_none(pd.Series([str(number) for number in range(100)]), keep=True) == NUMERIC
-    assert column_or_none(pd.Series([f"R{number}" for number in range(100)]), keep=True) == Column("categorical")
+    assert column_or_none(pd.Series(range(100)), "target") == NUMERIC
+    assert column_or_none(pd.Series([str(number) for number in range(100)]), "time") == NUMERIC
+    assert column_or_none(pd.Series([f"R{number}" for number in range(100)]), "group") == Column("categorical")
 
 
 @pytest.mark.parametrize(

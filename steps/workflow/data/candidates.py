@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workflow.data.columns import Column
+from workflow.data.findings import Finding
 from workflow.data.values import parse_values
 
 MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
@@ -21,11 +22,13 @@ class InferredColumn:
         column: its kind, and how its values are written.
         missing_spellings: how it spells a missing value.
         note: a note for the reader of the contract; may be empty.
+        findings: what is odd about it.
     """
 
     column: Column
     missing_spellings: frozenset[str] = frozenset()
     note: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

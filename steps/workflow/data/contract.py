@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from workflow.data.columns import DATE, KINDS, NUMERIC, PARSE_ERRORS, STRING_KINDS, TEXT, Column
+from workflow.data.columns import COERCE, DATE, KINDS, NUMERIC, PARSE_ERRORS, REJECT, STRING_KINDS, TEXT, Column
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
 from workflow.data.values import parse_values, to_text
@@ -57,6 +57,12 @@ class Contract:
         """Return the columns that a model reads."""
         return [name for name in self.columns if name != self.target]
 
+    @cached_property
+    def missing_numbers(self) -> list[float]:
+        """Return the spellings of a missing value that are numbers."""
+        numbers = pd.to_numeric(pd.Series(self.missing, dtype="str"), errors="coerce").dropna()
+        return [float(number) for number in numbers]
+
     def select(self, names: Iterable[str]) -> "Contract":
         """Return the contract of some of the columns."""
         return dataclasses.replace(self, columns={name: self.columns[name] for name in names})
@@ -70,6 +76,7 @@ class ValidationReport:
         rows_in: number of rows of the file, malformed lines included.
         rejected: a row per violation of the contract, with the columns of `REJECTION_COLUMNS`.
         missing: missing values of each column, among the valid rows.
+        coerced: values that were unreadable and taken as missing, by column.
         ignored: columns of the file that the contract does not name.
         examples: the first valid rows, as the file has them.
     """
@@ -77,8 +84,17 @@ class ValidationReport:
     rows_in: int
     rejected: pd.DataFrame
     missing: dict[str, int]
+    coerced: "dict[str, CoercedValues]"
     ignored: list[str]
     examples: pd.DataFrame
+
+
+@dataclass
+class CoercedValues:
+    """How many values of a column were unreadable, and the first of them."""
+
+    count: int
+    first: str
 
 
 def read_contract(path: Path) -> Contract:
@@ -114,6 +130,10 @@ def parse_column(label: str, entries: Any) -> Column:
     column = Column(**given)
     if column.kind not in KINDS:
         raise ValueError(f"{label} has kind {column.kind}; expected one of {', '.join(KINDS)}")
+    if column.errors not in (REJECT, COERCE):
+        raise ValueError(f"{label} has errors {column.errors}; expected {REJECT} or {COERCE}")
+    if not all(isinstance(factor, int | float) and factor > 0 for factor in column.multiply.values()):
+        raise ValueError(f"{label}: multiply must map suffixes to positive numbers, such as {{k: 1000}}")
     if column.range is not None and len(column.range) != 2:
         raise ValueError(f"{label}: range must be two numbers, [lowest, highest]")
     return column
@@ -157,10 +177,11 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
 
 def column_line(name: str, column: Column, note: str) -> str:
     """Return the line of a column in a contract: its entries other than the defaults, and the note as a comment."""
+    defaults = Column(kind="")
     entries = {
         entry.name: list(value) if isinstance(value := getattr(column, entry.name), tuple) else value
         for entry in dataclasses.fields(Column)
-        if getattr(column, entry.name) != entry.default
+        if getattr(column, entry.name) != getattr(defaults, entry.name)
     }
     text = yaml.safe_dump({name: entries}, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
     return f"  {text.strip()[1:-1]}" + (f"  # {note}" if note else "")
@@ -188,18 +209,32 @@ def enforce(
     """
     rows_in, violations, examples = malformed["row"].nunique(), [malformed], []
     missing: Counter[str] = Counter()
+    coerced: dict[str, CoercedValues] = {}
     for rows in chunks:
         check_columns(rows, contract, "pass the contract of this file: -P contract=<file>")
         typed, found = check(rows, contract)
         keep(typed)
         rows_in += len(rows)
         missing.update({name: int(count) for name, count in typed.isna().sum().items()})
+        count_coerced(coerced, rows, typed, contract)
         violations.append(found)
         examples.append(rows.loc[typed.index[:EXAMPLE_ROWS], list(contract.columns)])
     rejected = pd.concat(violations).sort_values(["row", "column"], ignore_index=True)
     check_rejected(rejected, rows_in)
     ignored = [name for name in rows if name not in {*contract.columns, *contract.drop}]
-    return ValidationReport(rows_in, rejected, dict(missing), ignored, pd.concat(examples).head(EXAMPLE_ROWS))
+    return ValidationReport(rows_in, rejected, dict(missing), coerced, ignored, pd.concat(examples).head(EXAMPLE_ROWS))
+
+
+def count_coerced(
+    coerced: dict[str, CoercedValues], rows: pd.DataFrame, typed: pd.DataFrame, contract: Contract
+) -> None:
+    """Add to `coerced` the values of valid rows that were unreadable and taken as missing."""
+    for name, column in contract.columns.items():
+        if column.errors == COERCE and typed[name].isna().any():
+            values = without_missing(rows.loc[typed.index, name], column, contract)
+            if len(unread := values[values.notna() & typed[name].isna()]):
+                known = coerced.setdefault(name, CoercedValues(0, str(unread.iloc[0])))
+                known.count += len(unread)
 
 
 def check_rejected(rejected: pd.DataFrame, rows_in: int) -> None:
@@ -260,10 +295,7 @@ def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) 
         return frame[list(contract.columns)], no_violations
     typed, found = {}, []
     for name, column in contract.columns.items():
-        values = frame[name]
-        if not pd.api.types.is_numeric_dtype(values):
-            missing = values.isin(contract.missing)
-            values = values.mask(missing) if missing.any() else values
+        values = without_missing(frame[name], column, contract)
         if column.kind in STRING_KINDS:
             typed[name] = to_text(values)
         else:
@@ -276,13 +308,25 @@ def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) 
     return valid.drop(index=violations["row"].unique()), violations
 
 
+def without_missing(values: pd.Series, column: Column, contract: Contract) -> pd.Series:
+    """Return the values of a column, those that spell a missing one missing: -200 means -200.0 and -2e2, too."""
+    typed = pd.api.types.is_numeric_dtype(values)
+    missing = pd.Series(False, values.index) if typed else values.isin(contract.missing)
+    if contract.missing_numbers and (typed or pd.api.types.is_string_dtype(values)):
+        numbers = parse_values(values, column if column.kind == NUMERIC else Column(NUMERIC))
+        codes = False if typed or column.kind == NUMERIC else values.str.fullmatch(r"0\d+").fillna(False)
+        missing |= numbers.isin(contract.missing_numbers) & ~codes
+    return values.mask(missing) if missing.any() else values
+
+
 def column_violations(name: str, values: pd.Series, typed: pd.Series, contract: Contract) -> list[pd.DataFrame]:
     """Return the violations of the contract in a column, a frame per reason, given its values as read and as typed."""
     column = contract.columns[name]
     wrong: dict[str, pd.Series] = {}
     if column.kind not in STRING_KINDS:
         low, high = column.range or FINITE
-        wrong[PARSE_ERRORS[column.kind]] = values.notna() & typed.isna()
+        if column.errors == REJECT:
+            wrong[PARSE_ERRORS[column.kind]] = values.notna() & typed.isna()
         wrong[f"is outside {low:g} to {high:g}"] = typed.notna() & ~typed.between(low, high)
     if name == contract.target:
         wrong["is missing"] = values.isna()

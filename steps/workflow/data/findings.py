@@ -8,13 +8,19 @@ TITLES = {
     "D001": "rows rejected for their target",
     "D002": "many rows rejected",
     "D003": "rows rejected",
+    "D004": "a number that may stand for a missing value",
+    "D005": "several currencies in a column",
+    "D006": "several units in a column",
+    "D007": "unreadable cells taken as missing",
+    "D008": "a separator that may mean decimals or thousands",
     "D010": "columns left out",
+    "D012": "a target of two values",
     "D101": "exact duplicates dropped",
     "D102": "exact duplicates in both sets",
     "D106": "a column that gives the target away",
     "M001": "test rows that were seen in training",
 }
-NOTES = frozenset({"D003", "D010", "D101"})  # all others are warnings
+NOTES = frozenset({"D003", "D006", "D007", "D010", "D101"})  # all others are warnings
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Infer the contract of a file from the values of its columns."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 import pandas as pd
 
@@ -17,7 +19,7 @@ from workflow.data.columns import (
 from workflow.data.contract import Contract
 from workflow.data.date_inference import infer_date
 from workflow.data.findings import Finding
-from workflow.data.number_inference import infer_numeric
+from workflow.data.number_inference import file_decimal, infer_numeric
 from workflow.data.values import BOOLEAN_WORDS, parse_values
 from workflow.errors import UserError
 from workflow.spelling import nearest
@@ -68,7 +70,9 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
             raise UserError(f"{role}={name}: no such column; {nearest(name, map(str, frame.columns))}")
     drop = {name: "holds lists or other nested values" for name in frame if is_nested(frame[name])}
     sample = frame.drop(columns=list(drop)).drop_duplicates()
-    inferred = {name: infer_column(sample[name], keep=name in required.values()) for name in sample}
+    roles = {name: role for role, name in required.items()}
+    decimal = cache(partial(file_decimal, sample))
+    inferred = {name: infer_column(sample[name], roles.get(name, ""), decimal) for name in sample}
     kept = {name: found for name, found in inferred.items() if isinstance(found, InferredColumn)}
     drop |= {name: found.reason for name, found in inferred.items() if isinstance(found, DroppedColumn)}
     columns = {name: found.column for name, found in kept.items()}
@@ -76,7 +80,20 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     missing = sorted(frozenset().union(*(found.missing_spellings for found in inferred.values())))
     notes = {name: found.note for name, found in kept.items() if found.note}
     contract = Contract(target, columns, missing=tuple(missing), drop=drop, group=group, time=time)
-    return InferredContract(contract, notes, tuple(drop_findings(drop)))
+    findings = [finding for found in kept.values() for finding in found.findings]
+    return InferredContract(contract, notes, (*findings, *binary_findings(sample[target]), *drop_findings(drop)))
+
+
+def binary_findings(target: pd.Series) -> list[Finding]:
+    """Return a finding if a target has two values."""
+    values = target.dropna().unique()
+    if len(values) != 2:
+        return []
+    message = (
+        f"target {target.name} has two values, {' and '.join(sorted(map(str, values)))}, which asks for classification"
+    )
+    remedy = "read a prediction as a probability, or choose another target"
+    return [Finding("D012", message, remedy, (str(target.name),))]
 
 
 def drop_findings(drop: dict[str, str]) -> list[Finding]:
@@ -98,8 +115,7 @@ def check_required(
             raise UserError(f"{role}={name}: the column {drop[name]}; choose another")
     target, time = required["target"], required.get("time")
     if columns[target].kind != NUMERIC:
-        examples = ", ".join(sample[target].dropna().astype(str).head(3))
-        raise UserError(f"target={target}: not a numeric column (its values are {examples}, …); choose another")
+        raise not_numeric(sample[target].dropna().astype(str))
     if time and columns[time].kind not in (DATE, NUMERIC):
         raise UserError(f"time={time}: neither a date nor a numeric column; choose another")
     if len(columns) == 1:
@@ -110,20 +126,39 @@ def check_required(
         )
 
 
+def not_numeric(target: pd.Series) -> UserError:
+    """Return the error for a target of other texts than numbers."""
+    values = target.drop_duplicates()
+    if len(values) == 2:
+        first, second = sorted(values)
+        return UserError(
+            f"target={target.name}: its two values, {first} and {second}, ask for classification; to predict a"
+            " probability, write them as 0 and 1"
+        )
+    examples = ", ".join(values.head(3))
+    return UserError(f"target={target.name}: not a numeric column (its values are {examples}, …); choose another")
+
+
 def is_nested(values: pd.Series) -> bool:
     """Return whether a column has values that are neither texts nor numbers, dates or booleans."""
     return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str)).all()
 
 
-def infer_column(values: pd.Series, keep: bool = False) -> InferredColumn | DroppedColumn:
-    """Infer the kind of a column, or why to drop it; a column to `keep` is dropped only if it is constant text."""
-    if (typed := infer_typed(values, keep)) is not None:
+def infer_column(values: pd.Series, role: str = "", decimal: Callable[[], str] = str) -> InferredColumn | DroppedColumn:
+    """Infer the kind of a column, or why to drop it.
+
+    Args:
+        values: (rows,).
+        role: `target`, `group` or `time` if the column has one: then it is dropped only if it is constant text.
+        decimal: returns the decimal separator of the file's other columns; empty if unknown.
+    """
+    if (typed := infer_typed(values, bool(role))) is not None:
         return typed
     spellings = frozenset(values[values.isin(MISSING)])
     texts = values[~values.isin(spellings)].dropna()
     if texts.nunique() <= 1:
         return DroppedColumn(constant_reason(texts), spellings)
-    inferred = infer_parsed(texts, keep) or infer_text(texts, keep)
+    inferred = infer_parsed(texts, role, decimal) or infer_text(texts, bool(role))
     return replace(inferred, missing_spellings=inferred.missing_spellings | spellings)
 
 
@@ -139,11 +174,12 @@ def infer_typed(values: pd.Series, keep: bool) -> InferredColumn | DroppedColumn
     return None
 
 
-def infer_parsed(texts: pd.Series, keep: bool) -> InferredColumn | DroppedColumn | None:
+def infer_parsed(texts: pd.Series, role: str, decimal: Callable[[], str]) -> InferredColumn | DroppedColumn | None:
     """Infer a column whose texts are booleans, dates or numbers; None if they are not."""
-    max_faults = MAX_REQUIRED_FAULTS if keep else MAX_FAULTS
-    inferred = infer_boolean(texts) or infer_date(texts, max_faults) or infer_numeric(texts, max_faults)
-    if inferred is None or inferred.column.kind != NUMERIC or keep:
+    max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
+    numeric = partial(infer_numeric, texts, decimal, role in ("target", "time"), max_faults)
+    inferred = numeric() if role == "target" else infer_boolean(texts) or infer_date(texts, max_faults) or numeric()
+    if inferred is None or inferred.column.kind != NUMERIC or role:
         return inferred
     reason = reason_to_drop_numbers(parse_values(texts, inferred.column), str(texts.name))
     return DroppedColumn(reason) if reason else inferred
@@ -159,7 +195,15 @@ def infer_text(texts: pd.Series, keep: bool) -> InferredColumn | DroppedColumn:
         return categorical
     if texts.str.count(r"\S+").median() >= MIN_WORDS:
         return InferredColumn(Column(TEXT), note="free text, encoded by its words")
-    return DroppedColumn("is an identifier: nearly all values are distinct") if distinct > UNIQUE else categorical
+    return DroppedColumn(unique_reason(texts)) if distinct > UNIQUE else categorical
+
+
+def unique_reason(texts: pd.Series) -> str:
+    """Return the reason to drop texts of which nearly all are distinct: names and codes identify, all else does not."""
+    code = r"\d+|\S*[^\W\d_]\S*|[^\W\d_].*"
+    if texts.str.fullmatch(code).mean() > 1 - UNIQUE:
+        return "is an identifier: nearly all values are distinct"
+    return f"has nearly as many values as rows, in no form that is read (first: {texts.iloc[0]!r})"
 
 
 def infer_boolean(texts: pd.Series) -> InferredColumn | None:

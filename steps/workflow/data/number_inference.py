@@ -1,28 +1,115 @@
-"""Infer how the numbers of a column are written."""
+"""Infer how the numbers of a column are written: their separators, and their units."""
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 
-from workflow.data.candidates import MAX_REQUIRED_FAULTS, InferredColumn, best_parse
-from workflow.data.columns import NUMERIC, Column
-from workflow.data.numbers import parse_plain_numbers
+from workflow.data.candidates import MAX_FAULTS, MAX_REQUIRED_FAULTS, InferredColumn, best_parse
+from workflow.data.columns import COERCE, NUMERIC, Column
+from workflow.data.findings import Finding
+from workflow.data.numbers import grouped, parse_plain_numbers
 from workflow.data.sampling import evenly_spaced_positions
+from workflow.data.unit_inference import CELLS_SAMPLE_ROWS, infer_affixes, split_cells
+from workflow.data.values import parse_values
 
-PARSE_SAMPLE_ROWS = 1000  # texts of a column that show whether it could be numeric
-CURRENCY = re.compile(r"[$€£¥₹₽]|\b(?:EUR|USD|GBP|CHF|JPY|Euro)\b|%", re.I)
-LIKE_A_NUMBER = rf"(?i)(?:[-+−.,'\s\d]|e[-+]?\d|inf|nan|{CURRENCY.pattern})*"  # a cheap test before all number styles
 NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
+MAX_COERCED = 0.1  # fraction of unreadable values of a feature with many distinct numbers; they become missing
+MANY_NUMBERS = 50  # distinct ones: a measurement, not a code
+MANY_GROUPED = 50  # distinct numbers with three digits after a separator: hardly chance if it were a decimal one
+GROUPED_BY_POINT = grouped(r"\.", "$")
+VOTING_COLUMNS = 100  # that show the decimal separator of a file
 
 
-def infer_numeric(texts: pd.Series, max_faults: float) -> InferredColumn | None:
-    """Infer a column of numbers: its decimal sign, thousands separator and currency signs."""
-    if parse_plain_numbers(texts).notna().all():
-        return InferredColumn(Column(NUMERIC))
-    sample = texts.iloc[evenly_spaced_positions(len(texts), PARSE_SAMPLE_ROWS)]
-    if sample.str.fullmatch(LIKE_A_NUMBER).mean() < 1 - MAX_REQUIRED_FAULTS:
+def infer_numeric(
+    texts: pd.Series, decimal: Callable[[], str], is_target: bool, max_faults: float
+) -> InferredColumn | None:
+    """Infer a column of numbers; None if it is not one.
+
+    Args:
+        texts: the values, without missing ones.
+        decimal: returns the decimal separator of the file's other columns; empty if unknown.
+        is_target: whether rows of unreadable values are to be rejected, instead of taking them as missing.
+        max_faults: fraction of the values that may be unreadable; more if there are many distinct numbers.
+    """
+    if not is_target and are_codes(texts):
         return None
-    signs = sorted({sign for text in texts.head(PARSE_SAMPLE_ROWS) for sign in CURRENCY.findall(text)})
-    remove = tuple(sorted(signs, key=len, reverse=True))  # long before short: a long one may contain a short one
-    styles = [Column(NUMERIC, decimal=decimal, thousands=mark, remove=remove) for decimal, mark in NUMBER_STYLES]
-    return best_parse(texts, styles, max_faults)
+    if parse_plain_numbers(texts).notna().all() and not texts.str.fullmatch(GROUPED_BY_POINT).any():
+        return InferredColumn(Column(NUMERIC))
+    if texts.head(CELLS_SAMPLE_ROWS).str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS:
+        return None
+    cells, name = split_cells(texts), str(texts.name)
+    if cells.read < 1 - MAX_REQUIRED_FAULTS or (affixes := infer_affixes(cells, name, is_target)) is None:
+        return None
+    styles, findings = number_styles(cells.number, decimal, name)
+    many = not is_target and cells.number.nunique() > MANY_NUMBERS
+    candidates = [replace(affixes.column, decimal=point, thousands=mark) for point, mark in styles]
+    found = best_parse(texts, candidates, MAX_COERCED if many else max_faults)
+    if found is None:
+        return None
+    unread = parse_values(texts, found.column).isna() & ~texts.isin(found.missing_spellings)
+    errors = COERCE if many and unread.any() else found.column.errors
+    note = "; ".join(filter(None, (affixes.note, found.note)))
+    findings += affixes.findings
+    return replace(found, column=replace(found.column, errors=errors), note=note, findings=tuple(findings))
+
+
+def are_codes(texts: pd.Series) -> bool:
+    """Return whether texts are codes of digits, such as 007, rather than numbers: some begin with a zero."""
+    return bool(texts.str.fullmatch(r"0\d+").any() and texts.str.fullmatch(r"\d+").mean() >= 1 - MAX_FAULTS)
+
+
+def file_decimal(frame: pd.DataFrame) -> str:
+    """Return the decimal separator that the text columns of a file agree on; empty if they do not."""
+    found = set()
+    for name in frame.columns[evenly_spaced_positions(frame.shape[1], VOTING_COLUMNS)]:
+        texts = frame[name].dropna()
+        if pd.api.types.is_string_dtype(texts) and len(texts):
+            cells = split_cells(texts)
+            if cells.read > 1 - MAX_COERCED:
+                found |= decimal_separators(cells.number)
+    return found.pop() if len(found) == 1 else ""
+
+
+def decimal_separators(numbers: pd.Series) -> set[str]:
+    """Return the decimal separators that numbers prove: not three digits follow, or both separators occur."""
+    proven = set()
+    for decimal, thousands in ((".", ","), (",", ".")):
+        point, mark = re.escape(decimal), re.escape(thousands)
+        number = rf"(?:\d*|[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*){point}\d*"
+        several_groups = rf"[1-9]\d{{0,2}}(?:{mark}\d{{3}}){{2,}}"
+        is_decimal = numbers.str.fullmatch(number) & ~numbers.str.fullmatch(grouped(point, "$"))
+        if (is_decimal | numbers.str.fullmatch(several_groups)).any():
+            proven.add(decimal)
+    return proven
+
+
+def number_styles(
+    numbers: pd.Series, decimal: Callable[[], str], name: str
+) -> tuple[list[tuple[str, str]], list[Finding]]:
+    """Return the decimal and thousands separators to try, the likeliest first, and a finding if a guess is left.
+
+    1.254 is a number with three decimals, or one above a thousand. Other values of the column decide, then the other
+    columns of the file.
+    """
+    proven, findings = decimal_separators(numbers), []
+    if len(proven) != 1:
+        proven = {decimal()} - {""}
+        for point, other in ((".", ","), (",", ".")):
+            ambiguous = numbers[numbers.str.fullmatch(grouped(re.escape(point), "$"))].drop_duplicates()
+            small = ~numbers.str.contains(point, regex=False) & (numbers.str.len() <= 3)
+            if len(ambiguous) >= MANY_GROUPED and small.any():
+                proven = {other}  # if these were decimals, a tenth would end with a 0 that nobody writes
+            elif len(ambiguous) and not proven:
+                findings.append(ambiguous_separator(name, ambiguous.iloc[0], point))
+    likely = [style for style in NUMBER_STYLES if style[0] in proven]
+    return likely + [style for style in NUMBER_STYLES if style not in likely], findings
+
+
+def ambiguous_separator(name: str, example: str, separator: str) -> Finding:
+    """Return the finding about a separator that nothing in the file explains: it is read as in English."""
+    thousand, decimal = example.replace(separator, ""), example.replace(",", ".")
+    read, other, key = (decimal, thousand, "thousands") if separator == "." else (thousand, decimal, "decimal")
+    message = f"column {name}: {example} is read as {read}, but may mean {other}; nothing in the file decides"
+    return Finding("D008", message, f"if it does, write `{key}: '{separator}'` in a contract", (name,))

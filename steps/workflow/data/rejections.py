@@ -1,11 +1,28 @@
-"""Findings about the rows of a file: which were rejected, and why."""
+"""Findings about the rows of a file that were rejected, and about its values that could not be read."""
 
 import pandas as pd
 
+from workflow.data.contract import ValidationReport
 from workflow.data.findings import Finding
 from workflow.formatting import percent
 
 MANY_REJECTED = 0.05  # fraction of the rows
+
+
+def coercion_findings(validation: ValidationReport) -> list[Finding]:
+    """Return a finding for each column with values that were unreadable and taken as missing."""
+    rows_in = validation.rows_in
+    return [
+        Finding(
+            "D007",
+            f"column {name}: {each.count:,} of {rows_in:,} values ({percent(each.count / rows_in, 1)}) cannot be read"
+            f" and are taken as missing (first: {each.first!r})",
+            "correct them, or write `errors: reject` in a contract",
+            (name,),
+            {"coerced": each.count},
+        )
+        for name, each in validation.coerced.items()
+    ]
 
 
 def rejection_findings(rejected: pd.DataFrame, rows_in: int, target: str) -> list[Finding]:

@@ -14,7 +14,8 @@ from workflow.data.contract import Contract, ValidationReport
 from workflow.data.findings import Finding
 from workflow.data.inference import InferredContract
 from workflow.data.profile import DataFacts, profile_columns
-from workflow.data.rejections import rejection_findings
+from workflow.data.rejections import coercion_findings, rejection_findings
+from workflow.data.sentinels import sentinel_findings
 from workflow.data.stored import MappedRows, StoredRows
 from workflow.errors import UserError
 from workflow.evaluation import leakage
@@ -83,6 +84,8 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         )
         findings = [
             *inferred.findings,
+            *coercion_findings(validation),
+            *sentinel_findings(rows, found),
             *rejection_findings(validation.rejected, validation.rows_in, found.target),
             *leakage.duplicate_findings(counts, scores, found.unit),
             *leakage.leaky_columns(rows, found),
