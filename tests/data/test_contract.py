@@ -145,7 +145,7 @@ def test_a_written_contract_is_read_back_unchanged(tmp_path):
     [
         (
             "target: price\ncolumns: {price: {kind: numeric, colour: red}}",
-            "column price has unknown entries colour; expected kind, range, decimal, thousands, remove, multiply, format,",
+            "column price has unknown entries colour; expected kind, range, decimal, thousands, remove, multiply",
         ),
         ("target: cost\ncolumns: {price: {kind: numeric}}", "target cost must be a numeric column of the contract"),
         ("target: price\ncolumns: {price: {kind: categorical}}", "target price must be a numeric column"),

@@ -33,12 +33,11 @@ def infer_numeric(
         is_target: whether rows of unreadable values are to be rejected, instead of taking them as missing.
         max_faults: fraction of the values that may be unreadable; more if there are many distinct numbers.
     """
-    if not is_target and are_codes(texts):
+    sample = texts.iloc[evenly_spaced_positions(len(texts), CELLS_SAMPLE_ROWS)]
+    if sample.str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS or (not is_target and are_codes(sample)):
         return None
-    if parse_plain_numbers(texts).notna().all() and not texts.str.fullmatch(GROUPED_BY_POINT).any():
+    if parse_plain_numbers(texts).notna().all() and not may_be_thousands(sample):
         return InferredColumn(Column(NUMERIC))
-    if texts.head(CELLS_SAMPLE_ROWS).str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS:
-        return None
     cells, name = split_cells(texts), str(texts.name)
     if cells.read < 1 - MAX_REQUIRED_FAULTS or (affixes := infer_affixes(cells, name, is_target)) is None:
         return None
@@ -53,6 +52,12 @@ def infer_numeric(
     note = "; ".join(filter(None, (affixes.note, found.note)))
     findings += affixes.findings
     return replace(found, column=replace(found.column, errors=errors), note=note, findings=tuple(findings))
+
+
+def may_be_thousands(numbers: pd.Series) -> bool:
+    """Return whether every point in plain numbers has three digits behind it."""
+    with_point = numbers[numbers.str.contains(".", regex=False)]
+    return bool(len(with_point) and with_point.str.fullmatch(GROUPED_BY_POINT).all())
 
 
 def are_codes(texts: pd.Series) -> bool:
