@@ -75,5 +75,5 @@ def test_unreadable_values_of_a_column_that_coerces_are_counted(tmp_path):
     kept = []
     report = enforce([frame], contract, pd.DataFrame({"row": [], "column": []}), kept.append)
     assert kept[0]["x"].isna().tolist() == [False, True, True, True]
-    (finding,) = coercion_findings(report)
+    (finding,) = coercion_findings(report.coerced, report.rows_in)
     assert finding.message == "column x: 1 of 5 values (20.0 %) cannot be read and are taken as missing (first: '1-2')"

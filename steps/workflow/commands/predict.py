@@ -11,6 +11,7 @@ from mlflow.entities import LoggedModelInput
 from workflow.commands import preprocess
 from workflow.data import split, tables
 from workflow.data.contract import Contract
+from workflow.data.rejections import coercion_findings
 from workflow.errors import UserError
 from workflow.evaluation import conformal
 from workflow.evaluation.drift import drift
@@ -52,6 +53,7 @@ def run(params: PredictCommand) -> None:
     report = links.run_page(tracking.active_run(), Files.DRIFT_REPORT)
     tracking.write_note(f"{summary}\n\n[How the rows have drifted]({report})")
     print(summary)
+    cli.print_findings(coercion_findings(predictions.coerced, predictions.rows))
     cli.print_links({"drift": report})
 
 

@@ -69,6 +69,14 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class CoercedValues:
+    """How many values of a column were unreadable, and the first of them."""
+
+    count: int
+    first: str
+
+
+@dataclass(frozen=True)
 class ValidationReport:
     """The outcome of checking a file against its contract.
 
@@ -84,17 +92,9 @@ class ValidationReport:
     rows_in: int
     rejected: pd.DataFrame
     missing: dict[str, int]
-    coerced: "dict[str, CoercedValues]"
+    coerced: dict[str, CoercedValues]
     ignored: list[str]
     examples: pd.DataFrame
-
-
-@dataclass
-class CoercedValues:
-    """How many values of a column were unreadable, and the first of them."""
-
-    count: int
-    first: str
 
 
 def read_contract(path: Path) -> Contract:
@@ -216,7 +216,7 @@ def enforce(
         keep(typed)
         rows_in += len(rows)
         missing.update({name: int(count) for name, count in typed.isna().sum().items()})
-        count_coerced(coerced, rows, typed, contract)
+        add_coerced(coerced, coerced_values(rows, typed, contract))
         violations.append(found)
         examples.append(rows.loc[typed.index[:EXAMPLE_ROWS], list(contract.columns)])
     rejected = pd.concat(violations).sort_values(["row", "column"], ignore_index=True)
@@ -225,16 +225,22 @@ def enforce(
     return ValidationReport(rows_in, rejected, dict(missing), coerced, ignored, pd.concat(examples).head(EXAMPLE_ROWS))
 
 
-def count_coerced(
-    coerced: dict[str, CoercedValues], rows: pd.DataFrame, typed: pd.DataFrame, contract: Contract
-) -> None:
-    """Add to `coerced` the values of valid rows that were unreadable and taken as missing."""
+def coerced_values(rows: pd.DataFrame, typed: pd.DataFrame, contract: Contract) -> dict[str, CoercedValues]:
+    """Return which values of valid rows were unreadable and taken as missing, given the rows as read and as typed."""
+    found = {}
     for name, column in contract.columns.items():
         if column.errors == COERCE and typed[name].isna().any():
             values = without_missing(rows.loc[typed.index, name], column, contract)
             if len(unread := values[values.notna() & typed[name].isna()]):
-                known = coerced.setdefault(name, CoercedValues(0, str(unread.iloc[0])))
-                known.count += len(unread)
+                found[name] = CoercedValues(len(unread), str(unread.iloc[0]))
+    return found
+
+
+def add_coerced(total: dict[str, CoercedValues], more: Mapping[str, CoercedValues]) -> None:
+    """Add the counts of later rows to those of earlier ones."""
+    for name, each in more.items():
+        known = total.get(name, CoercedValues(0, each.first))
+        total[name] = CoercedValues(known.count + each.count, known.first)
 
 
 def check_rejected(rejected: pd.DataFrame, rows_in: int) -> None:

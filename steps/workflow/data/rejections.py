@@ -1,17 +1,18 @@
 """Findings about the rows of a file that were rejected, and about its values that could not be read."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from workflow.data.contract import ValidationReport
+from workflow.data.contract import CoercedValues
 from workflow.data.findings import Finding
 from workflow.formatting import percent
 
 MANY_REJECTED = 0.05  # fraction of the rows
 
 
-def coercion_findings(validation: ValidationReport) -> list[Finding]:
+def coercion_findings(coerced: Mapping[str, CoercedValues], rows_in: int) -> list[Finding]:
     """Return a finding for each column with values that were unreadable and taken as missing."""
-    rows_in = validation.rows_in
     return [
         Finding(
             "D007",
@@ -21,7 +22,7 @@ def coercion_findings(validation: ValidationReport) -> list[Finding]:
             (name,),
             {"coerced": each.count},
         )
-        for name, each in validation.coerced.items()
+        for name, each in coerced.items()
     ]
 
 

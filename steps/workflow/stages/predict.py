@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workflow.data import contract, split
-from workflow.data.contract import Contract
+from workflow.data.contract import CoercedValues, Contract
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
 from workflow.evaluation import conformal, metrics
@@ -58,6 +58,7 @@ class Predictor:
             predicted=pd.concat([rows.loc[typed.index], predictions], axis=1),
             rows=len(rows),
             rejected=rejected,
+            coerced={} if typed_already else contract.coerced_values(rows, typed, features),
             sample=typed.iloc[evenly_spaced_positions(len(typed), math.ceil(self.drift_fraction * len(typed)))],
         )
         if self.contract.target in rows:
@@ -92,6 +93,7 @@ class Chunk:
         predicted: the readable rows with their predictions.
         rows: how many there were.
         rejected: a row per rejected value.
+        coerced: values that were unreadable and taken as missing, by column.
         sample: of the readable rows, typed, to measure drift on.
         seen: rows that were in the training set.
         tested: the target of the others with their predictions, if the file has it.
@@ -100,6 +102,7 @@ class Chunk:
     predicted: pd.DataFrame
     rows: int
     rejected: pd.DataFrame
+    coerced: dict[str, CoercedValues]
     sample: pd.DataFrame
     seen: int = 0
     tested: pd.DataFrame | None = None
@@ -113,6 +116,7 @@ class Predictions:
         self.rows: int = malformed["row"].nunique()
         self.seen = 0
         self.rejections = [malformed]
+        self.coerced: dict[str, CoercedValues] = {}
         self.samples: list[pd.DataFrame] = []
         self.tested: list[pd.DataFrame] = []
 
@@ -122,6 +126,7 @@ class Predictions:
             self.rows += chunk.rows
             self.seen += chunk.seen
             self.rejections.append(chunk.rejected)
+            contract.add_coerced(self.coerced, chunk.coerced)
             self.samples.append(chunk.sample)
             if chunk.tested is not None:
                 self.tested.append(chunk.tested)

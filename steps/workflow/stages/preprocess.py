@@ -84,7 +84,7 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         )
         findings = [
             *inferred.findings,
-            *coercion_findings(validation),
+            *coercion_findings(validation.coerced, validation.rows_in),
             *sentinel_findings(rows, found),
             *rejection_findings(validation.rejected, validation.rows_in, found.target),
             *leakage.duplicate_findings(counts, scores, found.unit),
