@@ -108,15 +108,26 @@ def test_the_inferred_contract_of_the_bundled_file_agrees_with_the_written_one()
     ("arguments", "words"),
     [
         ({"target": "cost"}, "target=cost: no such column; expected one of"),
-        ({"target": "kind"}, "target=kind: its two values, red and white, ask for classification"),
-        ({"target": "town"}, r"target=town: not a numeric column \(its values are Jerez, Rueda, Toro, …\)"),
+        (
+            {"target": "kind"},
+            r"target=kind: not a numeric column, but 2 classes \(red, white\).*; write them as 0 and 1",
+        ),
+        ({"target": "town"}, r"target=town: not a numeric column, but 4 classes \(Jerez, Rueda, Toro, …\)"),
+        ({"target": "note"}, r"target=note: not a numeric column \(its values are note 0, note 1, note 2, …\)"),
         ({"target": "price", "time": "kind"}, "time=kind: neither a date nor a numeric column"),
         ({"target": "price", "group": "nothing"}, "group=nothing: no such column"),
     ],
 )
 def test_unsuitable_columns_are_errors(arguments, words):
     towns = ["Jerez", "Rueda", "Toro", "Alella"] * 10
-    frame = pd.DataFrame({"kind": ["red", "white"] * 20, "town": towns, "price": [str(n % 7) for n in range(40)]})
+    frame = pd.DataFrame(
+        {
+            "kind": ["red", "white"] * 20,
+            "town": towns,
+            "note": [f"note {n}" for n in range(40)],
+            "price": [str(n % 7) for n in range(40)],
+        }
+    )
     with pytest.raises(UserError, match=words):
         infer(frame, **arguments)
 
@@ -381,7 +392,8 @@ def test_a_whole_contract_is_inferred():
         (
             ["kind", "price"],
             {"target": "kind"},
-            "target=kind: not a numeric column (its values are red, white, rosé, …); choose another",
+            "target=kind: not a numeric column, but 4 classes (red, white, rosé, …), and classification is not supported;"
+            " choose another",
         ),
         (["same", "price"], {"target": "same"}, "target=same: the column is constant; choose another"),
         (

@@ -35,7 +35,7 @@ def codes_of(found: InferredColumn) -> list[str]:
         (["()", "(x)", "-", "5-6", "--5"], Column("numeric"), [np.nan] * 5),
         (["($1,705.38)", "$2", "-$5", "$-5", "$(5)", "5 $-"], Column("numeric", thousands=",", remove=("$",)),
          [-1705.38, 2, -5, -5, -5, -5]),
-        (["12 m", "12m", "12 mm", "m12"], Column("numeric", remove=("m",)), [12, 12, np.nan, 12]),
+        (["12 m", "12M", "12 mm", "m12"], Column("numeric", remove=("m",)), [12, 12, np.nan, 12]),
         (["1.1k", "71.2 k", "1.2M", "950", "4.35k"], Column("numeric", multiply={"k": 1000, "M": 1e6}),
          [1100, 71200, 1.2e6, 950, 4350]),
         (["3 km", "2 miles"], Column("numeric", multiply={"km": 1, "miles": 1.609344}), [3, 3.218688]),
@@ -55,6 +55,7 @@ def test_numbers_are_parsed_as_people_write_them(cells, column, expected):
         (written("{:,.0f} sq ft"), {"remove": ("sq ft",)}),
         (written("{:,.2f} µg/m³"), {"remove": ("µg/m³",)}),
         (written("Rs. {:,.0f}"), {"remove": ("Rs.",)}),
+        (written("kg {:,.0f}"), {"remove": ("kg",)}),
         (written("{:,.0f}+"), {"remove": ("+",)}),
         (written("{:,.1f} k€"), {"multiply": {"k€": 1000}}),
     ],
@@ -87,6 +88,13 @@ def test_units_of_one_kind_are_converted_and_others_are_not_mixed():
     assert inferred(degrees).column.kind == "categorical"
     rare = texts([f"{value:.1f} {'km/kg' if number % 30 == 0 else 'kmpl'}" for number, value in enumerate(AMOUNTS)])
     assert inferred(rare).column == Column("numeric", remove=("kmpl",), errors="coerce")
+
+
+def test_a_unit_beside_a_part_of_the_numbers_is_noted():
+    cells = texts([f"{value:.1f}{'%' if number % 2 else ''}" for number, value in enumerate(AMOUNTS)])
+    found = inferred(cells)
+    assert found.column == Column("numeric", remove=("%",))
+    assert found.findings[0].message == "column it has % beside 50 % of its numbers; the others are read alike"
 
 
 def test_several_currencies_are_warned_of_and_several_ways_of_writing_one_are_not():

@@ -32,6 +32,7 @@ MISSING = {
 }
 UNIQUE = 0.9  # fraction of distinct values above which a column identifies the rows
 MANY_CATEGORIES = 50
+MAX_CLASSES = 20  # distinct texts of a target that ask for classification
 LISTED_COLUMNS = 5  # in a message
 MIN_NUMBERED_ROWS = 50  # above which whole numbers without a gap may be row numbers
 MIN_WORDS = 3  # median words of a free text
@@ -129,14 +130,15 @@ def check_required(
 def not_numeric(target: pd.Series) -> UserError:
     """Return the error for a target of other texts than numbers."""
     values = target.drop_duplicates()
-    if len(values) == 2:
-        first, second = sorted(values)
-        return UserError(
-            f"target={target.name}: its two values, {first} and {second}, ask for classification; to predict a"
-            " probability, write them as 0 and 1"
-        )
-    examples = ", ".join(values.head(3))
-    return UserError(f"target={target.name}: not a numeric column (its values are {examples}, …); choose another")
+    examples = f"{', '.join(values.head(3))}{', …' if len(values) > 3 else ''}"
+    name = f"target={target.name}"
+    if len(values) > MAX_CLASSES:
+        return UserError(f"{name}: not a numeric column (its values are {examples}); choose another")
+    remedy = "write them as 0 and 1 to predict a probability, or " if len(values) == 2 else ""
+    return UserError(
+        f"{name}: not a numeric column, but {len(values)} classes ({examples}), and classification is not supported;"
+        f" {remedy}choose another"
+    )
 
 
 def is_nested(values: pd.Series) -> bool:

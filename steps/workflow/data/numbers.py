@@ -43,11 +43,11 @@ def grouped(separator: str, decimal: str) -> str:
 
 
 def without_affixes(texts: pd.Series, affixes: Iterable[str]) -> pd.Series:
-    """Return texts without the first of `affixes` that they begin with, and the first that they end with."""
+    """Return texts without the first of `affixes` that they begin with, and that they end with, capitals or not."""
     if not (pattern := "|".join(map(re.escape, affixes))):
         return texts
-    texts = texts.str.replace(rf"^({SIGNS_BEFORE})(?:{pattern})\s*", r"\1", regex=True)
-    return texts.str.replace(rf"\s*(?:{pattern})({SIGNS_AFTER})$", r"\1", regex=True).str.strip()
+    texts = texts.str.replace(rf"(?i)^({SIGNS_BEFORE})(?:{pattern})\s*", r"\1", regex=True)
+    return texts.str.replace(rf"(?i)\s*(?:{pattern})({SIGNS_AFTER})$", r"\1", regex=True).str.strip()
 
 
 def with_plain_sign(texts: pd.Series) -> pd.Series:

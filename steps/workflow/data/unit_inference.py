@@ -11,6 +11,7 @@ from workflow.data.columns import NUMERIC, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import SIGNS_AFTER, SIGNS_BEFORE
 from workflow.data.sampling import evenly_spaced_positions
+from workflow.formatting import percent
 
 CELLS_SAMPLE_ROWS = 1000  # texts of a column that show how its numbers are written
 RARE_UNIT = 0.1  # fraction of the numbers below which a unit is a fault of its cells, unless it is a currency
@@ -59,7 +60,7 @@ def infer_affixes(cells: Cells, name: str, is_target: bool) -> Affixes | None:
     One unit is removed, units of one kind are converted, suffixes such as k multiply.
     """
     before, after = common_units(cells.before), common_units(cells.after)
-    names = [word for word in before if word[0].isalpha() and not units.currency(word)]
+    names = [word for word in before if word[0].isalpha() and not units.may_precede(word)]
     if names and not cells.number.str.contains(r"[.,]").any():
         return None
     factors = {word: factor for word in after if (factor := units.multiplier(word, after)) is not None}
@@ -71,13 +72,24 @@ def infer_affixes(cells: Cells, name: str, is_target: bool) -> Affixes | None:
     others = [{units.same_unit(word) for word in words if word not in currencies} for words in (before, after)]
     words = [word for word, _ in (after or before).most_common()]
     if max(map(len, others)) <= 1:
-        return Affixes(plain, f"in {words[0]}" if words and words[0] not in SIGNS else "")
+        return one_unit(plain, words, (before + after).total() / len(cells.number), name)
     if (converted := units.conversions(words)) and not (before or factors):
         finding = mixed_units(after, len(cells.number), name)
         return Affixes(Column(NUMERIC, multiply=converted), f"in {words[0]}", (finding,))
     if not is_target:
         return None
     return Affixes(Column(NUMERIC, remove=longest_first(word for word in words if same_as_first(word, words))))
+
+
+def one_unit(column: Column, words: list[str], share: float, name: str) -> Affixes:
+    """Return a column with one unit, in several ways of writing, and a finding if some numbers are without it."""
+    if not words or words[0] in SIGNS:
+        return Affixes(column)
+    findings: tuple[Finding, ...] = ()
+    if RARE_UNIT < share < 1 - RARE_UNIT:
+        message = f"column {name} has {words[0]} beside {percent(share)} of its numbers; the others are read alike"
+        findings = (Finding("D006", message, "if they are in another unit, convert them", (name,), {"share": share}),)
+    return Affixes(column, f"in {words[0]}", findings)
 
 
 def common_units(words: pd.Series) -> Counter[str]:

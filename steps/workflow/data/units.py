@@ -58,7 +58,20 @@ FAMILIES: tuple[Mapping[str, float], ...] = (  # units of one kind, each in term
     | {"mile": 1609.344, "miles": 1609.344, "kms": 1000.0, "meter": 1.0, "meters": 1.0, "metres": 1.0},
     {"mg": 1e-6, "g": 0.001, "gr": 0.001, "kg": 1.0, "kgs": 1.0, "t": 1000.0, "oz": 0.028349523125}
     | {"lb": 0.45359237, "lbs": 0.45359237, "pounds": 0.45359237, "gram": 0.001, "grams": 0.001},
-    {"ml": 0.001, "cl": 0.01, "dl": 0.1, "l": 1.0, "ltr": 1.0, "liter": 1.0, "liters": 1.0, "litres": 1.0},
+    {
+        "cc": 0.001,
+        "ccm": 0.001,
+        "cm³": 0.001,
+        "cm3": 0.001,
+        "ml": 0.001,
+        "cl": 0.01,
+        "dl": 0.1,
+        "l": 1.0,
+        "ltr": 1.0,
+        "liter": 1.0,
+        "liters": 1.0,
+        "litres": 1.0,
+    },
     {"m²": 1.0, "m2": 1.0, "m^2": 1.0, "sqm": 1.0, "sqft": 0.09290304, "sq ft": 0.09290304, "sq. ft.": 0.09290304}
     | {"sqyd": 0.83612736, "sq yd": 0.83612736, "ha": 10_000.0, "acre": 4046.8564224, "acres": 4046.8564224}
     | {"sq. meter": 1.0, "sq. yards": 0.83612736, "km²": 1e6, "km2": 1e6},
@@ -82,10 +95,15 @@ def currency(unit: str) -> str:
     return CURRENCIES.get(unit.casefold(), "")
 
 
+def may_precede(word: str) -> bool:
+    """Return whether a text before a number is a currency or a unit, and not a name; single letters are codes."""
+    return bool(currency(word)) or (len(word) > 1 and any(word.casefold().rstrip(".") in each for each in FAMILIES))
+
+
 def same_unit(unit: str) -> str:
     """Return one name for a unit, however it is capitalized or abbreviated."""
     plain = unit.casefold().rstrip(".")
-    return currency(unit) or (plain[:-1] if len(plain) > 3 and plain.endswith("s") else plain)
+    return currency(unit) or (plain[:-1] if len(plain) > 2 and plain.endswith("s") else plain)
 
 
 def multiplier(suffix: str, beside: Collection[str]) -> float | None:
