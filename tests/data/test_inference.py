@@ -392,8 +392,8 @@ def test_a_whole_contract_is_inferred():
         (
             ["kind", "price"],
             {"target": "kind"},
-            "target=kind: not a numeric column, but 4 classes (red, white, rosé, …), and classification is not supported;"
-            " choose another",
+            "target=kind: not a numeric column, but 4 classes (red, white, rosé, …), and classification is not"
+            " supported; choose another",
         ),
         (["same", "price"], {"target": "same"}, "target=same: the column is constant; choose another"),
         (

@@ -21,12 +21,20 @@ ACCOUNTING = [  # what means a negative number, and the plain form
 
 def parse_numbers(texts: pd.Series, column: Column) -> pd.Series:
     """Parse numbers that are written as `column` says: (rows,) of float64, NaN for any other text."""
-    if not (column.remove or column.multiply or column.thousands or column.decimal != "."):
+    bare = texts
+    for affix in column.remove:
+        bare = bare.str.removeprefix(affix).str.removesuffix(affix).str.strip()
+    numbers = parse_unsigned(bare, column)
+    if (unread := numbers.isna() & texts.notna()).any():  # few: the signs of accountants take a hundred times as long
+        numbers[unread] = parse_unsigned(with_plain_sign(without_affixes(texts[unread], column.remove)), column)
+    return numbers
+
+
+def parse_unsigned(texts: pd.Series, column: Column) -> pd.Series:
+    """Parse numbers without units, and with no other sign than a hyphen before them."""
+    if not (column.multiply or column.thousands or column.decimal != "."):
         return parse_plain_numbers(texts)
-    texts = with_plain_sign(without_affixes(texts.str.strip(), column.remove))
-    factors = pd.Series(1.0, texts.index)
-    if column.multiply:
-        texts, factors = split_suffix(texts, column.multiply)
+    texts, factors = split_suffix(texts.str.strip(), column.multiply)
     if column.thousands:
         separator = THOUSANDS.get(column.thousands, re.escape(column.thousands))
         well_formed = texts.str.fullmatch(grouped(separator, re.escape(column.decimal)))
@@ -43,11 +51,12 @@ def grouped(separator: str, decimal: str) -> str:
 
 
 def without_affixes(texts: pd.Series, affixes: Iterable[str]) -> pd.Series:
-    """Return texts without the first of `affixes` that they begin with, and that they end with, capitals or not."""
+    """Return texts without the first of `affixes` inside the signs that they begin with, and that they end with."""
+    texts = texts.str.strip()
     if not (pattern := "|".join(map(re.escape, affixes))):
         return texts
-    texts = texts.str.replace(rf"(?i)^({SIGNS_BEFORE})(?:{pattern})\s*", r"\1", regex=True)
-    return texts.str.replace(rf"(?i)\s*(?:{pattern})({SIGNS_AFTER})$", r"\1", regex=True).str.strip()
+    whole = rf"(?i)^({SIGNS_BEFORE})(?:{pattern})?\s*(.*?)\s*(?:{pattern})?({SIGNS_AFTER})$"
+    return texts.str.replace(whole, r"\1\2\3", regex=True).str.strip()
 
 
 def with_plain_sign(texts: pd.Series) -> pd.Series:
@@ -59,6 +68,8 @@ def with_plain_sign(texts: pd.Series) -> pd.Series:
 
 def split_suffix(texts: pd.Series, factors: dict[str, float]) -> tuple[pd.Series, pd.Series]:
     """Return texts without the suffix, such as k, that multiplies them; and the factors, 1 where there is none."""
+    if not factors:
+        return texts, pd.Series(1.0, texts.index)
     suffixes = "|".join(re.escape(suffix) for suffix in sorted(factors, key=len, reverse=True))
     parts = texts.str.extract(rf"^(.*[\d.,])\s*({suffixes})$")
     return parts[0].fillna(texts), parts[1].map(factors).fillna(1.0).astype("float64")
@@ -66,6 +77,8 @@ def split_suffix(texts: pd.Series, factors: dict[str, float]) -> tuple[pd.Series
 
 def scaled(texts: pd.Series, factors: pd.Series) -> pd.Series:
     """Parse numbers and multiply them; by a power of ten exactly, so that 1.1k is 1100."""
+    if (factors == 1).all():
+        return parse_plain_numbers(texts)
     powers = {factor: round(math.log10(factor)) for factor in factors.unique() if factor > 0 and factor != 1}
     powers = {factor: power for factor, power in powers.items() if 10.0**power == factor}
     for factor, power in powers.items():
@@ -79,9 +92,4 @@ def parse_plain_numbers(texts: pd.Series) -> pd.Series:
         numbers = pyarrow.Array.from_pandas(texts).cast(pyarrow.float64())  # five times as fast, but all or nothing
         return pd.Series(numbers.to_numpy(zero_copy_only=False), texts.index)
     except pyarrow.ArrowInvalid:
-        pass
-    texts = texts.str.strip()
-    numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
-    if (unread := numbers.isna() & texts.notna()).any():
-        numbers[unread] = pd.to_numeric(with_plain_sign(texts[unread]), errors="coerce")
-    return numbers
+        return pd.to_numeric(texts.str.strip(), errors="coerce").astype("float64")
