@@ -19,4 +19,5 @@ def run(params: ContractParams) -> None:
     with tracking.artifacts() as folder:
         (folder / Files.CONTRACT).write_text(text, encoding="utf-8")
     print(text)
+    cli.print_findings(inferred.findings)
     cli.print_links({"contract": links.run_page(tracking.active_run())})
