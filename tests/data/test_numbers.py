@@ -4,7 +4,7 @@ import pytest
 
 from workflow.data.candidates import DroppedColumn, InferredColumn
 from workflow.data.columns import Column
-from workflow.data.inference import infer, infer_column
+from workflow.data.inference import FileStyle, infer, infer_column
 from workflow.data.values import parse_values
 
 AMOUNTS = [round(float(value), 2) for value in np.random.default_rng(0).lognormal(7, 1, 300)]
@@ -19,7 +19,7 @@ def written(form: str, values: list[float] = AMOUNTS) -> pd.Series:
 
 
 def inferred(values: pd.Series, role: str = "", decimal: str = "") -> InferredColumn:
-    found = infer_column(values, role, lambda: decimal)
+    found = infer_column(values, role, FileStyle(lambda: decimal, lambda: None))
     assert isinstance(found, InferredColumn), found
     return found
 

@@ -10,6 +10,8 @@ from workflow.data.values import parse_values
 
 MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
 MAX_FAULTS = 0.01  # fraction of values that may not parse like the others; their rows are rejected later
+MAX_COERCED = 0.1  # fraction of unreadable values of a feature with many distinct ones; they become missing
+MANY_VALUES = 50  # distinct ones: measurements, not codes
 MIN_ROWS_FOR_FAULT = 20  # from which on one value may always be a fault
 MAX_NEW_SPELLINGS = 3  # of a missing value in a column of numbers or dates, beyond `MISSING`
 
@@ -37,6 +39,7 @@ class DroppedColumn:
 
     reason: str
     missing_spellings: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
 
 
 def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) -> InferredColumn | None:

@@ -13,7 +13,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from workflow.data.columns import COERCE, DATE, KINDS, NUMERIC, PARSE_ERRORS, REJECT, STRING_KINDS, TEXT, Column
+from workflow.data.columns import (
+    COERCE,
+    DATE,
+    KINDS,
+    NUMERIC,
+    PARSE_ERRORS,
+    REJECT,
+    STRING_KINDS,
+    TARGET_KINDS,
+    TEXT,
+    Column,
+)
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
 from workflow.data.values import parse_values, to_text
@@ -156,7 +167,7 @@ def check_entries(label: str, entries: Any, form: type[Contract] | type[Column])
 def validated(contract: Contract, source: str) -> Contract:
     """Return the contract if its parts are consistent; else raise UserError, which begins with `source`."""
     columns = contract.columns
-    if contract.target not in columns or columns[contract.target].kind != NUMERIC:
+    if contract.target not in columns or columns[contract.target].kind not in TARGET_KINDS:
         raise UserError(f"{source}: target {contract.target} must be a numeric column of the contract")
     if contract.group and contract.group not in columns:
         raise UserError(f"{source}: group {contract.group} must be a column of the contract")

@@ -13,6 +13,7 @@ TITLES = {
     "D006": "several units in a column",
     "D007": "unreadable cells taken as missing",
     "D008": "a separator that may mean decimals or thousands",
+    "D009": "dates in no single form",
     "D010": "columns left out",
     "D012": "a target of two values",
     "D101": "exact duplicates dropped",

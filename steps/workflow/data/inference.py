@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import time
 from functools import cache, partial
 
 import pandas as pd
@@ -12,12 +13,16 @@ from workflow.data.columns import (
     BOOLEAN,
     CATEGORICAL,
     DATE,
+    DURATION,
     NUMERIC,
+    TARGET_KINDS,
     TEXT,
+    TIME_OF_DAY,
     Column,
 )
 from workflow.data.contract import Contract
-from workflow.data.date_inference import infer_date
+from workflow.data.date_inference import file_day_first, infer_clock, infer_date, unread_dates
+from workflow.data.dates import holds_times
 from workflow.data.findings import Finding
 from workflow.data.number_inference import file_decimal, infer_numeric
 from workflow.data.values import BOOLEAN_WORDS, parse_values
@@ -37,6 +42,22 @@ LISTED_COLUMNS = 5  # in a message
 MIN_NUMBERED_ROWS = 50  # above which whole numbers without a gap may be row numbers
 MIN_WORDS = 3  # median words of a free text
 IDENTIFIER = re.compile(r"(?i:(?:^|_|\s)(?:id|uuid|guid|index|idx|key|row)$|^unnamed|^column\d+$|^$)|[a-z]I[dD]$")
+
+
+@dataclass(frozen=True)
+class FileStyle:
+    """What other columns of a file show: how they write numbers and dates.
+
+    Attributes:
+        decimal: returns the decimal separator; empty if unknown.
+        day_first: returns whether the day comes before the month; None if unknown.
+    """
+
+    decimal: Callable[[], str]
+    day_first: Callable[[], bool | None]
+
+
+UNKNOWN_STYLE = FileStyle(lambda: "", lambda: None)
 
 
 @dataclass(frozen=True)
@@ -72,16 +93,17 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     drop = {name: "holds lists or other nested values" for name in frame if is_nested(frame[name])}
     sample = frame.drop(columns=list(drop)).drop_duplicates()
     roles = {name: role for role, name in required.items()}
-    decimal = cache(partial(file_decimal, sample))
-    inferred = {name: infer_column(sample[name], roles.get(name, ""), decimal) for name in sample}
+    file = FileStyle(cache(partial(file_decimal, sample)), cache(partial(file_day_first, sample)))
+    inferred = {name: infer_column(sample[name], roles.get(name, ""), file) for name in sample}
     kept = {name: found for name, found in inferred.items() if isinstance(found, InferredColumn)}
     drop |= {name: found.reason for name, found in inferred.items() if isinstance(found, DroppedColumn)}
     columns = {name: found.column for name, found in kept.items()}
     check_required(required, columns, drop, sample)
     missing = sorted(frozenset().union(*(found.missing_spellings for found in inferred.values())))
     notes = {name: found.note for name, found in kept.items() if found.note}
-    contract = Contract(target, columns, missing=tuple(missing), drop=drop, group=group, time=time)
-    findings = [finding for found in kept.values() for finding in found.findings]
+    unit = "s" if columns[target].kind == DURATION else ""
+    contract = Contract(target, columns, tuple(missing), drop, group, time, unit)
+    findings = [finding for found in inferred.values() for finding in found.findings]
     return InferredContract(contract, notes, (*findings, *binary_findings(sample[target]), *drop_findings(drop)))
 
 
@@ -115,7 +137,7 @@ def check_required(
         if name in drop:
             raise UserError(f"{role}={name}: the column {drop[name]}; choose another")
     target, time = required["target"], required.get("time")
-    if columns[target].kind != NUMERIC:
+    if columns[target].kind not in TARGET_KINDS:
         raise not_numeric(sample[target].dropna().astype(str))
     if time and columns[time].kind not in (DATE, NUMERIC):
         raise UserError(f"time={time}: neither a date nor a numeric column; choose another")
@@ -143,16 +165,16 @@ def not_numeric(target: pd.Series) -> UserError:
 
 def is_nested(values: pd.Series) -> bool:
     """Return whether a column has values that are neither texts nor numbers, dates or booleans."""
-    return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str)).all()
+    return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str | time)).all()
 
 
-def infer_column(values: pd.Series, role: str = "", decimal: Callable[[], str] = str) -> InferredColumn | DroppedColumn:
+def infer_column(values: pd.Series, role: str = "", file: FileStyle = UNKNOWN_STYLE) -> InferredColumn | DroppedColumn:
     """Infer the kind of a column, or why to drop it.
 
     Args:
         values: (rows,).
         role: `target`, `group` or `time` if the column has one: then it is dropped only if it is constant text.
-        decimal: returns the decimal separator of the file's other columns; empty if unknown.
+        file: what its other columns show.
     """
     if (typed := infer_typed(values, bool(role))) is not None:
         return typed
@@ -160,7 +182,7 @@ def infer_column(values: pd.Series, role: str = "", decimal: Callable[[], str] =
     texts = values[~values.isin(spellings)].dropna()
     if texts.nunique() <= 1:
         return DroppedColumn(constant_reason(texts), spellings)
-    inferred = infer_parsed(texts, role, decimal) or infer_text(texts, bool(role))
+    inferred = infer_parsed(texts, role, file) or infer_text(texts, bool(role))
     return replace(inferred, missing_spellings=inferred.missing_spellings | spellings)
 
 
@@ -169,18 +191,27 @@ def infer_typed(values: pd.Series, keep: bool) -> InferredColumn | DroppedColumn
     if pd.api.types.is_bool_dtype(values):
         return InferredColumn(Column(BOOLEAN))
     if pd.api.types.is_datetime64_any_dtype(values):
-        return InferredColumn(Column(DATE))
+        clock = bool((values.dt.normalize() != values).any())
+        return InferredColumn(Column(DATE, clock=clock))
+    if pd.api.types.is_timedelta64_dtype(values):
+        return InferredColumn(Column(DURATION))
+    if holds_times(values) and values.notna().any():
+        return InferredColumn(Column(TIME_OF_DAY))
     if pd.api.types.is_numeric_dtype(values):
         reason = "" if keep else reason_to_drop_numbers(values, str(values.name))
         return DroppedColumn(reason) if reason else InferredColumn(Column(NUMERIC))
     return None
 
 
-def infer_parsed(texts: pd.Series, role: str, decimal: Callable[[], str]) -> InferredColumn | DroppedColumn | None:
-    """Infer a column whose texts are booleans, dates or numbers; None if they are not."""
+def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn | DroppedColumn | None:
+    """Infer a column whose texts are booleans, dates, times or numbers; None if they are not."""
     max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
-    numeric = partial(infer_numeric, texts, decimal, role in ("target", "time"), max_faults)
-    inferred = numeric() if role == "target" else infer_boolean(texts) or infer_date(texts, max_faults) or numeric()
+    numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time"), max_faults)
+    if role == "target":
+        inferred = numeric() or infer_clock(texts, max_faults)
+    else:
+        dates = infer_date(texts, max_faults, file.day_first)
+        inferred = infer_boolean(texts) or dates or infer_clock(texts, max_faults) or numeric()
     if inferred is None or inferred.column.kind != NUMERIC or role:
         return inferred
     reason = reason_to_drop_numbers(parse_values(texts, inferred.column), str(texts.name))
@@ -189,12 +220,14 @@ def infer_parsed(texts: pd.Series, role: str, decimal: Callable[[], str]) -> Inf
 
 def infer_text(texts: pd.Series, keep: bool) -> InferredColumn | DroppedColumn:
     """Infer a column of other texts: categories, free text, or an identifier to drop."""
-    categories = texts.nunique()
+    categories, findings = texts.nunique(), tuple(unread_dates(texts))
     note = f"{categories:,} categories" if categories > MANY_CATEGORIES else ""
-    categorical = InferredColumn(Column(CATEGORICAL), note=note)
+    categorical = InferredColumn(Column(CATEGORICAL), note=note, findings=findings)
     distinct = categories / len(texts)
     if keep or distinct <= UNIQUE / 2:
         return categorical
+    if findings:
+        return DroppedColumn("looks like dates in no single form", findings=findings)
     if texts.str.count(r"\S+").median() >= MIN_WORDS:
         return InferredColumn(Column(TEXT), note="free text, encoded by its words")
     return DroppedColumn(unique_reason(texts)) if distinct > UNIQUE else categorical

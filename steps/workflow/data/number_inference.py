@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workflow.data.candidates import MAX_FAULTS, MAX_REQUIRED_FAULTS, InferredColumn, best_parse
+from workflow.data.candidates import (
+    MANY_VALUES,
+    MAX_COERCED,
+    MAX_FAULTS,
+    MAX_REQUIRED_FAULTS,
+    InferredColumn,
+    best_parse,
+)
 from workflow.data.columns import COERCE, NUMERIC, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import grouped, parse_plain_numbers
@@ -15,11 +22,9 @@ from workflow.data.unit_inference import CELLS_SAMPLE_ROWS, infer_affixes, split
 from workflow.data.values import parse_values
 
 NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
-MAX_COERCED = 0.1  # fraction of unreadable values of a feature with many distinct numbers; they become missing
-MANY_NUMBERS = 50  # distinct ones: a measurement, not a code
 MANY_GROUPED = 50  # distinct numbers with three digits after a separator: hardly chance if it were a decimal one
 GROUPED_BY_POINT = grouped(r"\.", "$")
-VOTING_COLUMNS = 100  # that show the decimal separator of a file
+VOTING_COLUMNS, VOTING_ROWS = 100, 200  # that show the decimal separator of a file
 
 
 def infer_numeric(
@@ -42,7 +47,7 @@ def infer_numeric(
     if cells.read < 1 - MAX_REQUIRED_FAULTS or (affixes := infer_affixes(cells, name, is_target)) is None:
         return None
     styles, findings = number_styles(cells.number, decimal, name)
-    many = not is_target and cells.number.nunique() > MANY_NUMBERS
+    many = not is_target and cells.number.nunique() > MANY_VALUES
     candidates = [replace(affixes.column, decimal=point, thousands=mark) for point, mark in styles]
     found = best_parse(texts, candidates, MAX_COERCED if many else max_faults)
     if found is None:
@@ -71,7 +76,7 @@ def file_decimal(frame: pd.DataFrame) -> str:
     for name in frame.columns[evenly_spaced_positions(frame.shape[1], VOTING_COLUMNS)]:
         texts = frame[name].dropna()
         if pd.api.types.is_string_dtype(texts) and len(texts):
-            cells = split_cells(texts)
+            cells = split_cells(texts.iloc[evenly_spaced_positions(len(texts), VOTING_ROWS)])
             if cells.read > 1 - MAX_COERCED:
                 found |= decimal_separators(cells.number)
     return found.pop() if len(found) == 1 else ""

@@ -53,7 +53,7 @@ def rejection_finding(code: str, rejected: pd.DataFrame, rows_in: int, consequen
     return Finding(
         code,
         f"{message}, so {consequence}" if consequence else message,
-        "say in the contract how it is written, or correct the file",
+        "" if reason == "is missing" else "say in the contract how it is written, or correct the file",
         (column,) if column else (),
         {"rows_rejected": count, "rows_in": rows_in},
     )

@@ -12,7 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
-from workflow.data.columns import CATEGORICAL, DATE, TEXT
+from workflow.data.columns import CATEGORICAL, DATE, TEXT, TIME_OF_DAY, Column
 from workflow.data.contract import Contract
 from workflow.models.rounding import rounding_to_grid
 
@@ -44,7 +44,7 @@ def column_encoders(
     """
     kinds = {name: contract.columns[name].kind for name in contract.features}
     categories = [name for name, kind in kinds.items() if kind == CATEGORICAL]
-    dates = [name for name, kind in kinds.items() if kind == DATE]
+    dates = [name for name, kind in kinds.items() if kind in (DATE, TIME_OF_DAY)]
     texts = [name for name, kind in kinds.items() if kind == TEXT]
     numbers = [name for name in kinds if name not in {*categories, *dates, *texts}]
     rounding = rounding_to_grid() if on_grid else []
@@ -54,7 +54,10 @@ def column_encoders(
     parts = [
         (NUMBERS, make_pipeline(*encode_numbers), numbers),
         (CATEGORIES, make_pipeline(*encode_categories), categories),
-        *((f"date {i}", make_pipeline(*date_steps(), *rounding), [name]) for i, name in enumerate(dates)),
+        *(
+            (f"date {i}", make_pipeline(*date_steps(contract.columns[name]), *rounding), [name])
+            for i, name in enumerate(dates)
+        ),
         *((f"text {i}", make_pipeline(*text_steps(sparse, seed)), [name]) for i, name in enumerate(texts)),
     ]
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0 if dense else 0.3)
@@ -70,19 +73,25 @@ def number_steps(bounded: bool) -> "list[BaseEstimator]":
     ]
 
 
-def date_steps() -> "list[BaseEstimator]":
-    """Return the transformers of one column of dates, in days: trend, time of the year and day of the week.
+def date_steps(column: Column) -> "list[BaseEstimator]":
+    """Return the transformers of dates, in days: trend, time of the year, day of the week, and any time of the day.
 
-    Periodic splines, as in scikit-learn's example "Time-related feature engineering".
+    Times of day, in hours, are encoded by their number and their cycle. Periodic splines, as in scikit-learn's example
+    "Time-related feature engineering".
     """
 
-    def cycle(days: float, n_knots: int, degree: int) -> "BaseEstimator":
-        knots = np.linspace(0, days, n_knots)[:, None]
+    def cycle(length: float, n_knots: int, degree: int) -> "BaseEstimator":
+        knots = np.linspace(0, length, n_knots)[:, None]
         return preprocessing.SplineTransformer(knots=knots, degree=degree, extrapolation="periodic")
 
+    if column.kind == TIME_OF_DAY:
+        cycles = [cycle(24, n_knots=9, degree=3)]
+    else:
+        cycles = [cycle(365.2425, n_knots=5, degree=3), cycle(7, n_knots=8, degree=1)]
+        cycles += [cycle(1, n_knots=9, degree=3)] if column.has_clock else []
     return [
         SimpleImputer(strategy="median", keep_empty_features=True),
-        make_union(preprocessing.StandardScaler(), cycle(365.2425, n_knots=5, degree=3), cycle(7, n_knots=8, degree=1)),
+        make_union(preprocessing.StandardScaler(), *cycles),
     ]
 
 

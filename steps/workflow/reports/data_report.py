@@ -1,12 +1,13 @@
 """The page about a data file: its columns with a figure each, its rejected rows, duplicates and warnings."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from workflow.data.columns import CATEGORICAL, DATE, TEXT
+from workflow.data.columns import CATEGORICAL, DATE, DURATION, TEXT, TIME_OF_DAY
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.data.profile import HISTOGRAM_BARS, ColumnProfile, DataFacts
@@ -99,6 +100,9 @@ def range_text(profile: ColumnProfile) -> str:
         return ""
     if profile.kind == DATE:
         return " to ".join(str(np.datetime64(int(day), "D")) for day in (profile.low, profile.high))
+    if profile.kind in (TIME_OF_DAY, DURATION):
+        scale = 3600 if profile.kind == TIME_OF_DAY else 1
+        return " to ".join(str(timedelta(seconds=round(value * scale))) for value in (profile.low, profile.high))
     return f"{number(profile.low)} to {number(profile.high)}{' words' if profile.kind == TEXT else ''}"
 
 
