@@ -32,7 +32,7 @@ import environment  # noqa: E402
 import skops.io  # noqa: E402
 from frames import distinct, enforced, split_frame  # noqa: E402
 
-from workflow.data import inference, split, tables  # noqa: E402
+from workflow.data import files, inference, split  # noqa: E402
 from workflow.data.contract import Contract  # noqa: E402
 from workflow.evaluation import cross_validation, metrics, tree_count  # noqa: E402
 from workflow.models import blending, catalog, estimators  # noqa: E402
@@ -106,7 +106,7 @@ def load_split(name: str) -> tuple[pd.DataFrame, pd.DataFrame, Contract]:
 
 def read_and_split(path: Path, target: str) -> tuple[pd.DataFrame, pd.DataFrame, Contract]:
     """Return the training set, the test set and the inferred contract of a file."""
-    with tables.open_table(path) as table:
+    with files.open_table(path) as table:
         contract = inference.infer(table.sample(inference.sample_size(len(table.columns))), target).contract
         typed, _ = enforced(pd.concat(table.chunks()), contract, table.malformed)
     return *split_frame(distinct(typed)[0], 0.2, 0), contract

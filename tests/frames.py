@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow.data import split, stored, tables
+from workflow.data import files, split, stored, tables
 from workflow.data.contract import Contract, ValidationReport, enforce
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of a file or a folder, and its malformed lines."""
-    with tables.open_table(path) as table:
+    with files.open_table(path) as table:
         return pd.concat(table.chunks()), table.malformed
 
 

@@ -16,7 +16,7 @@ from workflow.data.contract import (
     is_typed_by,
     read_contract,
 )
-from workflow.data.tables import open_table
+from workflow.data.files import open_table
 from workflow.data.values import parse_values
 from workflow.errors import UserError
 

@@ -12,7 +12,7 @@ import pytest
 from frames import read_table
 from pyarrow import parquet
 
-from workflow.data import stored, tables
+from workflow.data import csv_files, files, stored
 from workflow.data.columns import Column
 from workflow.data.contract import Contract, check
 from workflow.data.sampling import evenly_spaced_positions
@@ -233,7 +233,7 @@ def test_a_full_disk_is_not_reported_as_an_error_of_the_file(tmp_path):
 def test_chunks_and_samples_have_the_rows_of_the_table(tmp_path, monkeypatch, lines, size):
     monkeypatch.setattr(stored, "CHUNK_ROWS", size)
     (tmp_path / "data.csv").write_text("\n".join(lines))
-    with tables.open_table(tmp_path / "data.csv") as table:
+    with files.open_table(tmp_path / "data.csv") as table:
         for _ in range(2):  # chunks can be read again
             chunks = list(table.chunks())
             assert max(map(len, chunks)) == min(size, table.rows)
@@ -247,9 +247,9 @@ def test_chunks_and_samples_have_the_rows_of_the_table(tmp_path, monkeypatch, li
 
 def test_small_batches_are_merged():
     batches = [pyarrow.record_batch({"a": [str(number)] * size}) for number, size in enumerate([1, 1, 1, 5, 2, 1])]
-    found = [batch["a"].to_pylist() for batch in tables.coalesce_batches(batches, 3)]
+    found = [batch["a"].to_pylist() for batch in csv_files.coalesce_batches(batches, 3)]
     assert found == [["0", "1", "2"], ["3"] * 5, ["4", "4", "5"]]
-    assert list(tables.coalesce_batches([], 3)) == []
+    assert list(csv_files.coalesce_batches([], 3)) == []
 
 
 def test_lines_are_numbered_through_the_files_of_a_folder(tmp_path):
@@ -266,7 +266,7 @@ def test_parquet_files_of_a_folder_are_read_in_chunks(tmp_path, monkeypatch):
     for year in ("2023", "2024"):
         (tmp_path / f"year={year}").mkdir()
         frame.to_parquet(tmp_path / f"year={year}/part.parquet")
-    with tables.open_table(tmp_path) as table:
+    with files.open_table(tmp_path) as table:
         chunks, malformed = list(table.chunks()), table.malformed
         some = table.sample(3)
     assert [len(rows) for rows in chunks] == [2, 1, 2, 1]
@@ -281,7 +281,7 @@ def test_a_column_has_the_same_type_in_every_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "CHUNK_ROWS", 2)
     table = pyarrow.table({"new": [True, None, False, True], "rooms": [2**53 + 1, None, 3, 4]})
     parquet.write_table(table, tmp_path / "it.parquet")
-    with tables.open_table(tmp_path / "it.parquet") as table:
+    with files.open_table(tmp_path / "it.parquet") as table:
         first, second = table.chunks()
     assert first.dtypes.equals(second.dtypes)
     assert to_text(pd.concat([first, second])["rooms"]).dropna().tolist() == ["9007199254740993", "3", "4"]

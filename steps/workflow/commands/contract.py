@@ -8,12 +8,12 @@ from workflow.runs.names import Files
 
 def run(params: ContractParams) -> None:
     """Infer the contract of the data, log it and print it."""
-    from workflow.data import tables
+    from workflow.data import files
     from workflow.data.contract import contract_text
     from workflow.stages.preprocess import infer_contract
 
     tracking.describe_command("contract", "contract", params.model_dump(mode="json"))
-    with tables.open_table(sources.local_copy("data", params.data, preprocess.PROJECT)) as data:
+    with files.open_table(sources.local_copy("data", params.data, preprocess.PROJECT)) as data:
         inferred = infer_contract(data, params)
     text = contract_text(inferred.contract, inferred.notes)
     with tracking.artifacts() as folder:

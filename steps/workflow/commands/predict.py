@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.entities import LoggedModelInput
 
 from workflow.commands import preprocess
-from workflow.data import split, tables
+from workflow.data import files, split
 from workflow.data.contract import Contract
 from workflow.data.rejections import coercion_findings
 from workflow.errors import UserError
@@ -70,7 +70,7 @@ def write_predictions(
     """Write the rows of the data with their predictions to the output, and return what they add up to."""
     data = sources.local_copy("data", params.data, preprocess.PROJECT)
     with (
-        tables.open_table(data) as table,
+        files.open_table(data) as table,
         outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path,
     ):
         predictions = Predictions(table.malformed)

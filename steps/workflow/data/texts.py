@@ -6,17 +6,17 @@ import gzip
 import lzma
 import re
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 
+from workflow.data.formats import is_document, zip_entries
 from workflow.errors import UserError
 
+MAGIC_BYTES = 8  # of a compressed file
 READ_BYTES = 2**20  # read at a time; the first of them also show the encoding
 COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -29,6 +29,11 @@ NON_LATIN_ENCODINGS = ["cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb1
 WEB_PAGE_STARTS = (b"<!doctype html", b"<html")
 MIN_NON_LATIN_SHARE = 0.75  # of the letters of words that are not ASCII
 NON_ASCII_PER_CENTRAL = 20  # a Central European text has more than one such letter in so many non-ASCII ones
+OTHER_ENCODINGS = ["iso8859_15", "cp1251", "mac_roman"]  # where a sign is out of place in that of Windows
+SURROUNDINGS = re.compile(rb"(?s)(?=(..[\x80-\xff]..))")
+UNITS = set("àáâéèêíóôúÀÉÅåØøßгмтчлкрсвинуя")  # letters that stand alone beside a number
+CURRENCIES_AND_FRACTIONS = set("€£¥¢°²³¹½¼¾±×÷‰")
+PUNCTUATION = set("‘’‚“”„«»‹›–—…•·™®©§№ªºµ\u00a0\u00ad")
 LETTER = rb"[A-Za-z\xc0-\xff]"
 # Bytes between letters that are letters in cp1250, such as ł, ą, ż, š and ž, and hardly ever occur there in cp1252.
 CENTRAL_LETTER = re.compile(
@@ -36,41 +41,32 @@ CENTRAL_LETTER = re.compile(
 )
 
 
-@contextmanager
-def as_utf8(path: Path, start: bytes) -> Iterator[Path]:
-    """Open a file as uncompressed UTF-8 text: the file itself, or a temporary copy.
-
-    Args:
-        path: the file.
-        start: its first bytes, which show how it is compressed.
-
-    Raises:
-        UserError: if it cannot be decompressed or decoded.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        try:
-            path = decompress(path, start, folder)
-        except (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError) as error:
-            if isinstance(error, OSError) and error.errno:  # from the system, such as a full disk, not from the file
-                raise
-            raise UserError(f"data {path}: cannot be unpacked: {first_line(error)}") from error
-        encoding = detect_encoding(path)
-        yield transcode(path, encoding, folder / "text.csv") if encoding else path
+def unpack(path: Path, folder: Path) -> Path:
+    """Return the file, or if it is compressed, an uncompressed copy in `folder`; UserError if it cannot be unpacked."""
+    try:
+        return decompress(path, folder)
+    except (OSError, EOFError, zipfile.BadZipFile, lzma.LZMAError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno:  # from the system, such as a full disk, not from the file
+            raise
+        raise UserError(f"data {path}: cannot be unpacked: {first_line(error)}") from error
 
 
-def decompress(path: Path, start: bytes, folder: Path) -> Path:
+def decompress(path: Path, folder: Path) -> Path:
     """Return the file, or if it is compressed, an uncompressed copy in `folder`."""
-    copy = folder / "unpacked.csv"
+    copy = folder / "unpacked"
+    with open(path, "rb") as file:
+        start = file.read(MAGIC_BYTES)
     for magic, opener in COMPRESSIONS.items():
         if start.startswith(magic):
             with opener(path) as source, open(copy, "wb") as target:
                 shutil.copyfileobj(source, target, READ_BYTES)
             return copy
-    if not start.startswith(b"PK"):
+    if not start.startswith(b"PK\x03\x04"):
         return path
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
+        names = zip_entries(path)
+        if is_document(names):
+            return path
         if len(names) != 1:
             raise UserError(
                 f"data {path}: a zip of {len(names)} files; expected one; unpack it and pass a file or folder"
@@ -80,55 +76,91 @@ def decompress(path: Path, start: bytes, folder: Path) -> Path:
     return copy
 
 
-def transcode(path: Path, encoding: str, copy: Path) -> Path:
-    """Return a UTF-8 copy of a text file; UserError if the file is not valid in this encoding."""
-    try:
-        with open(path, encoding=encoding, newline="") as source, open(copy, "w", newline="") as target:
-            shutil.copyfileobj(source, target, READ_BYTES)
-    except UnicodeError as error:
-        raise UserError(f"data {path}: not valid {encoding}, the detected encoding; save it as UTF-8") from error
-    return copy
+def as_utf8(path: Path, source: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return a text file as UTF-8, itself or a copy in `folder`, and a note if the encoding was guessed.
 
-
-def detect_encoding(path: Path) -> str | None:
-    """Return the encoding of a text file by its byte order mark or its content; None for UTF-8.
-
-    Raises UserError for a web page.
+    Raises UserError, which names the `source`, if it cannot be decoded.
     """
     with open(path, "rb") as file:
         start = file.read(READ_BYTES)
-        for mark, encoding in BYTE_ORDER_MARKS.items():
-            if start.startswith(mark):
-                return encoding
-        if start.lstrip().lower().startswith(WEB_PAGE_STARTS):
-            raise UserError(f"data {path}: a web page, not a table; download the file itself")
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        chunk = start
+    if start.lstrip().lower().startswith(WEB_PAGE_STARTS):
+        raise UserError(f"data {source}: a web page, not a table; download the file itself")
+    if marked := next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None):
+        return transcode(path, marked, source, folder / "text"), ()
+    if is_utf8(path):
+        return path, ()
+    encoding = guess_encoding(start)
+    note = f"is not UTF-8; it was read as {encoding}, the likeliest encoding of its letters and signs"
+    return transcode(path, encoding, source, folder / "text"), (note,)
+
+
+def transcode(path: Path, encoding: str, source: Path, copy: Path) -> Path:
+    """Return a UTF-8 copy of a text file; UserError, which names `source`, if it is not valid in this encoding."""
+    try:
+        with open(path, encoding=encoding, newline="") as file, open(copy, "w", encoding="utf-8", newline="") as target:
+            shutil.copyfileobj(file, target, READ_BYTES)
+    except UnicodeError as error:
+        raise UserError(f"data {source}: not valid {encoding}, the detected encoding; save it as UTF-8") from error
+    return copy
+
+
+def is_utf8(path: Path) -> bool:
+    """Return whether a file is valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open(path, "rb") as file:
         try:
-            while chunk:
+            while chunk := file.read(READ_BYTES):
                 decoder.decode(chunk)
-                chunk = file.read(READ_BYTES)
             decoder.decode(b"", final=True)
-            return None
         except UnicodeDecodeError:
-            return guess_encoding(start)
+            return False
+    return True
 
 
 def guess_encoding(start: bytes) -> str:
     """Guess the encoding of a text that is not UTF-8 by its first bytes.
 
-    The guess is Western or Central European, unless nearly all letters of the non-ASCII words are non-ASCII: then the
-    alphabet is not Latin.
+    Words of several letters, nearly all of them non-ASCII, are of another alphabet than the Latin. Otherwise the
+    encoding is the one with the fewest characters that are out of place, such as a letter where a currency sign would
+    stand; of equal ones, the Western or Central European of Windows.
     """
-    words = b" ".join(word for word in re.split(rb"[\x00-\x40]+", start) if not word.isascii())
-    letters = [letter for letter in words.decode("cp1252", "replace") if letter.isalpha()]
-    non_ascii = sum(letter > "\x7f" for letter in letters)
-    if non_ascii < MIN_NON_LATIN_SHARE * len(letters):
-        return "cp1250" if len(CENTRAL_LETTER.findall(words)) > non_ascii / NON_ASCII_PER_CENTRAL else "cp1252"
-    import charset_normalizer
+    words = [word for word in re.split(rb"[\x00-\x40]+", start) if not word.isascii()]
+    letters = [letters for word in words if len(letters := letters_of(word)) > 1]
+    non_ascii = sum(letter > "\x7f" for word in letters for letter in word)
+    if letters and non_ascii >= MIN_NON_LATIN_SHARE * sum(map(len, letters)):
+        import charset_normalizer
 
-    best = charset_normalizer.from_bytes(words, cp_isolation=NON_LATIN_ENCODINGS, threshold=0.5).best()
-    return best.encoding if best else "cp1252"
+        best = charset_normalizer.from_bytes(b" ".join(words), cp_isolation=NON_LATIN_ENCODINGS, threshold=0.5).best()
+        return best.encoding if best else "cp1252"
+    central = len(CENTRAL_LETTER.findall(b" ".join(words))) > non_ascii / NON_ASCII_PER_CENTRAL
+    surroundings = {match[1] for match in SURROUNDINGS.finditer(b"  " + start + b"  ")}
+    candidates = ["cp1250" if central else "cp1252", *OTHER_ENCODINGS]
+    return min(
+        candidates, key=lambda each: sum(is_out_of_place(*part.decode(each, "replace")) for part in surroundings)
+    )
+
+
+def letters_of(word: bytes) -> str:
+    """Return the letters of a word as cp1252 reads it; all bytes, if none is ASCII."""
+    text = word.decode("cp1252", "replace")
+    return text if min(word) > 0x7F else "".join(letter for letter in text if letter.isalpha())
+
+
+def is_out_of_place(second_before: str, before: str, character: str, after: str, second_after: str) -> bool:
+    """Return whether a non-ASCII character hardly ever stands between the two before it and the two after it."""
+    within = before.isalpha() and after.isalpha()
+    beside_digit = (second_before + before).strip()[-1:].isdigit() or (after + second_after).strip()[:1].isdigit()
+    if character.isalpha() and character not in "ªºµ":
+        mixed = character > "\u024f" and any(each.isalpha() and each.isascii() for each in (before, after))
+        alone = not (before.isalpha() or after.isalpha())
+        return (
+            mixed or (character.isupper() and before.islower()) or (alone and beside_digit and character not in UNITS)
+        )
+    if character in "¡¿":
+        return before.isalnum() or beside_digit
+    if character in CURRENCIES_AND_FRACTIONS:
+        return within
+    return character not in PUNCTUATION or (character in "–—" and within and before.islower() and after.islower())
 
 
 def first_line(error: Exception) -> str:

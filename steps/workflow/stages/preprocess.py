@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflow.data import contract, inference, split, stored, tables
+from workflow.data import contract, files, inference, split, stored
 from workflow.data.contract import Contract, ValidationReport
 from workflow.data.findings import Finding
 from workflow.data.inference import InferredContract
@@ -104,7 +104,7 @@ def validate(
 
     Returns what became of the other rows, and the contract, which is given or inferred.
     """
-    with tables.open_table(inputs.data) as data:
+    with files.open_table(inputs.data) as data:
         if inputs.contract:
             chosen: dict[str, Any] = params.chosen_columns
             given = replace(contract.read_contract(inputs.contract), **chosen)
