@@ -71,7 +71,7 @@ def csv_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) ->
         comments = malformed["csv_line"].str.startswith("#") & layout.commented
         skipped += malformed["line"][comments].nunique()
         malformed = malformed[~comments]
-        notes = (*notes, *layout.notes)
+        notes = (*notes, *layout.notes, *(["comments among the rows skipped"] if comments.any() else []))
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
         with arrow_batches(copy) as batches:
@@ -175,7 +175,8 @@ def check_header_names(names: list[str], source: Path) -> None:
 def only_a_header(names: list[str], malformed: pd.DataFrame, source: Path) -> UserError:
     """Return the error for a file that has a header and no valid row."""
     why = f": line {malformed['line'][0]} {malformed_reason(malformed['error_type'][0])}" if len(malformed) else ""
-    return UserError(f"data {source}: no rows after the header {', '.join(names[:LISTED_COLUMNS])}{why}")
+    remedy = "; delete lines above the header, or name every column" if "too many" in why else ""
+    return UserError(f"data {source}: no rows after the header {', '.join(names[:LISTED_COLUMNS])}{why}{remedy}")
 
 
 def text_frame(batch: pyarrow.RecordBatch) -> pd.DataFrame:

@@ -23,6 +23,12 @@ LOGGER = ("TOA5", "TOACI1")  # first field of a data logger's file, whose names 
 VALUE = re.compile(r"[\s(+−$€£¥-]*[.,]?\d[\d.,'\s:/TZ+−-]*(?:[eE][+-]?\d+)?[^\d\s]{0,5}\)?")  # a number, date or time
 YEAR = re.compile(r"(?:1[6-9]|20|21)\d\d")
 BLANKS = {"", "-", "--", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "."}
+METADATA = re.compile(r"[^:]+: .")
+UNIT = re.compile(
+    r"[°%µ²³/()\[\]€£$]|^(?:[kcmµ]?m|[kmµ]?g|s|h|min|[kh]?Pa|mbar|[km]?[VWAJ]|kWh|m?l|[kM]?Hz|K|C|F|deg ?[CF]?|pp[mb]|"
+    r"u?mol|EUR|USD|GBP|CHF|years?|days?|hours?|Avg|Smp|Max|Min|Std|Tot|int|float|double|number|numeric)$",
+    re.IGNORECASE,
+)
 TOTAL = re.compile(
     r"(?:(?:grand|sub|column)[ -]?)?(?:totals?|totale|sum|summe|gesamt|gesamtsumme|insgesamt|somme|total g[ée]n[ée]ral|"
     r"average|mean|mittelwert|durchschnitt|moyenne|promedio)\s*:?",
@@ -104,14 +110,14 @@ class Grid:
         known = [cell for cell in self.numbers_in(record) if cell not in BLANKS]
         values = [cell for cell in known if VALUE.fullmatch(cell)]
         years = len(values) > 1 and all(map(YEAR.fullmatch, values)) and values == sorted(set(values))
-        return len(record.cells) == self.width and 0 < len(known) <= 2 * len(values) and not years
+        return len(record.cells) == self.width and len(known) < 2 * len(values) and not years
 
     def is_header(self, record: Record) -> bool:
         """Return whether a record has names where others have numbers."""
         known = [cell for cell in self.numbers_in(record) if cell]
         names = [cell for cell in known if cell not in BLANKS and (YEAR.fullmatch(cell) or not VALUE.fullmatch(cell))]
-        enough = 2 * len(record.filled) >= self.width and 2 * len(names) >= len(self.numeric) > 0
-        return len(record.cells) == self.width and enough and names == known
+        enough = len(record.filled) >= self.width - 1 and names
+        return len(record.cells) == self.width and bool(enough) and names == known
 
     def is_units(self, record: Record, rows: list[Record]) -> bool:
         """Return whether a record below the header, whose fields do not recur in `rows`, has units or the like."""
@@ -122,7 +128,7 @@ class Grid:
             cell not in BLANKS and any(cell == row.cells[position] for row in rows if position < len(row.cells))
             for position, cell in enumerate(record.cells)
         )
-        enough = 2 * len(texts) >= len(self.numeric) and len(texts) > bool(plain)
+        enough = 2 * len(texts) >= len(self.numeric) > 0 and (not plain or any(map(UNIT.search, texts)))
         return enough and not any(map(VALUE.fullmatch, texts)) and not recurring
 
 
@@ -145,7 +151,7 @@ def find_layout(path: Path) -> Layout | None:
     first_line = grid.records[row].line
     start = sum(map(len, lines[:first_line]))
     end, below = find_end(path, start, grid, row)
-    notes = [note for note in (*notes_above(grid, texts, header, units), below) if note]
+    notes = [note for note in (*notes_above(grid, texts, names, header, units), below) if note]
     if not notes and header == 0 and above == 0:
         return None
     return Layout(names, grid.delimiter, start, end, first_line + 1, bool(comments), tuple(notes))
@@ -201,13 +207,15 @@ def locate(grid: Grid, comments: list[str]) -> tuple[list[str], int, list[int], 
     logger = records[0].cells[0] in LOGGER
     headers = [position for position in range(logger, row) if logger or grid.is_header(records[position])]
     headers = [position for position in headers if position >= blank] or headers
+    headers = [position for position in headers if not METADATA.match(records[position].cells[0])] or headers
     if not headers:
         named = [grid.delimiter.join(comments[-1:]).lstrip("#").strip()]
         commented = next(parse(named, 0, grid.delimiter), None)
         return (commented.cells, -1, [], 0) if commented and row == 0 and grid.is_header(commented) else None
     header, units = headers[0], []
     for position in range(header + 1, row):
-        if not logger and not grid.is_units(records[position], records[row:]):
+        named = are_groups(records[header].cells) and grid.is_header(records[position]) and not units
+        if not (logger or named or grid.is_units(records[position], records[row:])):
             break
         units.append(position)
     names, row = records[header].cells, header + 1 + len(units)
@@ -216,22 +224,29 @@ def locate(grid: Grid, comments: list[str]) -> tuple[list[str], int, list[int], 
     return names, header, units, row
 
 
+def are_groups(names: list[str]) -> bool:
+    """Return whether names recur or are blank, as those of groups of columns are; one blank may be that of an index."""
+    return names.count("") > 1 or len(set(names)) < len(names)
+
+
 def merged_names(upper: list[str], lower: list[str]) -> list[str]:
     """Return the names of columns on two lines: the upper ones, unless they name groups of columns."""
-    groups = upper.count("") > 1 or len(set(upper)) < len(upper)
+    groups = are_groups(upper)
     if not groups or (all(lower) and len(set(lower)) == len(lower) == len(upper)):
         return lower if groups else upper
     joined = [f"{group} {name}".strip() for group, name in zip(upper, lower, strict=False)]
     return joined if len(set(joined)) == len(upper) else upper
 
 
-def notes_above(grid: Grid, texts: list[str], header: int, units: list[int]) -> Iterator[str]:
+def notes_above(grid: Grid, texts: list[str], names: list[str], header: int, units: list[int]) -> Iterator[str]:
     """Yield what was skipped above the rows."""
     top = grid.records[header].line if header >= 0 else grid.records[0].line
     if skipped := [text for text in texts[:top] if text.strip()]:
         yield f"{counted(top)} above the header skipped: {quoted(skipped[0])}"
     if header < 0:
         yield "the header is the last comment above the rows"
+    if names != grid.records[header].cells and header >= 0:
+        yield f"the names of the columns stand on 2 lines: {quoted(grid.delimiter.join(names))}"
     for position in units:
         record = grid.records[position]
         line = quoted(texts[record.line])
@@ -277,10 +292,12 @@ def count_below(records: list[list[str]], grid: Grid, rows: list[list[str]]) -> 
     below = 0
     for number, fields in enumerate(reversed(records[-MAX_LINES_BELOW:]), 1):
         cells = [cell.strip() for cell in fields]
-        single = bool(cells[:1] and cells[0]) and not any(cells[1:])
-        if any(cells) and not single and not is_total(cells, grid, rows):
+        filled = [cell for cell in cells if cell]
+        single = bool(cells[:1] and cells[0]) and (len(filled) == 1 or len(cells) < grid.width)
+        single = single and not VALUE.fullmatch(cells[0])
+        if filled and not single and not is_total(cells, grid, rows):
             break
-        if not any(cells):
+        if not filled:
             below = number if number > 1 else 0
         elif not single or NOTE.match(cells[0]) or COMMENT.match(cells[0]):
             below = number

@@ -32,12 +32,15 @@ NON_ASCII_PER_CENTRAL = 20  # a Central European text has more than one such let
 OTHER_ENCODINGS = ["iso8859_15", "cp1251", "mac_roman"]  # where a sign is out of place in that of Windows
 SURROUNDINGS = re.compile(rb"(?s)(?=(..[\x80-\xff]..))")
 UNITS = set("àáâéèêíóôúÀÉÅåØøßгмтчлкрсвинуя")  # letters that stand alone beside a number
-CURRENCIES_AND_FRACTIONS = set("€£¥¢°²³¹½¼¾±×÷‰")
-PUNCTUATION = set("‘’‚“”„«»‹›–—…•·™®©§№ªºµ\u00a0\u00ad")
+JOINING = set("‘’–—·\u00ad")  # also between letters
+SIGNS = set("€£¥¢°½¼¾±×÷‰‚“”„«»‹›…•™®©§№ªºµ\u00a0")
+LAST_LATIN = "\u024f"
 LETTER = rb"[A-Za-z\xc0-\xff]"
-# Bytes between letters that are letters in cp1250, such as ł, ą, ż, š and ž, and hardly ever occur there in cp1252.
+# Bytes between letters that are letters in cp1250, such as ł, ą, ż, š and ž, and hardly ever occur there in cp1252;
+# and the currencies zł and Kč.
 CENTRAL_LETTER = re.compile(
-    rb"(?<=%s)[\x8a\x8d-\x8f\x9a\x9d-\x9f\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbc\xbe\xbf](?=%s)" % (LETTER, LETTER)
+    rb"(?<=%s)[\x8a\x8d-\x8f\x9a\x9d-\x9f\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbc\xbe\xbf](?=%s)|\b(?:z\xb3|K\xe8)(?!%s)"
+    % (LETTER, LETTER, LETTER)
 )
 
 
@@ -131,13 +134,16 @@ def guess_encoding(start: bytes) -> str:
         import charset_normalizer
 
         best = charset_normalizer.from_bytes(b" ".join(words), cp_isolation=NON_LATIN_ENCODINGS, threshold=0.5).best()
-        return best.encoding if best else "cp1252"
+        found = best.encoding if best else "cp1252"
+        return least_out_of_place(start, [found, "cp1251"]) if found.startswith("cp") else found
     central = len(CENTRAL_LETTER.findall(b" ".join(words))) > non_ascii / NON_ASCII_PER_CENTRAL
-    surroundings = {match[1] for match in SURROUNDINGS.finditer(b"  " + start + b"  ")}
-    candidates = ["cp1250" if central else "cp1252", *OTHER_ENCODINGS]
-    return min(
-        candidates, key=lambda each: sum(is_out_of_place(*part.decode(each, "replace")) for part in surroundings)
-    )
+    return least_out_of_place(start, [*(["cp1250", "cp1252"] if central else ["cp1252", "cp1250"]), *OTHER_ENCODINGS])
+
+
+def least_out_of_place(text: bytes, encodings: list[str]) -> str:
+    """Return the encoding, of one byte per character, in which the fewest characters of a text are out of place."""
+    parts = {match[1] for match in SURROUNDINGS.finditer(b"  " + text + b"  ")}
+    return min(encodings, key=lambda each: sum(is_out_of_place(*part.decode(each, "replace")) for part in parts))
 
 
 def letters_of(word: bytes) -> str:
@@ -151,16 +157,16 @@ def is_out_of_place(second_before: str, before: str, character: str, after: str,
     within = before.isalpha() and after.isalpha()
     beside_digit = (second_before + before).strip()[-1:].isdigit() or (after + second_after).strip()[:1].isdigit()
     if character.isalpha() and character not in "ªºµ":
-        mixed = character > "\u024f" and any(each.isalpha() and each.isascii() for each in (before, after))
-        alone = not (before.isalpha() or after.isalpha())
-        return (
-            mixed or (character.isupper() and before.islower()) or (alone and beside_digit and character not in UNITS)
-        )
+        mixed = character > LAST_LATIN and any(each.isalpha() and each.isascii() for each in (before, after))
+        alone = not (before.isalpha() or after.isalpha()) and (beside_digit or before + after == "()")
+        return mixed or (character.isupper() and before.islower()) or (alone and character not in UNITS)
     if character in "¡¿":
-        return before.isalnum() or beside_digit
-    if character in CURRENCIES_AND_FRACTIONS:
-        return within
-    return character not in PUNCTUATION or (character in "–—" and within and before.islower() and after.islower())
+        return before.isalnum() or beside_digit or (after in "CF" and not second_after.isalpha())  # °C in mac_roman
+    if character in "¹²³":
+        return not (before.isalnum() or before == ")")
+    if character in JOINING:
+        return character in "–—" and before.islower() and after.islower()
+    return within or character not in SIGNS or (character == "§" and before.isalpha())
 
 
 def first_line(error: Exception) -> str:
