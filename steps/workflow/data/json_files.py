@@ -94,8 +94,8 @@ def nested_columns(connection: "DuckDBPyConnection", path: Path) -> dict[str, bo
     mixed = [name for name, kind in kinds.items() if kind == "JSON"]  # values of several types, maybe all single ones
     if mixed:
         tests = ", ".join(f"bool_or(json_type({name}) IN ('OBJECT', 'ARRAY'))" for name in mixed)
-        found = connection.execute(f"SELECT {tests} {READ_JSON.format(1)}", [str(path)]).fetchone()
-        nested |= dict(zip(mixed, map(bool, found or ()), strict=True))
+        found = connection.execute(f"SELECT {tests} {READ_JSON.format(1)}", [str(path)]).fetchall()[0]
+        nested |= dict(zip(mixed, map(bool, found), strict=True))
     return nested
 
 

@@ -116,8 +116,8 @@ class Grid:
         """Return whether a record has names where others have numbers."""
         known = [cell for cell in self.numbers_in(record) if cell]
         names = [cell for cell in known if cell not in BLANKS and (YEAR.fullmatch(cell) or not VALUE.fullmatch(cell))]
-        enough = len(record.filled) >= self.width - 1 and names
-        return len(record.cells) == self.width and bool(enough) and names == known
+        enough = len(record.filled) >= self.width - 1 and len(names) > 0
+        return len(record.cells) == self.width and enough and names == known
 
     def is_units(self, record: Record, rows: list[Record]) -> bool:
         """Return whether a record below the header, whose fields do not recur in `rows`, has units or the like."""
@@ -212,10 +212,11 @@ def locate(grid: Grid, comments: list[str]) -> tuple[list[str], int, list[int], 
         named = [grid.delimiter.join(comments[-1:]).lstrip("#").strip()]
         commented = next(parse(named, 0, grid.delimiter), None)
         return (commented.cells, -1, [], 0) if commented and row == 0 and grid.is_header(commented) else None
-    header, units = headers[0], []
+    header = headers[0]
+    units: list[int] = []
     for position in range(header + 1, row):
-        named = are_groups(records[header].cells) and grid.is_header(records[position]) and not units
-        if not (logger or named or grid.is_units(records[position], records[row:])):
+        grouped = are_groups(records[header].cells) and grid.is_header(records[position]) and not units
+        if not (logger or grouped or grid.is_units(records[position], records[row:])):
             break
         units.append(position)
     names, row = records[header].cells, header + 1 + len(units)

@@ -1,5 +1,6 @@
 """Tables in files whose columns have types: Parquet, Arrow (which Feather is), Stata and Excel."""
 
+import errno
 import json
 import struct
 import warnings
@@ -101,7 +102,7 @@ def plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
     if types.is_decimal(column.type):
         return column.cast(pyarrow.float64())
     if types.is_time(column.type):
-        return column.cast(pyarrow.string())
+        return compute.replace_substring_regex(column.cast(pyarrow.string()), r"\.0+$", "")
     if types.is_duration(column.type):
         microseconds = column.cast(pyarrow.duration("us"), safe=False).cast(pyarrow.int64())
         return compute.divide(microseconds.cast(pyarrow.float64(), safe=False), float(ONE_SECOND))
@@ -120,7 +121,7 @@ def naming(name: str, source: Path) -> Iterator[None]:
         IndexError,
         struct.error,
     ) as error:  # those of pyarrow and pandas are of these kinds
-        if isinstance(error, OSError) and error.errno:  # from the system, such as a full disk, not from the file
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # from the system, not from the file
             raise
         raise UserError(f"data {source}: not a valid {name} file ({first_line(error)})") from error
 
