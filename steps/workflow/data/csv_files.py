@@ -24,7 +24,7 @@ MAX_VALUE_LENGTH = 200  # of a malformed line in a report
 LISTED_COLUMNS = 5  # in a message
 FIRST_LINE = 2  # of the rows of an ordinary file
 DELIMITERS = (b",", b";", b"\t", b"|")
-READ_CSV = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true{})"
+READ_CSV = "FROM read_csv(?, all_varchar = true, header = true, store_rejects = true, hive_partitioning = false{})"
 MALFORMED_LINES = (
     "SELECT line, coalesce(column_name, '') AS column_name, csv_line, error_type FROM reject_errors ORDER BY line"
 )
@@ -64,12 +64,12 @@ def csv_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) ->
     check_header_names(names, source)
     if not rows:
         raise only_a_header(names, malformed, source)
-    skipped = layout.first_line - FIRST_LINE if layout else 0
-    malformed["line"] += skipped
-    index = row_numbers(rows, malformed, FIRST_LINE + skipped)
+    first_line = layout.first_line if layout else FIRST_LINE
+    malformed["line"] += first_line - FIRST_LINE
+    numbers = range(first_line, first_line + rows + malformed["line"].nunique())
+    index = pd.RangeIndex(numbers).difference(malformed["line"])[:rows]
     if layout:
         comments = malformed["csv_line"].str.startswith("#") & layout.commented
-        skipped += malformed["line"][comments].nunique()
         malformed = malformed[~comments]
         notes = (*notes, *layout.notes, *(["comments among the rows skipped"] if comments.any() else []))
 
@@ -79,7 +79,7 @@ def csv_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) ->
                 yield text_frame(batch).set_axis(batch_index)
 
     columns = unique_names([name.strip() for name in names])
-    return Table(columns, rows, rejections(malformed), read, notes, skipped)
+    return Table(columns, rows, rejections(malformed), read, numbers, notes)
 
 
 def copy_rows(path: Path, layout: Layout, copy: Path) -> Path:
@@ -183,11 +183,6 @@ def text_frame(batch: pyarrow.RecordBatch) -> pd.DataFrame:
     """Return rows that DuckDB has read, with trimmed texts and unique column names."""
     names = unique_names([name.strip() for name in batch.schema.names])
     return pyarrow.table([trim(column) for column in batch.columns], names).to_pandas()
-
-
-def row_numbers(rows: int, malformed: pd.DataFrame, first: int) -> pd.Index:
-    """Return the line numbers of so many rows from the line `first` on, which skip the malformed lines."""
-    return pd.RangeIndex(first, first + rows + malformed["line"].nunique()).difference(malformed["line"])[:rows]
 
 
 def rejections(malformed: pd.DataFrame) -> pd.DataFrame:

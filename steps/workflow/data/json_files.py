@@ -21,7 +21,10 @@ START_CHARACTERS = 2**16  # which show that a file is JSON, or one object
 MAX_DOCUMENT_BYTES = 2**28  # of a file that is one object, which is parsed in memory
 FIRST_LINE = 1
 JSON_START = re.compile(r"\ufeff?\s*(?:\[\s*[\[\]{\"\d-]|\{\s*[\"}])")  # a CSV header may begin with [a name]
-READ_JSON = "FROM read_json(?, sample_size = -1, records = true, maximum_depth = {}, map_inference_threshold = -1)"
+READ_JSON = (
+    "FROM read_json(?, sample_size = -1, records = true, maximum_depth = {}, map_inference_threshold = -1,"
+    " hive_partitioning = false)"
+)
 NESTED = ("STRUCT", "MAP")
 EXPECTED = "expected an object per line, or an array of objects"
 
@@ -46,14 +49,15 @@ def json_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) -
         path = folder / "records.jsonl"
         path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
     names, rows = copy_json(path, source, copy)
-    index = pd.RangeIndex(FIRST_LINE, FIRST_LINE + rows)
+    numbers = range(FIRST_LINE, FIRST_LINE + rows)
+    index = pd.RangeIndex(numbers)
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
         with arrow_batches(copy) as batches:
             for batch, batch_index in take_with_index(batches, index, positions):
                 yield text_frame(batch).set_axis(batch_index)
 
-    return Table(unique_names([name.strip() for name in names]), rows, NONE_MALFORMED, read, notes)
+    return Table(unique_names([name.strip() for name in names]), rows, NONE_MALFORMED, read, numbers, notes)
 
 
 def copy_json(path: Path, source: Path, copy: Path) -> tuple[list[str], int]:

@@ -27,16 +27,16 @@ class Table:
         read: reads the rows at some positions, in chunks. Columns are text if the file is CSV or JSON, with empty
             fields missing, and typed otherwise. The index is the position in the file, or in all files of a folder as
             if they were one.
+        numbers: from the index of the first row to after that of the last one, or of the last malformed line.
         notes: what was recognized in the file besides its rows, such as title lines: sentences for its reader.
-        skipped_lines: number of lines that are neither rows nor malformed, apart from a header on the first line.
     """
 
     columns: list[str]
     rows: int
     malformed: pd.DataFrame
     read: Callable[[Positions], Iterator[pd.DataFrame]]
+    numbers: range
     notes: tuple[str, ...] = ()
-    skipped_lines: int = 0
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """Return all rows, in chunks."""
@@ -52,8 +52,8 @@ def concat_tables(tables: list[Table], files: list[Path], partitions: list[dict[
 
     Line numbers go on from table to table, as if all were one file.
     """
-    lines = [table.rows + table.malformed["row"].nunique() + table.skipped_lines for table in tables]
-    lines_before = np.cumsum([0, *lines[:-1]])
+    ends = tables[0].numbers.start + np.cumsum([0, *(len(table.numbers) for table in tables)])
+    lines_before = [end - table.numbers.start for end, table in zip(ends, tables, strict=False)]
     rows_before = np.cumsum([0, *(table.rows for table in tables)])
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
@@ -67,7 +67,9 @@ def concat_tables(tables: list[Table], files: list[Path], partitions: list[dict[
         for table, line in zip(tables, lines_before, strict=True)
     ]
     names = [*tables[0].columns, *partitions[0]]
-    return Table(names, rows_before[-1], pd.concat(malformed, ignore_index=True), read, merge_notes(tables, files))
+    numbers = range(ends[0], ends[-1])
+    found = pd.concat(malformed, ignore_index=True)
+    return Table(names, rows_before[-1], found, read, numbers, merge_notes(tables, files))
 
 
 def merge_notes(tables: list[Table], files: list[Path]) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def typed_table(schema: pyarrow.Schema, rows: int, batches: Batches, name: str, 
                 frame.attrs |= attributes
                 yield frame
 
-    return Table([str(name) for name in columns], rows, NONE_MALFORMED, read)
+    return Table([str(name) for name in columns], rows, NONE_MALFORMED, read, range(rows))
 
 
 def to_frame(table: pyarrow.Table) -> pd.DataFrame:
@@ -177,9 +177,10 @@ def workbook_table(path: Path, source: Path) -> Table:
             " CSV"
         )
     (frame,) = filled.values()
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(2, len(frame) + 2))
+    numbers = range(2, len(frame) + 2)
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(numbers))
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
         yield frame.iloc[slice(None) if positions is None else positions]
 
-    return Table(list(frame.columns), len(frame), NONE_MALFORMED, read)
+    return Table(list(frame.columns), len(frame), NONE_MALFORMED, read, numbers)
