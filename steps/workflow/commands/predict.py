@@ -1,5 +1,6 @@
 """Prediction of a file as an MLflow run: the output, the drift of its rows, and scores if the target is known."""
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from mlflow.entities import LoggedModelInput
 from workflow.commands import preprocess
 from workflow.data import files, split
 from workflow.data.contract import Contract
+from workflow.data.inference import is_nested
 from workflow.data.rejections import coercion_findings
 from workflow.errors import UserError
 from workflow.evaluation import conformal
@@ -106,11 +108,25 @@ def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
     from pyarrow.csv import CSVWriter
     from pyarrow.parquet import ParquetWriter
 
+    if path.suffix == ".csv":
+        chunks = map(nested_as_json, chunks)
     first = next(chunks)
     schema = pyarrow.Table.from_pandas(first, preserve_index=False).schema.remove_metadata()
     with (ParquetWriter if path.suffix == ".parquet" else CSVWriter)(path, schema) as file:
         for rows in chain([first], chunks):
             file.write_table(pyarrow.Table.from_pandas(rows, schema, preserve_index=False, safe=False))
+
+
+def nested_as_json(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows for a CSV file: lists and other nested values become JSON."""
+
+    def as_json(value: object) -> str:
+        if isinstance(value, bytes):  # JSON, if the rows are from a JSON file
+            return value.decode("utf-8", "replace")
+        return json.dumps(value, default=lambda other: other.tolist() if hasattr(other, "tolist") else str(other))
+
+    nested = {name: rows[name].map(as_json, na_action="ignore") for name in rows if is_nested(rows[name])}
+    return rows.assign(**nested)
 
 
 def log_drift(moved: pd.DataFrame, rejected: pd.DataFrame, summary: str) -> None:

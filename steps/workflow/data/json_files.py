@@ -61,7 +61,7 @@ def json_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) -
 
 
 def copy_json(path: Path, source: Path, copy: Path) -> tuple[list[str], int]:
-    """Copy the objects of a JSON file to an Arrow file: single values as texts, nested ones as lists of one JSON text.
+    """Copy the objects of a JSON file to an Arrow file: single values as texts, nested ones as the bytes of their JSON.
 
     Returns the names of the columns and the number of rows. Raises UserError if the file is no table.
     """
@@ -72,9 +72,7 @@ def copy_json(path: Path, source: Path, copy: Path) -> tuple[list[str], int]:
         with database(copy.parent, 1) as connection:
             nested = nested_columns(connection, path)
             values = ", ".join(
-                f"CASE WHEN {name} IS NOT NULL THEN [{name}::VARCHAR] END AS {name}"
-                if is_nested
-                else f"{name} ->> '$' AS {name}"
+                f"encode({name}::VARCHAR) AS {name}" if is_nested else f"{name} ->> '$' AS {name}"
                 for name, is_nested in nested.items()
             )
             sql = f"SELECT {values} {READ_JSON.format(1)}"
