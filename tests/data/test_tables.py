@@ -95,6 +95,39 @@ def test_central_and_western_european_encodings_are_told_apart(tmp_path, encodin
     assert frame[name].tolist() == values * 5
 
 
+SIGNS = {
+    "cp1252": [
+        "€ 12",
+        "13.5€",
+        "£9",
+        "¥900",
+        "21 °C",
+        "12 m²",
+        "1½",
+        "5 µm",
+        "5–7",
+        "don’t",
+        "3º",
+        "5 à 10",
+        "café € 12",
+    ],
+    "iso8859_15": ["€ 12", "13.5€", "cœur € 5"],
+    "mac_roman": ["€ 12", "21 °C", "5 – 7", "Château de l’été", "España", "süß Grüner", "São Paulo"],
+    "cp1250": ["€ 12 zł", "12 zł", "5 Kč", "Łódź € 5"],
+    "cp1251": ["Москва 5 €", "100 руб.", "100 р.", "№ 5", "5 м"],
+}
+
+
+@pytest.mark.parametrize(("encoding", "text"), [(each, text) for each in SIGNS for text in SIGNS[each]])
+def test_a_sign_beside_digits_shows_the_encoding(tmp_path, encoding, text):
+    (tmp_path / "it.csv").write_bytes(("id;x\n" + "".join(f"{n};{text}\n" for n in range(9))).encode(encoding))
+    with files.open_table(tmp_path / "it.csv") as table:
+        assert table.sample(1)["x"].tolist() == [text]
+        assert table.notes == (
+            f"is not UTF-8; it was read as {encoding}, the likeliest encoding of its letters and signs",
+        )
+
+
 def test_partitions_of_a_folder_become_columns(tmp_path):
     for year, winery in ((2023, "A B"), (2024, None)):
         folder = tmp_path / f"year={year}" / f"winery={quote(winery) if winery else '__HIVE_DEFAULT_PARTITION__'}"

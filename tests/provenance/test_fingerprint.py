@@ -27,6 +27,8 @@ REPORTS = ["data report", "model report"]
 PARTS = {  # of the code, and what rests on them
     "workflow/data/contract.py": [*STAGES, *REPORTS],
     "workflow/data/tables.py": [*STAGES, *REPORTS],
+    "workflow/data/files.py": ["preprocess"],
+    "workflow/data/csv_files.py": ["preprocess"],
     "workflow/data/split.py": STAGES,
     "workflow/data/inference.py": ["preprocess"],
     "workflow/data/profile.py": ["preprocess", "data report"],

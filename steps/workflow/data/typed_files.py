@@ -22,6 +22,7 @@ from workflow.errors import UserError
 
 NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()}  # one type, missing values or not
 ONE_SECOND = 1_000_000  # microseconds
+DAMAGED = (OSError, ValueError, KeyError, IndexError, TypeError, struct.error)  # errors of pyarrow and pandas
 Batches = Callable[[], Iterable[pyarrow.RecordBatch]]
 
 
@@ -114,13 +115,7 @@ def naming(name: str, source: Path) -> Iterator[None]:
     """Turn errors of a block into a UserError that says that `source` is not a valid file of a format, by its name."""
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        struct.error,
-    ) as error:  # those of pyarrow and pandas are of these kinds
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # from the system, not from the file
             raise
         raise UserError(f"data {source}: not a valid {name} file ({first_line(error)})") from error
