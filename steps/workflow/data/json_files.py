@@ -111,7 +111,7 @@ def json_error_reason(error: Exception) -> str:
 
 
 def records_in(path: Path) -> list[dict[str, Any]] | None:
-    """Return the rows of a table that a JSON file holds as one object; None if it is none, or too large to parse.
+    """Return the rows of a table that a JSON file holds as one object; None if it holds none, or is too large to parse.
 
     Such are the forms of pandas (split, columns, index, table), an object of equally long lists, and an object with one
     list of objects.
