@@ -322,3 +322,21 @@ def test_a_column_has_the_same_type_in_every_chunk(tmp_path, monkeypatch):
     kept, rejected = check(pd.concat([first, second]).assign(rooms="1"), contract)
     assert rejected.empty
     assert kept["new"].fillna(-1).tolist() == [1, -1, 0, 1]
+
+
+def test_title_rows_of_a_sheet_are_skipped_and_noted(tmp_path):
+    frame = pd.DataFrame({"name": ["a", "b"], "price": [1.5, 2.0], "size": [1, None]})
+    with pd.ExcelWriter(tmp_path / "it.xlsx") as writer:
+        frame.to_excel(writer, index=False, startrow=2)
+        writer.book["Sheet1"]["A1"] = "Report of May"
+    with files.open_table(tmp_path / "it.xlsx") as table:
+        pd.testing.assert_frame_equal(pd.concat(table.chunks()), frame.set_axis([4, 5]))
+        assert table.notes == ("2 rows above the header skipped",)
+
+
+def test_a_header_that_few_lines_fit_is_an_error_with_the_remedy(tmp_path):
+    (tmp_path / "it.csv").write_text("a,b,c\n" + "1,2,3\n" * 5 + "1,2,3,4\n" * 9)
+    with pytest.raises(
+        UserError, match=r"9 of 14 lines do not fit the header a, b, c: line 7 has too many fields; del"
+    ):
+        read_table(tmp_path / "it.csv")

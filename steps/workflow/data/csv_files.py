@@ -51,27 +51,17 @@ def csv_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) ->
     """
     copy = folder / "rows.arrow"
     layout = find_layout(path)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        text = copy_rows(path, layout, Path(scratch) / "rows.csv") if layout else path
-        try:
-            names, rows, malformed = copy_csv(text, source, copy, layout)
-        except UserError:
-            mended = Path(scratch) / "mended.csv"
-            if not unify_line_ends(text, mended):
-                raise
-            names, rows, malformed = copy_csv(mended, source, copy, layout)
-            notes = (*notes, "its lines end in different ways")
+    names, rows, malformed, mended = copy_text(path, source, copy, layout)
     check_header_names(names, source)
-    if not rows:
-        raise only_a_header(names, malformed, source)
+    check_rows(names, rows, malformed, source)
     first_line = layout.first_line if layout else FIRST_LINE
     malformed["line"] += first_line - FIRST_LINE
     numbers = range(first_line, first_line + rows + malformed["line"].nunique())
     index = pd.RangeIndex(numbers).difference(malformed["line"])[:rows]
-    if layout:
-        comments = malformed["csv_line"].str.startswith("#") & layout.commented
+    notes = (*notes, *(layout.notes if layout else ()), *(["its lines end in different ways"] if mended else []))
+    if layout and layout.commented and (comments := malformed["csv_line"].str.startswith("#")).any():
         malformed = malformed[~comments]
-        notes = (*notes, *layout.notes, *(["comments among the rows skipped"] if comments.any() else []))
+        notes = (*notes, "comments among the rows skipped")
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
         with arrow_batches(copy) as batches:
@@ -80,6 +70,23 @@ def csv_table(path: Path, source: Path, folder: Path, notes: tuple[str, ...]) ->
 
     columns = unique_names([name.strip() for name in names])
     return Table(columns, rows, rejections(malformed), read, numbers, notes)
+
+
+def copy_text(path: Path, source: Path, copy: Path, layout: Layout | None) -> tuple[list[str], int, pd.DataFrame, bool]:
+    """Copy the rows of a text file, which may have a layout of its own, to an Arrow file.
+
+    Returns what `copy_csv` returns, and whether the line ends had to be unified before. Raises UserError if the file is
+    not a table.
+    """
+    with tempfile.TemporaryDirectory(dir=copy.parent) as scratch:
+        text = copy_rows(path, layout, Path(scratch) / "rows.csv") if layout else path
+        try:
+            return *copy_csv(text, source, copy, layout), False
+        except UserError:
+            mended = Path(scratch) / "mended.csv"
+            if not unify_line_ends(text, mended):
+                raise
+            return *copy_csv(mended, source, copy, layout), True
 
 
 def copy_rows(path: Path, layout: Layout, copy: Path) -> Path:
@@ -172,11 +179,17 @@ def check_header_names(names: list[str], source: Path) -> None:
         raise UserError(f"data {source}: no header: its first line is {first}; add a line of column names")
 
 
-def only_a_header(names: list[str], malformed: pd.DataFrame, source: Path) -> UserError:
-    """Return the error for a file that has a header and no valid row."""
-    why = f": line {malformed['line'][0]} {malformed_reason(malformed['error_type'][0])}" if len(malformed) else ""
+def check_rows(names: list[str], rows: int, malformed: pd.DataFrame, source: Path) -> None:
+    """Raise UserError if a file has no valid row, or more malformed lines than rows: its header is another line."""
+    first = ", ".join(names[:LISTED_COLUMNS])
+    why = f"line {malformed['line'][0]} {malformed_reason(malformed['error_type'][0])}" if len(malformed) else ""
     remedy = "; delete lines above the header, or name every column" if "too many" in why else ""
-    return UserError(f"data {source}: no rows after the header {', '.join(names[:LISTED_COLUMNS])}{why}{remedy}")
+    if not rows:
+        raise UserError(f"data {source}: no rows after the header {first}{': ' if why else ''}{why}{remedy}")
+    if (lines := malformed["line"].nunique()) > rows:
+        raise UserError(
+            f"data {source}: {lines:,} of {rows + lines:,} lines do not fit the header {first}: {why}{remedy}"
+        )
 
 
 def text_frame(batch: pyarrow.RecordBatch) -> pd.DataFrame:

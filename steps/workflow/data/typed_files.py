@@ -21,6 +21,7 @@ from workflow.data.texts import first_line
 from workflow.errors import UserError
 
 NULLABLE = {pyarrow.bool_(): pd.BooleanDtype(), pyarrow.int64(): pd.Int64Dtype()}  # one type, missing values or not
+MIN_TITLED_COLUMNS = 3  # of a sheet: of two, one without a name may be an index
 ONE_SECOND = 1_000_000  # microseconds
 DAMAGED = (OSError, ValueError, KeyError, IndexError, TypeError, struct.error)  # errors of pyarrow and pandas
 Batches = Callable[[], Iterable[pyarrow.RecordBatch]]
@@ -171,11 +172,29 @@ def workbook_table(path: Path, source: Path) -> Table:
             f"data {source}: a workbook with {len(filled)} sheets that have rows; expected one; save the right one as"
             " CSV"
         )
-    (frame,) = filled.values()
-    numbers = range(2, len(frame) + 2)
+    ((sheet, frame),) = filled.items()
+    notes: tuple[str, ...] = ()
+    if header := header_row(frame):
+        frame = pd.read_excel(path, sheet_name=sheet, engine="openpyxl", header=header)
+        notes = (f"{header} row{'s' if header > 1 else ''} above the header skipped",)
+    numbers = range(header + 2, header + 2 + len(frame))
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1).set_axis(pd.RangeIndex(numbers))
 
     def read(positions: Positions) -> Iterator[pd.DataFrame]:
         yield frame.iloc[slice(None) if positions is None else positions]
 
-    return Table(list(frame.columns), len(frame), NONE_MALFORMED, read, numbers)
+    return Table(list(frame.columns), len(frame), NONE_MALFORMED, read, numbers, notes)
+
+
+def header_row(sheet: pd.DataFrame) -> int:
+    """Return the position of the header on a sheet that was read with the first row as header.
+
+    It is another row only if the first one names at most one column, and the first full row holds texts only.
+    """
+    unnamed = [str(name).startswith("Unnamed: ") for name in sheet.columns]
+    if len(unnamed) < MIN_TITLED_COLUMNS or sum(unnamed) < len(unnamed) - 1:
+        return 0
+    full = sheet.index[sheet.notna().all(axis=1)]
+    if not len(full) or not sheet.loc[full[0]].map(lambda value: isinstance(value, str)).all():
+        return 0
+    return int(full[0]) + 1
