@@ -44,6 +44,8 @@ def read(tmp_path, text: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ..
         (HEADER + ROWS + "\nSource: agency, 2020\n", 2, "1 line below the rows skipped: 'Source: agency, 2020'"),
         (HEADER + ROWS + "\n\nProvisional data, may change\nmore of it\n", 2, "2 lines below the rows"),
         (HEADER + ROWS + "Total,600,700,\n\nSource: x\n", 2, "2 lines below the rows skipped: 'Total,600,700,'"),
+        (HEADER + "When was it?,How warm?,How humid?,Where?\n" + ROWS, 3, "'When was it?,How warm?,How humid?,Where?'"),
+        (HEADER + ",A,A,\nindex,,,\n" + ROWS, 4, "line 3 below the header"),
         (("Report of May\n\n" + HEADER + ROWS).replace("\n", "\r\n"), 4, "2 lines above the header"),
         (("Report of May\n\n" + HEADER + ROWS).replace("\n", "\r"), 4, "2 lines above the header"),
     ],
@@ -109,6 +111,12 @@ def test_comments_among_rows_are_no_rejected_rows(tmp_path):
 
 def test_names_on_two_lines_are_joined_if_neither_line_suffices(tmp_path):
     assert list(read(tmp_path, ",A,A,B\nTime,x,y,x\n" + ROWS)[0]) == ["Time", "A x", "A y", "B x"]
+
+
+def test_a_short_table_may_have_a_title_and_notes(tmp_path):
+    frame, malformed, notes = read(tmp_path, "Sales\n\nitem,pieces,price\na,1,2\nb,2,3\nTotal,3,5\n\nSource: x\n")
+    assert frame.to_numpy().tolist() == [["a", "1", "2"], ["b", "2", "3"]]
+    assert (malformed.empty, len(notes)) == (True, 2)
 
 
 def test_indicators_by_year_below_a_title_keep_their_years(tmp_path):

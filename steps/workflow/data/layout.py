@@ -97,9 +97,11 @@ class Grid:
     numeric: list[int] = field(default_factory=list)
 
     def regularity(self, start: int = 0) -> float:
-        """Return the fraction of the records from `start` on that have the usual number of fields."""
-        widths = [len(record.cells) for record in self.records[start:]]
-        return widths.count(self.width) / max(1, len(widths))
+        """Return the fraction of the records from `start` to the last of the usual number of fields that have it."""
+        regular = [len(record.cells) == self.width for record in self.records[start:]]
+        while regular and not regular[-1]:
+            regular.pop()
+        return sum(regular) / max(1, len(regular))
 
     def numbers_in(self, record: Record) -> list[str]:
         """Return the fields of a record in the columns of numbers."""
@@ -120,16 +122,25 @@ class Grid:
         return len(record.cells) == self.width and enough and names == known
 
     def is_units(self, record: Record, rows: list[Record]) -> bool:
-        """Return whether a record below the header, whose fields do not recur in `rows`, has units or the like."""
+        """Return whether a record below the header, whose fields do not recur in `rows`, has units or the like.
+
+        Its fields in columns of texts show it, too: empty, in brackets, or unlike categories that recur.
+        """
         texts = [cell for cell in self.numbers_in(record) if cell not in BLANKS]
-        others = [cell for position, cell in enumerate(record.cells) if position not in self.numeric]
-        plain = [cell for cell in others if cell not in BLANKS and not re.fullmatch(r"[\[(].*[\])]", cell)]
-        recurring = any(
-            cell not in BLANKS and any(cell == row.cells[position] for row in rows if position < len(row.cells))
-            for position, cell in enumerate(record.cells)
-        )
-        enough = 2 * len(texts) >= len(self.numeric) > 0 and (not plain or any(map(UNIT.search, texts)))
-        return enough and not any(map(VALUE.fullmatch, texts)) and not recurring
+        named_index = texts == record.filled == record.cells[:1]
+        if any(map(VALUE.fullmatch, texts)) or not (2 * len(texts) >= len(self.numeric) > 0 or named_index):
+            return False
+        distinctive = any(map(UNIT.search, texts))
+        for position, cell in enumerate(record.cells):
+            values = [row.cells[position] for row in rows if position < len(row.cells)]
+            if cell in BLANKS:
+                continue
+            if cell in values:
+                return False
+            is_text = position not in self.numeric and not re.fullmatch(r"[\[(].*[\])]", cell)
+            if is_text and not distinctive and 2 * len(set(values)) > len(values):
+                return False
+        return bool(texts)
 
 
 def find_layout(path: Path) -> Layout | None:
