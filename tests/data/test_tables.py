@@ -124,7 +124,7 @@ def test_a_sign_beside_digits_shows_the_encoding(tmp_path, encoding, text):
     with files.open_table(tmp_path / "it.csv") as table:
         assert table.sample(1)["x"].tolist() == [text]
         assert table.notes == (
-            f"is not UTF-8; it was read as {encoding}, the likeliest encoding of its letters and signs",
+            f"not UTF-8; read as {encoding}, the likeliest encoding of its letters and signs",
         )
 
 

@@ -13,7 +13,6 @@ from workflow.commands import preprocess
 from workflow.data import files, split
 from workflow.data.contract import Contract
 from workflow.data.inference import is_nested
-from workflow.data.rejections import coercion_findings
 from workflow.errors import UserError
 from workflow.evaluation import conformal
 from workflow.evaluation.drift import drift
@@ -55,7 +54,7 @@ def run(params: PredictCommand) -> None:
     report = links.run_page(tracking.active_run(), Files.DRIFT_REPORT)
     tracking.write_note(f"{summary}\n\n[How the rows have drifted]({report})")
     print(summary)
-    cli.print_findings(coercion_findings(predictions.coerced, predictions.rows))
+    cli.print_findings(predictions.findings)
     cli.print_links({"drift": report})
 
 
@@ -75,7 +74,7 @@ def write_predictions(
         files.open_table(data) as table,
         outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path,
     ):
-        predictions = Predictions(table.malformed)
+        predictions = Predictions(table)
         fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
         predictor = predictor_of(trained, contract, columns, hashes, fraction)
         chunks = predictions.collect(iterate_in_threads(predictor, table.chunks()))

@@ -15,13 +15,14 @@ TITLES = {
     "D008": "a separator that may mean decimals or thousands",
     "D009": "dates in no single form",
     "D010": "columns left out",
+    "D011": "what stands around the rows, or how they were read",
     "D012": "a target of two values",
     "D101": "exact duplicates dropped",
     "D102": "exact duplicates in both sets",
     "D106": "a column that gives the target away",
     "M001": "test rows that were seen in training",
 }
-NOTES = frozenset({"D003", "D006", "D007", "D010", "D101"})  # all others are warnings
+NOTES = frozenset({"D003", "D006", "D007", "D010", "D011", "D101"})  # all others are warnings
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
+from workflow.data.findings import Finding
 from workflow.data.sampling import evenly_spaced_positions, slice_positions
 from workflow.data.stored import take_sorted
 
@@ -37,6 +38,11 @@ class Table:
     read: Callable[[Positions], Iterator[pd.DataFrame]]
     numbers: range
     notes: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The notes as findings."""
+        return [Finding("D011", f"the file: {note}") for note in self.notes]
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """Return all rows, in chunks."""

@@ -93,7 +93,7 @@ def as_utf8(path: Path, source: Path, folder: Path) -> tuple[Path, tuple[str, ..
     if is_utf8(path):
         return path, ()
     encoding = guess_encoding(start)
-    note = f"is not UTF-8; it was read as {encoding}, the likeliest encoding of its letters and signs"
+    note = f"not UTF-8; read as {encoding}, the likeliest encoding of its letters and signs"
     return transcode(path, encoding, source, folder / "text"), (note,)
 
 

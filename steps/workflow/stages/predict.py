@@ -10,12 +10,15 @@ import pandas as pd
 
 from workflow.data import contract, split
 from workflow.data.contract import CoercedValues, Contract
+from workflow.data.findings import Finding
+from workflow.data.rejections import coercion_findings
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
 from workflow.evaluation import conformal, metrics
 from workflow.models import estimators
 
 if TYPE_CHECKING:
+    from workflow.data.tables import Table
     from workflow.models.estimators import Estimator
 
 PREDICTION_COLUMNS = ["prediction", "prediction_low", "prediction_high"]
@@ -111,9 +114,11 @@ class Chunk:
 class Predictions:
     """What the chunks of a file add up to."""
 
-    def __init__(self, malformed: pd.DataFrame) -> None:
+    def __init__(self, table: "Table") -> None:
         """Start with the lines of the file that are no rows."""
+        malformed = table.malformed
         self.rows: int = malformed["row"].nunique()
+        self.notes = table.findings
         self.seen = 0
         self.rejections = [malformed]
         self.coerced: dict[str, CoercedValues] = {}
@@ -141,6 +146,11 @@ class Predictions:
     def sample(self) -> pd.DataFrame:
         """The rows to measure drift on."""
         return pd.concat(self.samples)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is odd about the file."""
+        return [*self.notes, *coercion_findings(self.coerced, self.rows)]
 
     def check_rejected(self) -> None:
         """Raise UserError if most rows were rejected: then the file is another one."""
