@@ -58,7 +58,7 @@ def run(command: MainCommand) -> None:
     table = leaderboard(runs)
     execution.execute(task(params, command.narrow(EvaluateParams), data, runs, table))
     pages = pages_of(data, table, runs)
-    print_leaderboard(table, data.contract.unit, findings_of(data, runs))
+    print_leaderboard(table, data.contract.unit, findings_of(data, runs, table))
     if command.register_as:
         pages |= register(command.register_as)
     cli.print_links(pages)
@@ -146,15 +146,17 @@ def task(
 
 def work(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> None:
     """Log the leaderboard, tag the winner, and describe the run and its experiment."""
+    findings = findings_of(data, runs, table)
     with tracking.artifacts() as folder:
         table.to_csv(folder / Files.LEADERBOARD, index=False)
+        tracking.write_findings(folder, findings)
     winner = table.iloc[0]
     mlflow.log_metrics({name: float(winner[name]) for name in compare.SCORES})
     tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
     mlflow.MlflowClient().set_tag(winner["train_run_id"], Tags.WINNER_OF, tracking.active_run().info.run_id)
     links.save_scores_view(data.run.info.experiment_id)
     pages = pages_of(data, table, runs)
-    tracking.write_note(description(data, runs, readable(table, data.contract.unit), pages))
+    tracking.write_note(description(data, runs, readable(table, data.contract.unit), findings, pages))
     best = winner["model"]
     tracking.write_experiment_note(
         f"[leaderboard]({pages['leaderboard']}), [{best}, the best]({pages[best]}), [all models]({pages['models']})"
@@ -189,7 +191,11 @@ def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, ModelR
 
 
 def description(
-    data: PreprocessRun, runs: Mapping[str, ModelRuns], shown: pd.DataFrame, pages: Mapping[str, str]
+    data: PreprocessRun,
+    runs: Mapping[str, ModelRuns],
+    shown: pd.DataFrame,
+    findings: Sequence[Finding],
+    pages: Mapping[str, str],
 ) -> str:
     """Return the description of the active run: the leaderboard as a table with links, and warnings."""
     names = [name.removesuffix(" ★") for name in shown["model"]]
@@ -199,14 +205,15 @@ def description(
     )
     return drawing.note(
         f"How well {drawing.question_of(data)}:\n\n{markdown_table(linked)}",
-        findings_of(data, runs),
+        findings,
         ", ".join(f"[{words}]({pages[name]})" for name, words in LINKED_PAGES.items() if name in pages),
     )
 
 
-def findings_of(data: PreprocessRun, runs: Mapping[str, ModelRuns]) -> list[Finding]:
+def findings_of(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> list[Finding]:
     """Return what is odd about the data and about the scores."""
     found = [*data.findings, *(finding for each in runs.values() for finding in each.evaluate.findings)]
+    found += compare.baseline_findings(table)
     return list({str(finding): finding for finding in found}.values())
 
 

@@ -19,8 +19,13 @@ TITLES = {
     "D012": "a target of two values",
     "D101": "exact duplicates dropped",
     "D102": "exact duplicates in both sets",
+    "D103": "near duplicates in both sets",
+    "D104": "an entity with rows in both sets",
+    "D105": "rows that follow each other in time",
     "D106": "a column that gives the target away",
+    "D107": "columns that together give the target away",
     "M001": "test rows that were seen in training",
+    "M002": "no model beats the constant baseline",
 }
 NOTES = frozenset({"D003", "D006", "D007", "D010", "D011", "D101"})  # all others are warnings
 

@@ -12,7 +12,8 @@ from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
 from workflow.formatting import number
 
-LEAKY_CORRELATION = 0.999  # |correlation| with the target above which a feature is leaky
+LEAKY_CORRELATION = 0.99  # |correlation| with the target above which a feature is leaky
+ONE_TO_ONE = 0.999
 LEAKY_MIN_VALUES = 11  # known values that it takes to judge a feature
 LEAKY_SAMPLE_ROWS = 5000
 DUPLICATES_SAMPLE_ROWS = 2000  # distinct rows
@@ -37,7 +38,8 @@ def leaky_columns(rows: StoredRows, contract: Contract) -> list[Finding]:
         elif values.notna().sum() >= LEAKY_MIN_VALUES:
             correlation = largest_correlation(values, target, target_ranks)
             if correlation > LEAKY_CORRELATION and values.nunique() > 2:
-                how = f"moves one to one with the target (correlation {correlation:.4f})"
+                almost = "" if correlation > ONE_TO_ONE else "almost "
+                how = f"moves {almost}one to one with the target (correlation {correlation:.4f})"
                 found.append(leaky_column(name, how, contract.target, {"correlation": float(correlation)}))
     return found
 

@@ -8,7 +8,9 @@ TITLE = "Leaderboard, by cross-validated error"
 
 
 def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Return a leaderboard as texts: scores with their standard deviation or confidence interval, the winner starred.
+    """Return a leaderboard as texts: scores with their standard deviation or confidence interval.
+
+    The winner is starred if it beats a constant in R².
 
     Args:
         table: as `stages.compare.run` returns it.
@@ -23,7 +25,7 @@ def readable(table: pd.DataFrame, unit: str) -> pd.DataFrame:
 
     lines = [
         {
-            "model": row.model + (" ★" if row.Index == 0 else ""),
+            "model": row.model + (" ★" if row.Index == 0 and min(row.cv_r2_score, row.r2_score) > 0 else ""),
             f"CV {error}": f"{amount(row.cv_mean_absolute_error)} ± {amount(row.cv_mean_absolute_error_std)}",
             "CV R²": f"{row.cv_r2_score:.3f} ± {row.cv_r2_score_std:.3f}",
             f"test {error} (95 %)": f"{amount(row.mean_absolute_error)}"

@@ -19,6 +19,8 @@ from workflow.data.sentinels import sentinel_findings
 from workflow.data.stored import MappedRows, StoredRows
 from workflow.errors import UserError
 from workflow.evaluation import leakage
+from workflow.evaluation.formulas import formula_findings
+from workflow.evaluation.questions import question_findings, too_good_finding
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -88,13 +90,21 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
             *sentinel_findings(rows, found),
             *rejection_findings(validation.rejected, validation.rows_in, found.target),
             *leakage.duplicate_findings(counts, scores, found.unit),
-            *leakage.leaky_columns(rows, found),
+            *score_findings(rows, found, params),
         ]
         hashes = split.hash_rows(rows)
         for write in writes:
             write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
     return PreprocessResult(*sets, found, validation, facts, findings, hashes[train], hashes[test])
+
+
+def score_findings(rows: StoredRows, contract: Contract, params: "PreprocessParams") -> list[Finding]:
+    """Return findings about scores that would look better than they are, or too good to be true."""
+    found = [*leakage.leaky_columns(rows, contract), *formula_findings(rows, contract)]
+    found += question_findings(rows, contract, params.split, params.seed)
+    too_good = None if found else too_good_finding(rows, contract, params.seed)
+    return [*found, *([too_good] if too_good else [])]
 
 
 def validate(
