@@ -28,9 +28,9 @@ from workflow.parsing import to_command_line
 from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.leaderboard import TITLE, readable
 from workflow.reports.report import markdown_table
-from workflow.runs import cli, drawing, execution, links, tracking
-from workflow.runs.artifacts import ModelRuns, PreprocessRun
-from workflow.runs.execution import METRICS, Report, Task
+from workflow.runs import cli, drawing, execution, integrity, links, tracking
+from workflow.runs.artifacts import METRICS, ModelRuns, PreprocessRun
+from workflow.runs.execution import Report, Task
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
 from workflow.stages import compare
@@ -168,7 +168,7 @@ def draw_figure(run: Run, digest: str, table: pd.DataFrame, target: str) -> None
     same = execution.find_run(digest)
     with tracking.artifacts(run.info.run_id) as folder:
         if same and same.data.tags.get(Tags.REPORT) == FIGURE_CODE.fingerprint():
-            with tracking.downloaded(same, Files.LEADERBOARD_FIGURE) as path:
+            with integrity.downloaded(same, Files.LEADERBOARD_FIGURE) as path:
                 (folder / Files.LEADERBOARD_FIGURE).write_bytes(path.read_bytes())
         else:
             from workflow.reports import plots

@@ -12,8 +12,8 @@ from workflow.commands import evaluate, preprocess
 from workflow.errors import UserError
 from workflow.parameters import EvaluateParams, PromoteParams
 from workflow.reports.report import markdown_table
-from workflow.runs import cli, links, registry, sources, tracking
-from workflow.runs.artifacts import EvaluateRun, TrainRun
+from workflow.runs import cli, integrity, links, registry, sources, tracking
+from workflow.runs.artifacts import EvaluateRun, StageRun, TrainRun
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
 from workflow.stages.promote import Decision, Model, Rules, parse_rules
@@ -33,6 +33,7 @@ def promote(params: PromoteParams) -> dict[str, str]:
     tracking.describe_command("promote", f"promote {name}", params.model_dump(mode="json"))
     rules = read_rules(params.rules)
     trained = registry.resolve_train_run("run", params.run)
+    integrity.verify_files(trained.run)  # all of them: a server loads the whole folder of the model
     evaluated = evaluation_of(params.run, trained)
     metrics = trained.metrics | evaluated.metrics
     for metric in rules.thresholds:
@@ -46,7 +47,7 @@ def promote(params: PromoteParams) -> dict[str, str]:
     if current and current.run_id == trained.id:
         publish(current, f"version {current.version} of {name}, the champion, is this very model")
         return pages | {"version": links.version_page(name, current.version)}
-    tags = {Tags.RECEIPT: trained.receipt.sha256}
+    tags = {Tags.RECEIPT: trained.tags[Tags.RECEIPT]}
     version = registry.register(name, trained, description_of(params.run, trained, evaluated), tags)
     try:
         registry.wait_for_turn(version)
@@ -69,9 +70,9 @@ def read_rules(name: str) -> Rules:
 
 def evaluation_of(name: str, trained: TrainRun) -> EvaluateRun:
     """Return the evaluate run of a model: the winner's of the main or tune run `name`; else it is found or made."""
-    tags = {} if name.startswith(registry.SCHEME) else mlflow.get_run(name).data.tags
-    if Tags.WINNER_EVALUATE_RUN in tags:
-        return EvaluateRun.of(tags[Tags.WINNER_EVALUATE_RUN])
+    run = None if name.startswith(registry.SCHEME) else mlflow.get_run(name)
+    if run and (winner := run.data.tags.get(Tags.WINNER_EVALUATE_RUN)):
+        return StageRun(run).upstream(EvaluateRun, winner)
     return evaluate.find_or_run(EvaluateParams(), trained, trained.preprocess())
 
 

@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_serializer
 
@@ -106,12 +106,33 @@ class Outcome(Part):
     artifacts: dict[str, ArtifactDigest]
 
 
+class FileRecord(Part):
+    """The bytes of a file."""
+
+    bytes: int
+    sha256: Sha256
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the record of a file."""
+        return cls(bytes=path.stat().st_size, sha256=fingerprint.file_digest(path))
+
+
 class Provenance(Part):
-    """When, where and by which runs: the only part that differs between two executions with the same result."""
+    """When, where and by which runs, and what they left: the only part that differs between two equal executions."""
 
     time: str
     host: str
     runs: dict[str, RunId] = Field(description="Run ids, by the names under `outcome`.")
+    receipts: dict[RunId, Sha256] = Field(
+        default={}, description="SHA-256 of receipt.json of each run that this one builds on, by its id."
+    )
+    files: dict[str, FileRecord] = Field(
+        default={}, description="Every other file that this run left, by its path; `model/` is the folder of its model."
+    )
+    tags: dict[str, str] = Field(default={}, description="Tags that say what this run is and what it was built on.")
+    params: Sha256 | None = Field(default=None, description="Of the canonical JSON of the run's parameters in MLflow.")
+    report: Sha256 | None = Field(default=None, description="Of the code that drew the pages and figures in `files`.")
 
 
 class Receipt(Part):

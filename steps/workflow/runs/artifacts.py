@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import mlflow
 from mlflow.entities import Run
@@ -14,10 +14,12 @@ from mlflow.exceptions import MlflowException
 from workflow.errors import UserError
 from workflow.parameters import EvaluateParams, PreprocessParams, TrainParams
 from workflow.parsing import Params, ParamsType, to_command_line
-from workflow.provenance import receipt
+from workflow.provenance import fingerprint
 from workflow.provenance.receipt import Receipt
+from workflow.runs import integrity
+from workflow.runs.integrity import downloaded, receipt_of
 from workflow.runs.names import Files, Tags
-from workflow.runs.tracking import downloaded, model_id, store
+from workflow.runs.tracking import is_active, model_id, store
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,13 +30,22 @@ if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
 
 
+METRICS = "metrics"  # among the digests of what a run left
+StageRunType = TypeVar("StageRunType", bound="StageRun")
+
+
 @dataclass(frozen=True)
 class StageRun:
-    """A complete run of a stage."""
+    """A complete run of a stage, whose tags and metrics are as recorded; or the active run, while it is made."""
 
     run: Run
     stage: ClassVar[str] = ""
     params_types: ClassVar[tuple[type[Params], ...]] = ()  # of its lineage
+
+    def __post_init__(self) -> None:
+        """Raise UserError if the run was altered after it was completed."""
+        if not is_active(self.run):
+            integrity.verify(self.run)
 
     @classmethod
     def of(cls, run_id: str) -> Self:
@@ -90,8 +101,16 @@ class StageRun:
         return kind.model_validate({name: logged[name] for name in kind.model_fields if name in logged})
 
     def digest(self, artifact: str) -> str:
-        """Return the digest of an artifact that later stages read."""
-        return json.loads(self.tags[Tags.DIGESTS])[artifact]
+        """Return the digest of what an artifact holds, or of its `METRICS`."""
+        outcome = self.receipt.outcome[self.receipt.label]
+        return fingerprint.digest(outcome.metrics) if artifact == METRICS else outcome.artifacts[artifact].sha256
+
+    def upstream(self, kind: type[StageRunType], run_id: str) -> StageRunType:
+        """Return a run that this one was built on; UserError if it was made anew or altered since."""
+        found = kind.of(run_id)
+        if not is_active(self.run):
+            integrity.verify_link(self.receipt, found.run)
+        return found
 
     @cached_property
     def receipt(self) -> Receipt:
@@ -178,7 +197,7 @@ class TrainRun(StageRun):
 
     def preprocess(self) -> PreprocessRun:
         """Return the run whose training set it was fitted on."""
-        return PreprocessRun.of(self.tags[Tags.UPSTREAM])
+        return self.upstream(PreprocessRun, self.tags[Tags.UPSTREAM])
 
     @property
     def model_id(self) -> str:
@@ -199,7 +218,10 @@ class TrainRun(StageRun):
 
     def members(self) -> "dict[str, TrainRun]":
         """Return the train runs of a blend's members, by model."""
-        return {model: TrainRun.of(run_id) for model, run_id in json.loads(self.tags[Tags.BLEND_MEMBERS]).items()}
+        return {
+            model: self.upstream(TrainRun, run_id)
+            for model, run_id in json.loads(self.tags[Tags.BLEND_MEMBERS]).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -216,11 +238,11 @@ class EvaluateRun(StageRun):
 
     def train(self) -> TrainRun:
         """Return the run whose model it scored."""
-        return TrainRun.of(self.tags[Tags.UPSTREAM])
+        return self.upstream(TrainRun, self.tags[Tags.UPSTREAM])
 
     def preprocess(self) -> PreprocessRun:
         """Return the run whose test set it scored."""
-        return PreprocessRun.of(self.tags[Tags.PREPROCESS])
+        return self.upstream(PreprocessRun, self.tags[Tags.PREPROCESS])
 
     def predictions(self) -> "DataFrame":
         """Return `true`, `predicted`, `low` and `high` of each scored test row."""
@@ -250,9 +272,3 @@ def existing_run(name: str, run_id: str) -> Run:
         return mlflow.get_run(run_id)
     except MlflowException as error:
         raise UserError(f"{name}: no such run in {store()}; copy the id from the UI") from error
-
-
-def receipt_of(run: Run) -> Receipt:
-    """Return the receipt that a run logged; UserError if it has none."""
-    with downloaded(run, Files.RECEIPT) as path:
-        return receipt.read(path.read_text(encoding="utf-8"), f"{Files.RECEIPT} of run {run.info.run_id}")

@@ -10,8 +10,8 @@ from workflow.parameters import EvaluateCommand
 from workflow.provenance.fingerprint import Code
 from workflow.runs import execution, links, tracking
 from workflow.runs.artifacts import EvaluateRun, PreprocessRun, TrainRun
+from workflow.runs.integrity import downloaded
 from workflow.runs.names import Files
-from workflow.runs.tracking import downloaded
 
 if TYPE_CHECKING:
     from workflow.data.findings import Finding

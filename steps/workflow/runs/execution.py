@@ -1,6 +1,5 @@
 """Execution of a stage as one MLflow run: reused where a complete run has the same fingerprint, else recorded."""
 
-import json
 import math
 import shlex
 import time
@@ -18,11 +17,11 @@ from workflow.parsing import Params, options_of, to_command_line
 from workflow.provenance import fingerprint, git, receipt
 from workflow.provenance.fingerprint import Code
 from workflow.provenance.receipt import ArtifactDigest, InputRecord, Outcome, Receipt
+from workflow.runs import integrity
 from workflow.runs.artifacts import StageRun
 from workflow.runs.names import Files, Tags
-from workflow.runs.tracking import active_run, artifacts, console, describe, downloaded, opened, warn
+from workflow.runs.tracking import active_run, artifacts, console, describe, opened, unverified_copy, warn
 
-METRICS = "metrics"  # among the digests of what a run left
 LOGGED_RUNS: set[str] = set()  # cache: runs that this process has told the user about
 ARTIFACT_FILES = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # read and write what stages exchange
 
@@ -135,13 +134,23 @@ def log_once(run_id: str, line: str) -> None:
 
 
 def find_run(digest: str) -> Run | None:
-    """Return the newest complete run with a fingerprint in the experiment of the active run."""
+    """Return the newest complete run with a fingerprint in the experiment of the active run, if it is as recorded.
+
+    Warns if it is not: it was altered, or something of it was deleted.
+    """
     runs = mlflow.MlflowClient().search_runs(
         [active_run().info.experiment_id],
         f"tags.`{Tags.FINGERPRINT}` = '{digest}' and attributes.status = 'FINISHED'",
         max_results=1,
     )
-    return runs[0] if runs else None
+    if not runs:
+        return None
+    try:
+        integrity.verify_for_reuse(runs[0])
+    except UserError as error:
+        warn(f"not reused: {error}")
+        return None
+    return runs[0]
 
 
 def draw_outdated_report(task: Task, run: Run) -> None:
@@ -174,10 +183,7 @@ def execute(task: Task) -> None:
             draw_report(task.report, mlflow.get_run(run_id))
     if any(file.has_changed() for file in task.files.values()) or task.fingerprint() != started_with:
         raise UserError(f"{task.stage}: its data or its code changed while it ran; run it again")
-    outcome = outcome_of(mlflow.get_run(run_id), task.proven_artifacts)
-    log_receipt(task, outcome)
-    digests = {name: digest.sha256 for name, digest in outcome.artifacts.items()}
-    mlflow.set_tag(Tags.DIGESTS, json.dumps(digests | {METRICS: fingerprint.digest(outcome.metrics)}))
+    mlflow.set_tag(Tags.RECEIPT, log_receipt(task, started_with))
     mlflow.set_tag(Tags.FINGERPRINT, started_with)
 
 
@@ -188,7 +194,7 @@ def outcome_of(run: Run, proven_artifacts: Mapping[str, Callable[[Path], Artifac
     """
     digests = {}
     for path, digest in proven_artifacts.items():
-        with downloaded(run, path) as copy:
+        with unverified_copy(run, path) as copy:
             digests[path] = digest(copy)
     metrics = {
         name: value if math.isfinite(value) else None  # JSON cannot express it
@@ -198,8 +204,8 @@ def outcome_of(run: Run, proven_artifacts: Mapping[str, Callable[[Path], Artifac
     return Outcome(metrics=metrics, artifacts=digests)
 
 
-def log_receipt(task: Task, outcome: Outcome) -> None:
-    """Log the receipt of the active run, with those of its upstream runs in it; and the uncommitted changes."""
+def make_receipt(task: Task, outcome: Outcome) -> tuple[Receipt, bytes]:
+    """Return the receipt of the active run, with those of its upstream runs in it; and the uncommitted changes."""
     root, project, earlier = task.code.root, task.code.root.parent, [run.receipt for run in task.upstream]
     files = upstream_code(earlier, root) | task.code.digests()
     needed, _ = fingerprint.imports(task.script, root)
@@ -219,10 +225,29 @@ def log_receipt(task: Task, outcome: Outcome) -> None:
         outcomes | {task.label: outcome},
         runs | {task.label: active_run().info.run_id},
     )
+    return made, patch
+
+
+def log_receipt(task: Task, digest: str) -> str:
+    """Log the receipt of the active run, whose fingerprint will be `digest`, and return the SHA-256 of its file."""
+    run = mlflow.get_run(active_run().info.run_id)
+    made, patch = make_receipt(task, outcome_of(run, task.proven_artifacts))
     with artifacts() as folder:
-        (folder / Files.RECEIPT).write_text(made.text(), encoding="utf-8")
         if patch:
             (folder / Files.PATCH).write_bytes(patch)
+    provenance = made.provenance.model_copy(
+        update={
+            "receipts": {each.id: each.tags[Tags.RECEIPT] for each in task.upstream},
+            "files": integrity.files_of(run),
+            "tags": integrity.own_tags(run) | {Tags.FINGERPRINT: digest},
+            "params": fingerprint.digest(run.data.params),
+            "report": run.data.tags.get(Tags.REPORT),
+        }
+    )
+    with artifacts() as folder:
+        path = folder / Files.RECEIPT
+        path.write_text(made.model_copy(update={"provenance": provenance}).text(), encoding="utf-8")
+        return fingerprint.file_digest(path)
 
 
 def upstream_code(earlier: Iterable[Receipt], root: Path) -> dict[str, str]:

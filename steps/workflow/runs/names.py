@@ -4,12 +4,13 @@
 class Tags:
     """Tags of runs and of model versions."""
 
+    PREFIX = "workflow."  # of all of them
+
     STAGE = "workflow.step"
     PARAMETERS = "workflow.parameters"  # of the whole lineage, as JSON
     UPSTREAM = "workflow.upstream"  # the run it was built on
     PREPROCESS = "workflow.preprocess"  # of an evaluate run: the preprocess run whose test set it scored
     FINGERPRINT = "workflow.fingerprint"  # written last: a FINISHED run with it is complete
-    DIGESTS = "workflow.digests"  # of what later stages read, as JSON
     REPORT = "workflow.report"  # the fingerprint of its page and figures
     PROCESS = "workflow.process"
     ERROR = "workflow.error"
@@ -23,7 +24,8 @@ class Tags:
     TRIED = "workflow.tried"  # of a trial: its parameters
     FOLD_SCORES = "workflow.folds"  # of a trial
     PRUNED = "workflow.pruned"
-    RECEIPT = "workflow.receipt"  # of a model version: the digest of its run's receipt
+    RECEIPT = "workflow.receipt"  # of a run, and of a model version for its run: SHA-256 of the receipt's file
+    ALTERED = "workflow.altered"  # an artifact that was found to be not as recorded: the run is not reused
     PROMOTION = "workflow.promotion"  # of a model version: the run that promotes it
     DECISION = "workflow.decision"
     FORMER_CHAMPION = "workflow.former_champion"  # of a model version: the champion before it
@@ -32,6 +34,12 @@ class Tags:
     REPRODUCED_BY = "workflow.reproduced_by"
     VERDICT = "workflow.verdict"
     RECEIPT_DIGEST = "workflow.receipt_digest"  # of a reproduction: the receipt that it compared with
+
+
+LATER_TAGS = {  # of a run: set again after its receipt was made, or by other runs
+    *(Tags.PROCESS, Tags.ERROR, Tags.REPORT, Tags.RECEIPT, Tags.ALTERED),
+    *(Tags.WINNER_OF, Tags.DECISION, Tags.REPRODUCED, Tags.REPRODUCED_BY),
+}
 
 
 class Files:

@@ -1,6 +1,7 @@
 """Receipts that were recorded: the one that a name leads to, and whether its runs still hold what it says."""
 
 import hashlib
+import json
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -15,9 +16,10 @@ from workflow.errors import UserError
 from workflow.provenance import receipt
 from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, NOT_CHECKED, Row, exact, outcome_rows
 from workflow.provenance.receipt import ArtifactDigest, Outcome, Receipt
-from workflow.runs import registry, sources
-from workflow.runs.artifacts import StageRun, existing_run, receipt_of
+from workflow.runs import integrity, registry, sources
+from workflow.runs.artifacts import existing_run
 from workflow.runs.execution import outcome_of
+from workflow.runs.integrity import receipt_of
 from workflow.runs.names import Files, Tags
 from workflow.runs.tracking import active_run
 
@@ -140,7 +142,7 @@ def compare_as_logged(recorded: Receipt, proven_artifacts: Mapping[str, DigestFu
             continue
         rows += run_rows(label, recorded.outcome[label], run, proven_artifacts.get(label.partition(" ")[0], {}))
         if run_id == recorded.run_id:
-            logged = StageRun(run).logged_parameters
+            logged = json.loads(run.data.tags.get(Tags.PARAMETERS, "{}"))
             given = recorded.parameters
             rows += exact(AS_LOGGED, given, {name: logged.get(name, ABSENT) for name in given})
     if elsewhere:
@@ -156,7 +158,20 @@ def run_rows(label: str, recorded: Outcome, run: Run, proven_artifacts: DigestFu
         return [Row(AS_LOGGED, label, ", ".join(recorded.artifacts), str(error), DIFFERS)]
     metrics = {name: value for name, value in now.metrics.items() if name in recorded.metrics}  # more do no harm
     found = outcome_rows({label: recorded}, {label: now.model_copy(update={"metrics": metrics})}, rtol=0)
-    return [replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found]
+    return [*(replace(row, group=AS_LOGGED, item=f"{label}: {row.item}") for row in found), file_row(label, run)]
+
+
+def file_row(label: str, run: Run) -> Row:
+    """Compare all files of a recorded run with those of its own receipt, byte for byte."""
+    if Tags.RECEIPT not in run.data.tags:  # made before receipts held the digests of files
+        return Row(AS_LOGGED, f"{label}: files", ABSENT, "no digests are recorded", NOT_CHECKED)
+    expected = "as completed"
+    try:
+        integrity.verify(run)
+        found = "; ".join(integrity.altered_files(run)) or expected
+    except UserError as error:
+        found = str(error)
+    return exact(AS_LOGGED, {f"{label}: files": expected}, {f"{label}: files": found})[0]
 
 
 def tag_original(recorded: Receipt, verdict: str) -> None:

@@ -9,8 +9,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.runs.artifacts import TrainRun, existing_run
-from workflow.runs.names import Tags
+from workflow.runs import integrity
+from workflow.runs.artifacts import StageRun, TrainRun, existing_run
+from workflow.runs.names import Files, Tags
 from workflow.runs.tracking import TAG_LENGTH, active_run, console
 from workflow.spelling import nearest
 
@@ -24,16 +25,19 @@ def resolve_train_run(parameter: str, name: str) -> TrainRun:
 
     Raises UserError, about the `parameter`, if there is none.
     """
-    run_id = version_of(name).run_id if name.startswith(SCHEME) else name
-    run = existing_run(f"{parameter}={name}", run_id or "")
+    version = version_of(name) if name.startswith(SCHEME) else None
+    run = existing_run(f"{parameter}={name}", (version.run_id or "") if version else name)
     if winner := run.data.tags.get(Tags.WINNER_RUN):
-        run = existing_run(f"{parameter}={name}", winner)
+        return StageRun(run).upstream(TrainRun, winner)
     if run.data.tags.get(Tags.STAGE) != TrainRun.stage or run.info.status != "FINISHED":
         stage = run.data.tags.get(Tags.STAGE, "another program")
         raise UserError(
             f"{parameter}={name}: a {run.info.status} run of {stage}, not of train or main, so it has no model"
         )
-    return TrainRun(run)
+    trained = TrainRun(run)
+    if version and version.tags.get(Tags.RECEIPT, trained.tags[Tags.RECEIPT]) != trained.tags[Tags.RECEIPT]:
+        raise integrity.altered(run, f"{Files.RECEIPT} is not that with which version {version.version} was registered")
+    return trained
 
 
 def version_of(uri: str) -> ModelVersion:

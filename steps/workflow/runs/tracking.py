@@ -19,6 +19,7 @@ from mlflow.data.pandas_dataset import from_pandas
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # defined at run time
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
@@ -218,19 +219,48 @@ def artifacts(run_id: str | None = None) -> Iterator[Path]:
         mlflow.log_artifacts(folder, run_id=run_id)
 
 
-@contextmanager
-def downloaded(run: Run, path: str) -> Iterator[Path]:
-    """Yield a temporary local copy of an artifact of `run`; UserError if it cannot be read.
+def is_active(run: Run) -> bool:
+    """Return whether a run is the one that is open in this process."""
+    active = mlflow.active_run()
+    return active is not None and active.info.run_id == run.info.run_id
 
-    A path that begins with `model/` leads into the model that the run logged, whatever that is called.
+
+@contextmanager
+def unverified_copy(run: Run, path: str) -> Iterator[Path]:
+    """Yield a temporary local copy of an artifact of `run`, or of a folder; UserError if it cannot be read.
+
+    Read artifacts by `integrity.downloaded`. A path that begins with `model/` leads into the model that the run logged,
+    whatever that is called.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
-            uri = run.info.artifact_uri
-            if path.startswith(MODEL_FOLDER):
-                uri = mlflow.get_logged_model(model_id(run)).artifact_location
-            # By its own address: `runs:/` would look up the run again, and search it for models.
-            copy = get_artifact_repository(uri).download_artifacts(path.removeprefix(MODEL_FOLDER), folder)  # type: ignore[no-untyped-call]
+            name = path.removeprefix(MODEL_FOLDER)
+            copy = repository(run, path).download_artifacts(name, folder)  # type: ignore[no-untyped-call]
         except (MlflowException, OSError) as error:
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
         yield Path(copy)
+
+
+def repository(run: Run, path: str) -> ArtifactRepository:
+    """Return where an artifact is, by its own address: `runs:/` would look up the run again, and search its models."""
+    uri = run.info.artifact_uri
+    if path.startswith(MODEL_FOLDER):
+        uri = mlflow.get_logged_model(model_id(run)).artifact_location
+    return get_artifact_repository(uri)
+
+
+def listed_sizes(run: Run) -> dict[str, int]:
+    """Return the sizes in bytes of the files of a run and of its model, those in folders left out, by artifact path."""
+    sizes: dict[str, int] = {}
+    for folder in ["", MODEL_FOLDER] if has_model(run) else [""]:
+        try:
+            found = repository(run, folder).list_artifacts()
+        except (MlflowException, OSError) as error:
+            raise UserError(f"artifacts of run {run.info.run_id} cannot be listed: {error}") from error
+        sizes |= {folder + file.path: file.file_size or 0 for file in found if not file.is_dir}
+    return sizes
+
+
+def has_model(run: Run) -> bool:
+    """Return whether a run has logged a model."""
+    return bool(run.outputs and run.outputs.model_outputs)

@@ -1,0 +1,179 @@
+"""Whether runs still hold what their receipts recorded: nothing else is read, reused or published.
+
+A receipt holds the digests of all other files of its run, and the tags and metrics that later stages rely on. Its own
+digest is a tag of its run, and stands in the receipts of the runs that build on it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from workflow.errors import UserError
+from workflow.provenance import fingerprint, receipt
+from workflow.provenance.receipt import FileRecord, Receipt
+from workflow.runs.names import LATER_TAGS, Files, Tags
+from workflow.runs.tracking import MODEL_FOLDER, has_model, is_active, listed_sizes, unverified_copy
+
+RECEIPTS: dict[tuple[str, str], Receipt] = {}  # cache: by the id of the run and the digest of the file
+INTACT: set[str] = set()  # cache: ids of runs that `verify_for_reuse` has passed
+ABSENT = "none"
+
+
+def altered(run: Run, fault: str) -> UserError:
+    """Return the error that a run does not hold what it recorded."""
+    stage = run.data.tags.get(Tags.STAGE, "its entry point")
+    return UserError(
+        f"run {run.info.run_id} ({run.info.run_name}): {fault}: not what was recorded when it was completed; restore"
+        f" it, or run {stage} again, which makes it anew"
+    )
+
+
+@contextmanager
+def downloaded(run: Run, path: str) -> Iterator[Path]:
+    """Yield a temporary local copy of an artifact of `run`, which has the bytes that the run's receipt recorded.
+
+    The active run is still being made: nothing is recorded yet. Raises UserError if the artifact cannot be read or has
+    other bytes; its run is then tagged, so that it is not reused.
+    """
+    with unverified_copy(run, path) as copy:
+        if not is_active(run):
+            recorded, found = receipt_of(run).provenance.files.get(path), FileRecord.of(copy)
+            if found != recorded:
+                error = altered(run, f"artifact {path}: {deviation(recorded, found)}")
+                with suppress(MlflowException):  # of a store that cannot be written to
+                    mlflow.MlflowClient().set_tag(run.info.run_id, Tags.ALTERED, path)
+                raise error
+        yield copy
+
+
+def receipt_of(run: Run) -> Receipt:
+    """Return the receipt of a complete run; UserError if it has none, or not the one that it was completed with."""
+    digest = run.data.tags.get(Tags.RECEIPT, "")
+    key = run.info.run_id, digest
+    if key not in RECEIPTS:
+        with unverified_copy(run, Files.RECEIPT) as path:
+            if not digest:
+                raise UserError(
+                    f"run {key[0]} ({run.info.run_name}): no tag {Tags.RECEIPT}: it was not completed, or by a version"
+                    " of this project that recorded no digests of files; run it again"
+                )
+            if fingerprint.file_digest(path) != digest:
+                raise altered(run, f"{Files.RECEIPT}: its SHA-256 is not that of tag {Tags.RECEIPT}")
+            RECEIPTS[key] = receipt.read(path.read_text(encoding="utf-8"), f"{Files.RECEIPT} of run {key[0]}")
+    return RECEIPTS[key]
+
+
+def verify(run: Run) -> None:
+    """Raise UserError if a complete run's tags, parameters or metrics are not those of its receipt."""
+    recorded = receipt_of(run)
+    about, metrics = recorded.provenance, recorded.outcome[recorded.label].metrics
+    tags, found = own_tags(run), {name: run.data.metrics.get(name, math.inf) for name in metrics}
+    if recorded.run_id != run.info.run_id:
+        raise altered(run, f"{Files.RECEIPT} is of run {recorded.run_id}")
+    for name in sorted({*tags, *about.tags}):
+        if tags.get(name) != about.tags.get(name):
+            raise altered(run, f"tag {name} is {tags.get(name, ABSENT)}, {about.tags.get(name, ABSENT)} recorded")
+    for name, value in found.items():
+        if (value if math.isfinite(value) else None) != metrics[name]:
+            raise altered(run, f"metric {name} is {value}, {metrics[name]} recorded")
+    if fingerprint.digest(run.data.params) != about.params:
+        raise altered(run, "its parameters")
+
+
+def own_tags(run: Run) -> dict[str, str]:
+    """Return those tags of a run that this project sets while it is made, and never again."""
+    return {name: value for name, value in run.data.tags.items() if is_own(name)}
+
+
+def is_own(tag: str) -> bool:
+    """Return whether a tag is one that this project sets while a run is made, and never again."""
+    return tag.startswith(Tags.PREFIX) and tag not in LATER_TAGS
+
+
+def verify_link(built: Receipt, upstream: Run) -> None:
+    """Raise UserError if the receipt of `upstream` is not the one that a run `built` on it names, if it names one."""
+    digest = upstream.data.tags.get(Tags.RECEIPT)
+    if digest != built.provenance.receipts.get(upstream.info.run_id, digest):
+        raise altered(upstream, f"{Files.RECEIPT} is not the one on which {built.label} was built")
+
+
+def verify_for_reuse(run: Run) -> None:
+    """Raise UserError unless a run, and those that it builds on, are as recorded, by a listing of their files.
+
+    Their content is compared when it is read: a listing costs no download.
+    """
+    if run.info.run_id in INTACT:
+        return
+    verify(run)
+    recorded = receipt_of(run)
+    if path := run.data.tags.get(Tags.ALTERED):
+        raise altered(run, f"artifact {path}")
+    sizes = listed_sizes(run)
+    for path, file in recorded.provenance.files.items():
+        listed = "/" not in path.removeprefix(MODEL_FOLDER)
+        if listed and not is_page(path, recorded.provenance.files) and sizes.get(path) != file.bytes:
+            raise altered(run, f"artifact {path}: {sizes.get(path, 'no')} bytes, {file.bytes} recorded")
+    for run_id in recorded.provenance.receipts:
+        if run_id not in INTACT:
+            verify_upstream(recorded, run_id)
+    INTACT.add(run.info.run_id)
+
+
+def verify_upstream(built: Receipt, run_id: str) -> None:
+    """Raise UserError unless a run that another was `built` on can be reused."""
+    try:
+        upstream = mlflow.get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run {run_id}, on which {built.label} was built: no such run") from error
+    verify_link(built, upstream)
+    verify_for_reuse(upstream)
+
+
+def files_of(run: Run) -> dict[str, FileRecord]:
+    """Return the size and digest of every file that a run holds now, its model's included, by artifact path."""
+    found = {}
+    for prefix in ["", MODEL_FOLDER] if has_model(run) else [""]:
+        with unverified_copy(run, prefix) as folder:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    found[prefix + path.relative_to(folder).as_posix()] = FileRecord.of(path)
+    return found
+
+
+def altered_files(run: Run) -> list[str]:
+    """Return a line about each file of a complete run that is not as its receipt recorded; all of them are read.
+
+    Files that were added beside the recorded ones do no harm, except in the model's folder, from which code is loaded.
+    Pages and figures that were drawn again since, by other code, are left out. Raises UserError if there is no receipt.
+    """
+    about, found = receipt_of(run).provenance, files_of(run)
+    drawn_again = run.data.tags.get(Tags.REPORT) != about.report
+    names = [*about.files, *(path for path in found if path.startswith(MODEL_FOLDER) and path not in about.files)]
+    return [
+        f"{path}: {deviation(about.files.get(path), found.get(path))}"
+        for path in names
+        if about.files.get(path) != found.get(path) and not (drawn_again and is_page(path, about.files))
+    ]
+
+
+def verify_files(run: Run) -> None:
+    """Raise UserError if a file of a complete run is not as recorded; all of them are read."""
+    if changed := altered_files(run):
+        raise altered(run, f"artifact {changed[0]}")
+
+
+def is_page(path: str, files: Mapping[str, FileRecord]) -> bool:
+    """Return whether a file is a page, the values of one, or a figure: drawn again when their code changes."""
+    return path.endswith(".png") or PurePosixPath(path).with_suffix(".html").as_posix() in files
+
+
+def deviation(recorded: FileRecord | None, found: FileRecord | None) -> str:
+    """Return how a file is not as recorded."""
+    if found is None or recorded is None:
+        return "gone" if recorded else "not recorded"
+    return f"SHA-256 {found.sha256[:12]}…, {recorded.sha256[:12]}… recorded"
