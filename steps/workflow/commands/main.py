@@ -167,7 +167,8 @@ def draw_figure(run: Run, digest: str, table: pd.DataFrame, target: str) -> None
     """Log the figure of the leaderboard; that of an identical run is copied, because drawing takes a second."""
     same = execution.find_run(digest)
     with tracking.artifacts(run.info.run_id) as folder:
-        if same and same.data.tags.get(Tags.REPORT) == FIGURE_CODE.fingerprint():
+        drawn = same and same.data.tags.get(Tags.REPORT) == FIGURE_CODE.fingerprint()
+        if same and drawn and not integrity.verify_for_reuse(same):
             with integrity.downloaded(same, Files.LEADERBOARD_FIGURE) as path:
                 (folder / Files.LEADERBOARD_FIGURE).write_bytes(path.read_bytes())
         else:

@@ -154,8 +154,10 @@ def find_run(digest: str) -> Run | None:
 
 
 def draw_outdated_report(task: Task, run: Run) -> None:
-    """Draw the page and figures of a reused run again if their code has changed."""
-    if task.report is None or run.data.tags.get(Tags.REPORT) == task.report.code.fingerprint():
+    """Draw the page and figures of a reused run again if their code has changed, or they have."""
+    if task.report is None:
+        return
+    if run.data.tags.get(Tags.REPORT) == task.report.code.fingerprint() and not integrity.verify_for_reuse(run):
         return
     started = time.monotonic()
     with console.status(f"report of {task.label}"):
@@ -167,6 +169,7 @@ def draw_report(report: Report, run: Run) -> None:
     """Draw the page and figures of a run, and tag it with the fingerprint of their code."""
     report.draw(run)
     mlflow.MlflowClient().set_tag(run.info.run_id, Tags.REPORT, report.code.fingerprint())
+    integrity.VERIFIED.pop(run.info.run_id, None)
 
 
 def execute(task: Task) -> None:

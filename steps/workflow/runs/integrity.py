@@ -17,10 +17,18 @@ from workflow.errors import UserError
 from workflow.provenance import fingerprint, receipt
 from workflow.provenance.receipt import FileRecord, Receipt
 from workflow.runs.names import LATER_TAGS, Files, Tags
-from workflow.runs.tracking import MODEL_FOLDER, has_model, is_active, listed_sizes, unverified_copy
+from workflow.runs.tracking import (
+    MODEL_FOLDER,
+    artifact_folder,
+    has_model,
+    is_active,
+    is_local,
+    listed_sizes,
+    unverified_copy,
+)
 
 RECEIPTS: dict[tuple[str, str], Receipt] = {}  # cache: by the id of the run and the digest of the file
-INTACT: set[str] = set()  # cache: ids of runs that `verify_for_reuse` has passed
+VERIFIED: dict[str, list[str]] = {}  # cache: by the id of a run that can be reused, its pages to be drawn again
 ABSENT = "none"
 
 
@@ -102,26 +110,27 @@ def verify_link(built: Receipt, upstream: Run) -> None:
         raise altered(upstream, f"{Files.RECEIPT} is not the one on which {built.label} was built")
 
 
-def verify_for_reuse(run: Run) -> None:
-    """Raise UserError unless a run, and those that it builds on, are as recorded, by a listing of their files.
+def verify_for_reuse(run: Run) -> list[str]:
+    """Return which pages and figures of a run are not as recorded; UserError if anything else is not.
 
-    Their content is compared when it is read: a listing costs no download.
+    The same holds for the runs that it builds on. Files in a remote store are listed, not downloaded: their content is
+    compared when they are read.
     """
-    if run.info.run_id in INTACT:
-        return
+    if run.info.run_id in VERIFIED:
+        return VERIFIED[run.info.run_id]
     verify(run)
     recorded = receipt_of(run)
     if path := run.data.tags.get(Tags.ALTERED):
         raise altered(run, f"artifact {path}")
-    sizes = listed_sizes(run)
-    for path, file in recorded.provenance.files.items():
-        listed = "/" not in path.removeprefix(MODEL_FOLDER)
-        if listed and not is_page(path, recorded.provenance.files) and sizes.get(path) != file.bytes:
-            raise altered(run, f"artifact {path}: {sizes.get(path, 'no')} bytes, {file.bytes} recorded")
+    changed = altered_files(run, read=is_local(run))
+    for path in changed:
+        if not is_page(path, recorded.provenance.files):
+            raise altered(run, f"artifact {path}: {changed[path]}")
     for run_id in recorded.provenance.receipts:
-        if run_id not in INTACT:
+        if run_id not in VERIFIED:
             verify_upstream(recorded, run_id)
-    INTACT.add(run.info.run_id)
+    VERIFIED[run.info.run_id] = [*changed]
+    return VERIFIED[run.info.run_id]
 
 
 def verify_upstream(built: Receipt, run_id: str) -> None:
@@ -136,35 +145,45 @@ def verify_upstream(built: Receipt, run_id: str) -> None:
 
 def files_of(run: Run) -> dict[str, FileRecord]:
     """Return the size and digest of every file that a run holds now, its model's included, by artifact path."""
-    found = {}
+    found: dict[str, FileRecord] = {}
     for prefix in ["", MODEL_FOLDER] if has_model(run) else [""]:
-        with unverified_copy(run, prefix) as folder:
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    found[prefix + path.relative_to(folder).as_posix()] = FileRecord.of(path)
+        with artifact_folder(run, prefix) as folder:
+            paths = {prefix + path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+            found |= {name: FileRecord.of(path) for name, path in paths.items() if path.is_file()}
     return found
 
 
-def altered_files(run: Run) -> list[str]:
-    """Return a line about each file of a complete run that is not as its receipt recorded; all of them are read.
+def altered_files(run: Run, read: bool = True) -> dict[str, str]:
+    """Return how files of a complete run are not as its receipt recorded, by artifact path.
 
     Files that were added beside the recorded ones do no harm, except in the model's folder, from which code is loaded.
-    Pages and figures that were drawn again since, by other code, are left out. Raises UserError if there is no receipt.
+    Pages and figures that were drawn again since, by other code, are left out. Raises UserError without a receipt.
+
+    Args:
+        run: the run.
+        read: read all files; else compare sizes, as listed, of those that are not in a folder of their own.
     """
-    about, found = receipt_of(run).provenance, files_of(run)
+    about = receipt_of(run).provenance
     drawn_again = run.data.tags.get(Tags.REPORT) != about.report
-    names = [*about.files, *(path for path in found if path.startswith(MODEL_FOLDER) and path not in about.files)]
-    return [
-        f"{path}: {deviation(about.files.get(path), found.get(path))}"
-        for path in names
-        if about.files.get(path) != found.get(path) and not (drawn_again and is_page(path, about.files))
-    ]
+    recorded = {path: file for path, file in about.files.items() if not (drawn_again and is_page(path, about.files))}
+    if not read:
+        sizes = listed_sizes(run)
+        listed = {path: file.bytes for path, file in recorded.items() if "/" not in path.removeprefix(MODEL_FOLDER)}
+        return {
+            path: f"{sizes.get(path, 'no')} bytes, {size} recorded"
+            for path, size in listed.items()
+            if sizes.get(path) != size
+        }
+    found = files_of(run)
+    added = [path for path in found if path.startswith(MODEL_FOLDER) and path not in about.files]
+    names = [path for path in [*recorded, *added] if recorded.get(path) != found.get(path)]
+    return {path: deviation(recorded.get(path), found.get(path)) for path in names}
 
 
 def verify_files(run: Run) -> None:
     """Raise UserError if a file of a complete run is not as recorded; all of them are read."""
-    if changed := altered_files(run):
-        raise altered(run, f"artifact {changed[0]}")
+    for path, how in altered_files(run).items():
+        raise altered(run, f"artifact {path}: {how}")
 
 
 def is_page(path: str, files: Mapping[str, FileRecord]) -> bool:

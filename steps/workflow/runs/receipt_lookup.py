@@ -168,7 +168,7 @@ def file_row(label: str, run: Run) -> Row:
     expected = "as completed"
     try:
         integrity.verify(run)
-        found = "; ".join(integrity.altered_files(run)) or expected
+        found = "; ".join(f"{path}: {how}" for path, how in integrity.altered_files(run).items()) or expected
     except UserError as error:
         found = str(error)
     return exact(AS_LOGGED, {f"{label}: files": expected}, {f"{label}: files": found})[0]

@@ -21,6 +21,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
 from rich.markup import escape
@@ -247,6 +248,21 @@ def repository(run: Run, path: str) -> ArtifactRepository:
     if path.startswith(MODEL_FOLDER):
         uri = mlflow.get_logged_model(model_id(run)).artifact_location
     return get_artifact_repository(uri)
+
+
+@contextmanager
+def artifact_folder(run: Run, path: str) -> Iterator[Path]:
+    """Yield the folder of artifacts at `path`: itself where the store is on this machine, else a temporary copy."""
+    if isinstance(found := repository(run, path), LocalArtifactRepository):
+        yield Path(found.artifact_dir)
+    else:
+        with unverified_copy(run, path) as copy:
+            yield copy
+
+
+def is_local(run: Run) -> bool:
+    """Return whether the artifacts of a run are on this machine."""
+    return isinstance(repository(run, ""), LocalArtifactRepository)
 
 
 def listed_sizes(run: Run) -> dict[str, int]:
