@@ -64,3 +64,13 @@ def test_a_recorded_trial_is_a_finished_run_within_the_search(search):
     assert complete.data.metrics == SCORES | {f"fold_{name}": value for name, value in SCORES.items()}
     assert pruned.data.metrics == {f"fold_{name}": value for name, value in SCORES.items()}
     assert (complete.data.tags.get(Tags.PRUNED), pruned.data.tags[Tags.PRUNED]) == (None, "true")
+
+
+@pytest.mark.parametrize(
+    ("tag", "value"), [(Tags.FOLD_SCORES, trials.pack([SCORES])), (Tags.TRIED, '{"max_depth": 4}')]
+)
+def test_a_trial_whose_tags_were_edited_is_not_reused(search, tag, value):
+    trials.record("this search", Trial("trial rf", {"max_depth": 3}, [SCORES, SCORES], SCORES, 1_000.5))
+    run = mlflow.search_runs(["0"], f"tags.`{Tags.SEARCH}` = 'this search'", output_format="list")[0]
+    mlflow.MlflowClient().set_tag(run.info.run_id, tag, value)
+    assert trials.find_recorded("this search") == {}

@@ -8,6 +8,8 @@ the modules of this project that parse a row. Loading it runs no other code.
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
 from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract
+from workflow.errors import UserError
 from workflow.models import estimators, model_files
 
 if TYPE_CHECKING:
@@ -54,8 +57,21 @@ class ServedModel:
 def _load_pyfunc(folder: str) -> ServedModel:
     """Load the model in a folder that `save_model` has filled; MLflow calls this function by its name."""
     path = Path(folder)
+    check_files(path, Model.load(folder).flavors["python_function"].get("digests", {}))
     models = (Model.load(folder).metadata or {})["models"]
     return ServedModel(model_files.load(path / ESTIMATOR_FILE, models), read_contract(path / CONTRACT_FILE))
+
+
+def digests_in(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that is read to predict, by name."""
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in (ESTIMATOR_FILE, CONTRACT_FILE)}
+
+
+def check_files(folder: Path, recorded: Mapping[str, str]) -> None:
+    """Raise UserError if a file that is read to predict is not the one that was saved with the model."""
+    for name, digest in digests_in(folder).items():
+        if recorded.get(name) != digest:
+            raise UserError(f"{folder / name}: not the file that was saved with the model; restore it, or train again")
 
 
 def save_model(
@@ -87,7 +103,7 @@ def save_model(
         code = [str(file) for file in Path(folder).iterdir()]
         mlflow.sklearn.save_model(estimator, path, mlflow_model=mlflow_model, code_paths=code, **arguments)
     (Path(path) / CONTRACT_FILE).write_text(contract_text(contract, {}), encoding="utf-8")
-    mlflow_model.flavors["python_function"] |= {"loader_module": __name__}
+    mlflow_model.flavors["python_function"] |= {"loader_module": __name__, "digests": digests_in(Path(path))}
     del mlflow_model.flavors["python_function"]["model_path"]  # points to the skops file; ours loads from the folder
     mlflow_model.save(str(Path(path) / "MLmodel"))
 

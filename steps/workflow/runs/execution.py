@@ -148,7 +148,7 @@ def find_run(digest: str) -> Run | None:
     try:
         integrity.verify_for_reuse(runs[0])
     except UserError as error:
-        warn(f"not reused: {error}")
+        warn(f"{runs[0].info.run_name} is not reused: {error}")
         return None
     return runs[0]
 

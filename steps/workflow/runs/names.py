@@ -24,7 +24,9 @@ class Tags:
     TRIED = "workflow.tried"  # of a trial: its parameters
     FOLD_SCORES = "workflow.folds"  # of a trial
     PRUNED = "workflow.pruned"
-    RECEIPT = "workflow.receipt"  # of a run, and of a model version for its run: SHA-256 of the receipt's file
+    RECEIPT = (
+        "workflow.receipt"  # SHA-256 of receipt.json: of a run, of a model version its run's; of a trial, its digest
+    )
     ALTERED = "workflow.altered"  # an artifact that was found to be not as recorded: the run is not reused
     PROMOTION = "workflow.promotion"  # of a model version: the run that promotes it
     DECISION = "workflow.decision"

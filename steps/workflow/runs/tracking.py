@@ -238,7 +238,8 @@ def unverified_copy(run: Run, path: str) -> Iterator[Path]:
             name = path.removeprefix(MODEL_FOLDER)
             copy = repository(run, path).download_artifacts(name, folder)  # type: ignore[no-untyped-call]
         except (MlflowException, OSError) as error:
-            raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {error}") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {reason}") from error
         yield Path(copy)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
+from workflow.provenance import fingerprint
 from workflow.runs.names import Tags
 from workflow.runs.tracking import active_run, this_process
 
@@ -38,7 +39,8 @@ class Trial:
 def find_recorded(search: str) -> dict[str, FoldScores]:
     """Return the fold scores of all recorded trials of a search in this experiment, by `key` of their parameters.
 
-    `search` is its fingerprint. Asked once: a store with ten thousand runs would be slow to answer for each trial.
+    `search` is its fingerprint. Asked once: a store with ten thousand runs would be slow to answer for each trial. A
+    trial whose tags were edited is left out, so that it runs again.
     """
     runs = mlflow.search_runs(
         [active_run().info.experiment_id],
@@ -46,7 +48,12 @@ def find_recorded(search: str) -> dict[str, FoldScores]:
         order_by=["attributes.start_time"],
         output_format="list",
     )
-    return {run.data.tags[Tags.TRIED]: unpack(run.data.tags[Tags.FOLD_SCORES]) for run in runs}
+    recorded = [run.data.tags for run in runs]
+    return {
+        tags[Tags.TRIED]: unpack(tags[Tags.FOLD_SCORES])
+        for tags in recorded
+        if tags.get(Tags.RECEIPT) == fingerprint.digest([search, tags[Tags.TRIED], tags[Tags.FOLD_SCORES]])
+    }
 
 
 def key(params: Mapping[str, Any]) -> str:
@@ -67,13 +74,14 @@ def unpack(text: str) -> FoldScores:
 
 def record(search: str, trial: Trial) -> None:
     """Log a trial as a run within the active one. It takes three requests, the last of which makes it count."""
-    client, now = mlflow.MlflowClient(), int(time.time() * 1000)
+    client, now, tried, folds = mlflow.MlflowClient(), int(time.time() * 1000), key(trial.params), pack(trial.folds)
     tags = {
         "mlflow.parentRunId": active_run().info.run_id,
         Tags.STAGE: "trial",
         Tags.SEARCH: search,
-        Tags.TRIED: key(trial.params),
-        Tags.FOLD_SCORES: pack(trial.folds),
+        Tags.TRIED: tried,
+        Tags.FOLD_SCORES: folds,
+        Tags.RECEIPT: fingerprint.digest([search, tried, folds]),
         Tags.PROCESS: this_process(),
     }
     run = client.create_run(active_run().info.experiment_id, int(trial.started * 1000), tags, trial.name)
