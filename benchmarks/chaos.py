@@ -2,12 +2,17 @@
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --signals 12 --others 1 --seed 3
+    python benchmarks/chaos.py --signals 0 --others 0             # tampering alone
 
 A trial succeeds if the same command, repeated after the fault, exits with 0 and the same receipt, champion or output,
 and leaves no run RUNNING and no partial file. The faults: a signal to the step, to `mlflow run` or to both at a random
 moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL that crashes and restarts, and a
 full disk (a small tmpfs: needs root). Several concurrent mains on SQLite and on PostgreSQL must all succeed. Prints
 successes and trials per kind of fault.
+
+Then the store is tampered with: one bit of one file of the runs, one of their metrics or tags, or a value that a
+command reads. That is noticed if the command fails in one line, or makes what was altered again, says so, and comes to
+the same result.
 """
 
 import argparse
@@ -21,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +43,8 @@ from ports import free_port
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SECONDS = {"main": 16, "promote": 8, "predict": 8}  # roughly, of each command
 TARGETS = ("step", "mlflow run", "both")
+MAIN = ("main",)
+Attack = tuple[Callable[["Workspace"], object], tuple[str, ...]]  # what alters a store, and the command that meets it
 FAST_OPTIONS = ["-P", "models=linear,dummy", "-P", "shap_samples=3", "-P", "cv=2"]
 
 
@@ -205,10 +212,149 @@ def disk_trial(folder: Path, reference: Workspace, data: Path, megabytes: float)
         subprocess.run(["umount", "--lazy", folder], check=True)  # the workspace's client has files open
 
 
-def main(signals: int, others: int, seed: int) -> None:
+def flip_bit(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def edit_column(path: Path, column: str, edit: Callable[[pd.Series], pd.Series]) -> None:
+    """Replace a column of a Parquet file."""
+    rows = pd.read_parquet(path)
+    rows.assign(**{column: edit(rows[column])}).to_parquet(path, index=False)
+
+
+def artifact_path(uri: str) -> Path:
+    """Return the folder of an artifact URI of a store on this machine."""
+    return Path(uri.removeprefix("file://"))
+
+
+def folders_of(reference: Workspace) -> dict[str, Path]:
+    """Return the artifact folders of the runs of main and of their models, by the names of the runs."""
+    found = {}
+    for run in reference.client.search_runs(["0"], "tags.`workflow.receipt` != ''"):
+        found[run.info.run_name] = artifact_path(run.info.artifact_uri)
+        for output in run.outputs.model_outputs if run.outputs else []:
+            location = reference.client.get_logged_model(output.model_id).artifact_location
+            found[f"model of {run.info.run_name}"] = artifact_path(location)
+    return found
+
+
+def is_noticed(workspace: Workspace, reference: Workspace, data: Path, entry_point: str, *words: str) -> list[str]:
+    """Run a command on an altered store; return what is wrong: it said nothing, or came to another result."""
+    usual, is_same = command("main", workspace, reference, data)
+    code = workspace.start(entry_point, *(words or usual)).wait()
+    log = (workspace.folder / "log").read_text()
+    refused = code == 2 and log.count("error: ") == 1 and "Traceback" not in log
+    if "not what was recorded" in log and (refused or (code == 0 and not words and is_same())):
+        return workspace.leftovers()
+    return ["a different result, or not a word", workspace.failure(code)]
+
+
+def tamper(folder: Path, reference: Workspace, data: Path, attack: Attack) -> list[str]:
+    """Alter a copy of the reference's database, or its artifacts; return what is wrong with what a command does then.
+
+    The artifacts are restored.
+    """
+    alter, words = attack
+    artifacts, saved = reference.folder / "mlruns", folder.with_name(f"{folder.name}-saved")
+    shutil.copytree(artifacts, saved)
+    workspace = Workspace(folder, copy_of=reference)
+    try:
+        alter(workspace)
+        return is_noticed(workspace, reference, data, *words)
+    finally:
+        shutil.rmtree(artifacts)
+        saved.rename(artifacts)
+
+
+def tampering_trials(
+    folder: Path, reference: Workspace, data: Path, rng: random.Random, count: int
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the kind of each trial on an altered store, and what is wrong: `count` files, and values of other kinds."""
+    folder.mkdir()
+    folders = folders_of(reference)
+    files = [(run, path) for run, root in folders.items() for path in sorted(root.rglob("*")) if path.is_file()]
+    attacks: dict[str, Attack] = {
+        f"one bit of {run}: {path.relative_to(folders[run])}": (lambda _, path=path: flip_bit(path), MAIN)
+        for run, path in rng.sample(files, min(count, len(files)))
+    }
+    attacks |= file_attacks(reference, folders, data) | store_attacks(reference)
+    for number, (kind, attack) in enumerate(attacks.items()):
+        yield kind, tamper(folder / str(number), reference, data, attack)
+
+
+def file_attacks(reference: Workspace, folders: dict[str, Path], data: Path) -> dict[str, Attack]:
+    """Return attacks on values in files that a command reads, by kind."""
+    runs = run_ids(reference)
+    sets, model, other = folders["preprocess"], folders["model of train linear"], folders["model of train dummy"]
+    train, test, contract = sets / "train.parquet", sets / "test.parquet", sets / "contract.yaml"
+    trained = ("evaluate", "-P", f"train_run_id={runs['train linear']}")
+    preprocessed = ("train", "-P", f"preprocess_run_id={runs['preprocess']}", "-P", "model=linear")
+    predict = ("predict", "-P", "model=models:/wines@champion", "-P", f"data={data}", "-P", f"output={data}.out.csv")
+    promote = ("promote", "-P", f"run={reference.last_main()}", "-P", "name=other")
+
+    def swap_model(_: Workspace) -> None:
+        shutil.copy(other / "model.skops", model)
+
+    return {
+        "a training target multiplied": (
+            lambda _: edit_column(train, "price", lambda price: price.where(price.index > 0, price * 1000)),
+            preprocessed,
+        ),
+        "a training set of half the rows": (lambda _: pd.read_parquet(train).head(200).to_parquet(train), preprocessed),
+        "half a file of a training set": (lambda _: os.truncate(train, train.stat().st_size // 2), preprocessed),
+        "test targets reversed": (
+            lambda _: edit_column(test, "price", lambda price: price[::-1].to_numpy()),
+            trained,
+        ),
+        "out-of-fold predictions edited": (
+            lambda _: flip_bit(folders["train linear"] / "cross_validation.parquet"),
+            trained,
+        ),
+        "a model swapped, evaluate": (swap_model, trained),
+        "a model swapped, promote": (swap_model, promote),
+        "the champion swapped, predict": (swap_model, predict),
+        "a unit edited, predict": (lambda _: contract.write_text(contract.read_text().replace("EUR", "USD")), predict),
+        "code of a model edited, promote": (lambda _: flip_bit(model / "code/workflow/models/serving.py"), promote),
+        "a folder of a model deleted, main": (lambda _: shutil.rmtree(model), MAIN),
+    }
+
+
+def store_attacks(reference: Workspace) -> dict[str, Attack]:
+    """Return attacks on metrics and tags that a command reads, by kind."""
+    runs = run_ids(reference)
+    trained = ("evaluate", "-P", f"train_run_id={runs['train linear']}")
+    promote = ("promote", "-P", f"run={reference.last_main()}", "-P", "name=other")
+    fingerprint = reference.client.get_run(runs["train linear"]).data.tags["workflow.fingerprint"]
+    winner = "workflow.winner_run_id"
+
+    def metric(run: str, name: str, value: float) -> Callable[[Workspace], None]:
+        return lambda workspace: workspace.client.log_metric(runs[run], name, value)
+
+    def tag(run: str, name: str, value: str) -> Callable[[Workspace], None]:
+        return lambda workspace: workspace.client.set_tag(runs[run], name, value)
+
+    return {
+        "a metric edited, main": (metric("evaluate linear", "mean_absolute_error", 3.0), MAIN),
+        "a metric edited, promote": (metric("evaluate linear", "r2_score", 0.99), promote),
+        "a winner edited, promote": (tag("main linear,dummy", winner, runs["train dummy"]), promote),
+        "parameters edited, evaluate": (tag("train linear", "workflow.parameters", '{"model": "rf"}'), trained),
+        "an upstream run edited, evaluate": (tag("train linear", "workflow.upstream", runs["train dummy"]), trained),
+        "a fingerprint copied, main": (tag("train dummy", "workflow.fingerprint", fingerprint), MAIN),
+    }
+
+
+def run_ids(reference: Workspace) -> dict[str, str]:
+    """Return the ids of all runs, by name."""
+    return {run.info.run_name: run.info.run_id for run in reference.client.search_runs(["0"])}
+
+
+def main(signals: int, others: int, tampering: int, seed: int) -> None:
     """Run all trials and print a table."""
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    rng, outcomes = random.Random(seed), defaultdict(list)
+    rng, outcomes, noticed = random.Random(seed), defaultdict(list), []
 
     def report(kind: str, problems: list[str]) -> None:
         outcomes[kind].append(not problems)
@@ -237,14 +383,19 @@ def main(signals: int, others: int, seed: int) -> None:
                 report("disk full", disk_trial(folder / f"disk{number}", reference, data, megabytes))
         for number in range(signals):
             report(*signal_trial(folder / f"signal{number}", *shared))
+        for kind, problems in tampering_trials(folder / "tampering", *shared, tampering) if tampering else ():
+            print(f"{kind:<75} {'; '.join(problems) or 'noticed'}", flush=True)
+            noticed.append(not problems)
     print()
     for kind, recovered in sorted(outcomes.items()):
         print(f"{kind:<36} {sum(recovered)} of {len(recovered)} recovered")
+    print(f"{'tampering':<36} {sum(noticed)} of {len(noticed)} noticed")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--signals", type=int, default=40, help="number of trials with signals (default: 40)")
     parser.add_argument("--others", type=int, default=2, help="number of trials of each other kind (default: 2)")
+    parser.add_argument("--tampering", type=int, default=40, help="number of altered files; values too (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments and faults (default: 0)")
     main(**vars(parser.parse_args()))
