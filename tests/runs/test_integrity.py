@@ -13,7 +13,7 @@ from workflow.errors import UserError
 from workflow.parsing import Params
 from workflow.provenance import digests
 from workflow.provenance.fingerprint import Code
-from workflow.runs import execution, integrity, tracking
+from workflow.runs import execution, integrity, sources, tracking
 from workflow.runs.artifacts import StageRun
 from workflow.runs.execution import Report, Task
 from workflow.runs.names import Files, Tags
@@ -156,6 +156,7 @@ def test_an_altered_page_is_drawn_again_and_nothing_else(bakery, capsys):
     flip(file_of(first.dough().run, PAGE))
     assert bakery.main().id == first.id
     assert bakery.done == ["draw"]
+    assert f"{PAGE}: not what was recorded, so drawn again" in capsys.readouterr().err
     assert file_of(first.dough().run, PAGE).read_text() == "a page"
     bakery.main()
     assert bakery.done == []
@@ -174,6 +175,15 @@ def test_an_artifact_that_the_receipt_does_not_name_is_not_read(bakery):
     mlflow.MlflowClient().log_text(dough.id, "a,b\n1,2\n", "added.csv")
     with pytest.raises(UserError, match=r"artifact added.csv: not recorded"):
         dough.table("added.csv")
+
+
+def test_an_artifact_that_is_named_as_a_source_is_checked(bakery):
+    dough = bakery.main().dough()
+    assert sources.download(f"runs:/{dough.id}/{DOUGH}").read_text() == "500"
+    sources.download.cache_clear()
+    flip(file_of(dough.run, DOUGH))
+    with pytest.raises(UserError, match=rf"artifact {DOUGH}: SHA-256 .* recorded"):
+        sources.download(f"runs:/{dough.id}/{DOUGH}")
 
 
 def test_files_of_a_remote_store_are_listed_before_reuse_and_read_only_when_needed(bakery, monkeypatch):

@@ -4,7 +4,7 @@ import mlflow
 
 from workflow.errors import UserError
 from workflow.parameters import RollbackParams
-from workflow.runs import cli, registry, tracking
+from workflow.runs import cli, integrity, registry, tracking
 from workflow.runs.names import Tags
 
 
@@ -16,7 +16,9 @@ def run(params: RollbackParams) -> None:
     replaced = registry.version_of(f"{registry.SCHEME}{name}@{registry.CHAMPION}")
     if Tags.FORMER_CHAMPION not in replaced.tags:
         raise UserError(f"name={name}: version {replaced.version} is the first champion; nothing to roll back to")
-    former = registry.version_of(f"{registry.SCHEME}{name}/{replaced.tags[Tags.FORMER_CHAMPION]}")
+    uri = f"{registry.SCHEME}{name}/{replaced.tags[Tags.FORMER_CHAMPION]}"
+    former = registry.version_of(uri)
+    integrity.verify_files(registry.resolve_train_run("name", uri).run)
     decision = f"version {former.version} of {name} is the champion again, after version {replaced.version}"
     registry.set_champion(former, None)
     registry.tag_decision(former, decision)

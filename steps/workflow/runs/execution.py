@@ -146,10 +146,12 @@ def find_run(digest: str) -> Run | None:
     if not runs:
         return None
     try:
-        integrity.verify_for_reuse(runs[0])
+        pages = integrity.verify_for_reuse(runs[0])
     except UserError as error:
         warn(f"{runs[0].info.run_name} is not reused: {error}")
         return None
+    if pages:
+        warn(f"run {runs[0].info.run_id}: {', '.join(pages)}: not what was recorded, so drawn again")
     return runs[0]
 
 

@@ -30,6 +30,7 @@ from workflow.runs.tracking import (
 RECEIPTS: dict[tuple[str, str], Receipt] = {}  # cache: by the id of the run and the digest of the file
 VERIFIED: dict[str, list[str]] = {}  # cache: by the id of a run that can be reused, its pages to be drawn again
 ABSENT = "none"
+CODE_FOLDER = f"{MODEL_FOLDER}code/"  # which a server imports
 
 
 def altered(run: Run, fault: str) -> UserError:
@@ -57,6 +58,13 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
                     mlflow.MlflowClient().set_tag(run.info.run_id, Tags.ALTERED, path)
                 raise error
         yield copy
+
+
+def verify_copy(run: Run, path: str, copy: Path) -> None:
+    """Raise UserError if a copy of an artifact that a user named is not as recorded, where its run recorded it."""
+    recorded = receipt_of(run).provenance.files.get(path) if Tags.RECEIPT in run.data.tags else None
+    if recorded and recorded != (found := FileRecord.of(copy)):
+        raise altered(run, f"artifact {path}: {deviation(recorded, found)}")
 
 
 def receipt_of(run: Run) -> Receipt:
@@ -156,7 +164,7 @@ def files_of(run: Run) -> dict[str, FileRecord]:
 def altered_files(run: Run, read: bool = True) -> dict[str, str]:
     """Return how files of a complete run are not as its receipt recorded, by artifact path.
 
-    Files that were added beside the recorded ones do no harm, except in the model's folder, from which code is loaded.
+    Files that were added beside the recorded ones do no harm, except among the code of a model; Python and MLflow add some.
     Pages and figures that were drawn again since, by other code, are left out. Raises UserError without a receipt.
 
     Args:
@@ -175,7 +183,7 @@ def altered_files(run: Run, read: bool = True) -> dict[str, str]:
             if sizes.get(path) != size
         }
     found = files_of(run)
-    added = [path for path in found if path.startswith(MODEL_FOLDER) and path not in about.files]
+    added = [path for path in found if path.startswith(CODE_FOLDER) and path not in about.files and not is_cache(path)]
     names = [path for path in [*recorded, *added] if recorded.get(path) != found.get(path)]
     return {path: deviation(recorded.get(path), found.get(path)) for path in names}
 
@@ -184,6 +192,11 @@ def verify_files(run: Run) -> None:
     """Raise UserError if a file of a complete run is not as recorded; all of them are read."""
     for path, how in altered_files(run).items():
         raise altered(run, f"artifact {path}: {how}")
+
+
+def is_cache(path: str) -> bool:
+    """Return whether a file is bytecode, which Python writes beside code that it imports."""
+    return "__pycache__" in PurePosixPath(path).parts
 
 
 def is_page(path: str, files: Mapping[str, FileRecord]) -> bool:

@@ -13,6 +13,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
+from workflow.runs import integrity
 from workflow.secrets import censored, with_secrets
 
 KAGGLE = "kaggle:"
@@ -72,7 +73,7 @@ def download(source: str) -> Path:
             return download_from_kaggle(source.removeprefix(KAGGLE))
         if scheme in ("http", "https"):
             return download_from_web(source, folder)
-        return Path(mlflow.artifacts.download_artifacts(with_secrets(source), dst_path=str(folder)))
+        copy = Path(mlflow.artifacts.download_artifacts(with_secrets(source), dst_path=str(folder)))
     except ImportError as error:
         package = EXTRA_PACKAGES.get(scheme, error.name)
         raise UserError(f"needs the package {package}, which is not installed: pip install {package}") from error
@@ -81,6 +82,10 @@ def download(source: str) -> Path:
             raise UserError(f"unknown kind of source; expected {FORMS}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot be read: {censored(reason)}") from None  # its own text may hold a secret
+    if scheme == "runs" and copy.is_file():
+        run_id, _, path = source.removeprefix("runs:/").lstrip("/").partition("/")
+        integrity.verify_copy(mlflow.get_run(run_id), path, copy)
+    return copy
 
 
 def download_from_web(source: str, folder: Path) -> Path:
