@@ -164,8 +164,8 @@ def files_of(run: Run) -> dict[str, FileRecord]:
 def altered_files(run: Run, read: bool = True) -> dict[str, str]:
     """Return how files of a complete run are not as its receipt recorded, by artifact path.
 
-    Files that were added beside the recorded ones do no harm, except among the code of a model; Python and MLflow add some.
-    Pages and figures that were drawn again since, by other code, are left out. Raises UserError without a receipt.
+    Files that were added beside the recorded ones do no harm, except among the code of a model. Pages and figures that
+    were drawn again since, by other code, are left out. Raises UserError without a receipt.
 
     Args:
         run: the run.
