@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import forked
@@ -20,6 +23,8 @@ from frames import read_table
 from mlflow.entities import Run
 
 from workflow.data import contract
+from workflow.errors import UserError
+from workflow.models import serving
 from workflow.provenance import fingerprint
 
 pytestmark = pytest.mark.slow
@@ -167,6 +172,58 @@ def test_predict_matches_evaluate_on_the_test_set(houses, tmp_path):
     scored = houses.last().data.metrics
     for name in ("r2_score", "mean_absolute_error", "interval_coverage"):
         assert scored[name] == pytest.approx(run.data.metrics[name], rel=1e-12)
+
+
+@contextmanager
+def one_bit_changed(houses, run: Run, path: Path) -> Iterator[None]:
+    """Change one bit of a file of a run, and restore it."""
+    original = path.read_bytes()
+    content = bytearray(original)
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(original)
+        houses.client.delete_tag(run.info.run_id, "workflow.altered")
+
+
+def model_folder(houses, run: Run) -> Path:
+    return Path(houses.client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location)
+
+
+@pytest.mark.parametrize("name", ["model.skops", "cross_validation.parquet", "contract.yaml", "train.parquet"])
+def test_predict_refuses_what_is_not_as_recorded_in_one_line(houses, tmp_path, name):
+    trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
+    run = houses.first("preprocess") if name in ("contract.yaml", "train.parquet") else trained
+    folder = model_folder(houses, run) if name == "model.skops" else Path(run.info.artifact_uri)
+    with one_bit_changed(houses, run, folder / name):
+        output = tmp_path / "out.csv"
+        result = houses.step("predict", model="models:/houses@champion", data=houses.data, output=output)
+        assert houses.client.get_run(run.info.run_id).data.tags["workflow.altered"].endswith(name)
+    assert result.code == 2, result.output
+    assert f"{name}: SHA-256 " in result.error
+    assert not output.exists()
+    assert (houses.last().info.status, houses.last().data.tags["workflow.error"]) == ("FAILED", result.error)
+
+
+def test_a_served_model_is_refused_if_a_file_beside_it_was_replaced(houses, tmp_path):
+    trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
+    folder = shutil.copytree(model_folder(houses, trained), tmp_path / "model")
+    serving._load_pyfunc(str(folder))
+    contract_file = folder / serving.CONTRACT_FILE
+    contract_file.write_text(contract_file.read_text() + "\n")
+    with pytest.raises(UserError, match=r"contract.yaml: not the file that was saved with the model"):
+        serving._load_pyfunc(str(folder))
+
+
+def test_promote_refuses_a_model_whose_code_was_changed(houses):
+    trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
+    with one_bit_changed(houses, trained, model_folder(houses, trained) / "code/workflow/models/serving.py"):
+        result = houses.step("promote", run=houses.first("main").info.run_id, name="altered")
+    assert result.code == 2, result.output
+    assert "artifact model/code/workflow/models/serving.py: SHA-256 " in result.error
+    assert "altered" not in {model.name for model in houses.client.search_registered_models()}
 
 
 def test_predict_writes_every_readable_row_and_reports_the_others(houses, tmp_path):

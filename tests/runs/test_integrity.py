@@ -162,6 +162,12 @@ def test_an_altered_page_is_drawn_again_and_nothing_else(bakery, capsys):
     assert bakery.done == []
 
 
+def test_a_metric_that_was_added_later_does_not_count(bakery):
+    dough = bakery.main().dough()
+    mlflow.MlflowClient().log_metric(dough.id, "loaf", 900)
+    assert Dough.of(dough.id).metrics == {"grams": 500}
+
+
 def test_an_artifact_is_checked_when_it_is_read_and_then_not_reused(bakery):
     dough = bakery.main().dough()
     flip(file_of(dough.run, DOUGH))

@@ -163,6 +163,11 @@ class Receipt(Part):
         return list(self.outcome)[-1]
 
     @property
+    def own_outcome(self) -> Outcome:
+        """The outcome of that run."""
+        return self.outcome[self.label]
+
+    @property
     def run_id(self) -> str:
         """The id of the run that it is of."""
         return list(self.provenance.runs.values())[-1]

@@ -87,8 +87,9 @@ class StageRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Its metrics."""
-        return self.run.data.metrics
+        """Its metrics, without those that were added after it was completed."""
+        metrics = self.run.data.metrics
+        return metrics if is_active(self.run) else {name: metrics[name] for name in self.receipt.own_outcome.metrics}
 
     @property
     def logged_parameters(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ class StageRun:
 
     def digest(self, artifact: str) -> str:
         """Return the digest of what an artifact holds, or of its `METRICS`."""
-        outcome = self.receipt.outcome[self.receipt.label]
+        outcome = self.receipt.own_outcome
         return fingerprint.digest(outcome.metrics) if artifact == METRICS else outcome.artifacts[artifact].sha256
 
     def upstream(self, kind: type[StageRunType], run_id: str) -> StageRunType:

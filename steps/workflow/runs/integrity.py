@@ -42,6 +42,13 @@ def altered(run: Run, fault: str) -> UserError:
     )
 
 
+def altered_artifact(run: Run, path: str, how: str) -> UserError:
+    """Return the error that an artifact is not as recorded, and tag its run, so that it is not reused."""
+    with suppress(MlflowException):  # of a store that cannot be written to
+        mlflow.MlflowClient().set_tag(run.info.run_id, Tags.ALTERED, path)
+    return altered(run, f"artifact {path}: {how}")
+
+
 @contextmanager
 def downloaded(run: Run, path: str) -> Iterator[Path]:
     """Yield a temporary local copy of an artifact of `run`, which has the bytes that the run's receipt recorded.
@@ -53,10 +60,7 @@ def downloaded(run: Run, path: str) -> Iterator[Path]:
         if not is_active(run):
             recorded, found = receipt_of(run).provenance.files.get(path), FileRecord.of(copy)
             if found != recorded:
-                error = altered(run, f"artifact {path}: {deviation(recorded, found)}")
-                with suppress(MlflowException):  # of a store that cannot be written to
-                    mlflow.MlflowClient().set_tag(run.info.run_id, Tags.ALTERED, path)
-                raise error
+                raise altered_artifact(run, path, deviation(recorded, found))
         yield copy
 
 
@@ -64,7 +68,7 @@ def verify_copy(run: Run, path: str, copy: Path) -> None:
     """Raise UserError if a copy of an artifact that a user named is not as recorded, where its run recorded it."""
     recorded = receipt_of(run).provenance.files.get(path) if Tags.RECEIPT in run.data.tags else None
     if recorded and recorded != (found := FileRecord.of(copy)):
-        raise altered(run, f"artifact {path}: {deviation(recorded, found)}")
+        raise altered_artifact(run, path, deviation(recorded, found))
 
 
 def receipt_of(run: Run) -> Receipt:
@@ -80,35 +84,33 @@ def receipt_of(run: Run) -> Receipt:
                 )
             if fingerprint.file_digest(path) != digest:
                 raise altered(run, f"{Files.RECEIPT}: its SHA-256 is not that of tag {Tags.RECEIPT}")
-            RECEIPTS[key] = receipt.read(path.read_text(encoding="utf-8"), f"{Files.RECEIPT} of run {key[0]}")
+            RECEIPTS[key] = receipt.read(
+                path.read_text(encoding="utf-8", errors="replace"), f"{Files.RECEIPT} of run {key[0]}"
+            )
     return RECEIPTS[key]
 
 
 def verify(run: Run) -> None:
     """Raise UserError if a complete run's tags, parameters or metrics are not those of its receipt."""
-    recorded = receipt_of(run)
-    about, metrics = recorded.provenance, recorded.outcome[recorded.label].metrics
-    tags, found = own_tags(run), {name: run.data.metrics.get(name, math.inf) for name in metrics}
+    recorded, tags, metrics = receipt_of(run), own_tags(run), run.data.metrics
+    about = recorded.provenance
     if recorded.run_id != run.info.run_id:
         raise altered(run, f"{Files.RECEIPT} is of run {recorded.run_id}")
     for name in sorted({*tags, *about.tags}):
         if tags.get(name) != about.tags.get(name):
             raise altered(run, f"tag {name} is {tags.get(name, ABSENT)}, {about.tags.get(name, ABSENT)} recorded")
-    for name, value in found.items():
-        if (value if math.isfinite(value) else None) != metrics[name]:
-            raise altered(run, f"metric {name} is {value}, {metrics[name]} recorded")
+    for name, value in recorded.own_outcome.metrics.items():
+        if metrics.get(name) != value and not (value is None and not math.isfinite(metrics.get(name, 0))):
+            raise altered(run, f"metric {name} is {metrics.get(name, ABSENT)}, {value} recorded")
     if fingerprint.digest(run.data.params) != about.params:
         raise altered(run, "its parameters")
 
 
 def own_tags(run: Run) -> dict[str, str]:
     """Return those tags of a run that this project sets while it is made, and never again."""
-    return {name: value for name, value in run.data.tags.items() if is_own(name)}
-
-
-def is_own(tag: str) -> bool:
-    """Return whether a tag is one that this project sets while a run is made, and never again."""
-    return tag.startswith(Tags.PREFIX) and tag not in LATER_TAGS
+    return {
+        name: value for name, value in run.data.tags.items() if name.startswith(Tags.PREFIX) and name not in LATER_TAGS
+    }
 
 
 def verify_link(built: Receipt, upstream: Run) -> None:
@@ -191,7 +193,7 @@ def altered_files(run: Run, read: bool = True) -> dict[str, str]:
 def verify_files(run: Run) -> None:
     """Raise UserError if a file of a complete run is not as recorded; all of them are read."""
     for path, how in altered_files(run).items():
-        raise altered(run, f"artifact {path}: {how}")
+        raise altered_artifact(run, path, how)
 
 
 def is_cache(path: str) -> bool:
