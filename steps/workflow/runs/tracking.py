@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -235,8 +236,11 @@ def unverified_copy(run: Run, path: str) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
-            name = path.removeprefix(MODEL_FOLDER)
-            copy = repository(run, path).download_artifacts(name, folder)  # type: ignore[no-untyped-call]
+            found, name = repository(run, path), path.removeprefix(MODEL_FOLDER)
+            if isinstance(found, LocalArtifactRepository) and (file := Path(found.artifact_dir, name)).is_file():
+                copy = shutil.copy(file, folder)  # a tenth of the time that MLflow takes for a small file
+            else:
+                copy = found.download_artifacts(name, folder)  # type: ignore[no-untyped-call]
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"artifact {path} of run {run.info.run_id} cannot be read: {reason}") from error
