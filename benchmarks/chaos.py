@@ -246,7 +246,7 @@ def is_noticed(workspace: Workspace, reference: Workspace, data: Path, entry_poi
     usual, is_same = command("main", workspace, reference, data)
     code = workspace.start(entry_point, *(words or usual)).wait()
     log = (workspace.folder / "log").read_text()
-    refused = code == 2 and log.count("error: ") == 1 and "Traceback" not in log
+    refused = code and sum(line.startswith("error: ") for line in log.splitlines()) == 1 and "Traceback" not in log
     if "not what was recorded" in log and (refused or (code == 0 and not words and is_same())):
         return workspace.leftovers()
     return ["a different result, or not a word", workspace.failure(code)]
