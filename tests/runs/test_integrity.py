@@ -217,8 +217,19 @@ def test_a_run_that_was_altered_with_its_receipt_contradicts_those_built_on_it(b
     first = bakery.main()
     rewrite(first.dough().run, "900")
     bakery.forget()
-    with pytest.raises(UserError, match=r"receipt.json is not the one on which bake was built"):
+    with pytest.raises(UserError, match=rf"receipt.json: not the one on which run {first.id} \(bake\) was built"):
         Loaf.of(first.id).dough()
+    with pytest.raises(UserError, match=r"receipt.json: not the one on which"), tracking.opened(run_name="caller"):
+        Dough.named(first.tags[Tags.UPSTREAM], Params())
+
+
+def test_a_run_that_was_altered_with_its_receipt_is_made_again_by_the_next_command(bakery):
+    first = bakery.main()
+    rewrite(first.dough().run, "900")
+    with pytest.raises(integrity.Contradiction, match=r"receipt.json: not the one on which"):
+        bakery.main()
+    assert bakery.main().metrics == {"loaf": 500}
+    assert bakery.done == ["knead", "draw", "bake"]
 
 
 def test_a_receipt_of_another_run_is_refused(bakery):

@@ -65,6 +65,7 @@ class StageRun:
             raise UserError(f"{name}: that is a run of {made_by or 'another project'}, not of {cls.stage}")
         if run.info.status != "FINISHED" or Tags.FINGERPRINT not in run.data.tags:
             raise UserError(f"{name}: that run is not complete ({run.info.status}); name another or leave it out")
+        integrity.verify_against_later(run)
         found = cls(run)
         for key, recorded in found.logged_parameters.items():
             decides = any(kind.decide(key) for kind in cls.params_types)

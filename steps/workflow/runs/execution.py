@@ -136,7 +136,8 @@ def log_once(run_id: str, line: str) -> None:
 def find_run(digest: str) -> Run | None:
     """Return the newest complete run with a fingerprint in the experiment of the active run, if it is as recorded.
 
-    Warns if it is not: it was altered, or something of it was deleted.
+    Warns if it is not: it was altered, or something of it was deleted. Raises Contradiction if that goes for a run that
+    was reused before.
     """
     runs = mlflow.MlflowClient().search_runs(
         [active_run().info.experiment_id],
@@ -147,6 +148,8 @@ def find_run(digest: str) -> Run | None:
         return None
     try:
         pages = integrity.verify_for_reuse(runs[0])
+    except integrity.Contradiction:
+        raise
     except UserError as error:
         warn(f"{runs[0].info.run_name} is not reused: {error}")
         return None

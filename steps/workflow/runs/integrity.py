@@ -30,7 +30,12 @@ from workflow.runs.tracking import (
 RECEIPTS: dict[tuple[str, str], Receipt] = {}  # cache: by the id of the run and the digest of the file
 VERIFIED: dict[str, list[str]] = {}  # cache: by the id of a run that can be reused, its pages to be drawn again
 ABSENT = "none"
+MAX_LATER_RUNS = 20  # one would do, if it could not be altered too
 CODE_FOLDER = f"{MODEL_FOLDER}code/"  # which a server imports
+
+
+class Contradiction(UserError):
+    """A run that was found to be altered after it was reused."""
 
 
 def altered(run: Run, fault: str) -> UserError:
@@ -117,13 +122,34 @@ def verify_link(built: Receipt, upstream: Run) -> None:
     """Raise UserError if the receipt of `upstream` is not the one that a run `built` on it names, if it names one."""
     digest = upstream.data.tags.get(Tags.RECEIPT)
     if digest != built.provenance.receipts.get(upstream.info.run_id, digest):
-        raise altered(upstream, f"{Files.RECEIPT} is not the one on which {built.label} was built")
+        raise altered_artifact(upstream, Files.RECEIPT, contradicted_by(built))
+
+
+def contradicted_by(built: Receipt) -> str:
+    """Return that the receipt of a run is not the one that a later one names."""
+    return f"not the one on which run {built.run_id} ({built.label}) was built"
+
+
+def verify_against_later(run: Run) -> None:
+    """Raise UserError if a run that was built on `run` names another receipt than its present one."""
+    later = mlflow.search_runs(
+        [run.info.experiment_id],
+        f"tags.`{Tags.UPSTREAM}` = '{run.info.run_id}' and attributes.status = 'FINISHED'",
+        max_results=MAX_LATER_RUNS,
+        output_format="list",
+    )
+    for each in later:
+        try:
+            built = receipt_of(each)
+        except UserError:
+            continue  # it was altered itself, and says nothing
+        verify_link(built, run)
 
 
 def verify_for_reuse(run: Run) -> list[str]:
     """Return which pages and figures of a run are not as recorded; UserError if anything else is not.
 
-    The same holds for the runs that it builds on. Files in a remote store are listed, not downloaded: their content is
+    Raises Contradiction if it was built on a run that was reused already, but with another receipt. The same holds for the runs that it builds on. Files in a remote store are listed, not downloaded: their content is
     compared when they are read.
     """
     if run.info.run_id in VERIFIED:
@@ -136,9 +162,11 @@ def verify_for_reuse(run: Run) -> list[str]:
     for path in changed:
         if not is_page(path, recorded.provenance.files):
             raise altered(run, f"artifact {path}: {changed[path]}")
-    for run_id in recorded.provenance.receipts:
+    for run_id, digest in recorded.provenance.receipts.items():
         if run_id not in VERIFIED:
             verify_upstream(recorded, run_id)
+        elif (run_id, digest) not in RECEIPTS:
+            raise Contradiction(str(altered_artifact(mlflow.get_run(run_id), Files.RECEIPT, contradicted_by(recorded))))
     VERIFIED[run.info.run_id] = [*changed]
     return VERIFIED[run.info.run_id]
 

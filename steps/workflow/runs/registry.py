@@ -34,6 +34,7 @@ def resolve_train_run(parameter: str, name: str) -> TrainRun:
         raise UserError(
             f"{parameter}={name}: a {run.info.status} run of {stage}, not of train or main, so it has no model"
         )
+    integrity.verify_against_later(run)
     trained = TrainRun(run)
     if version and version.tags.get(Tags.RECEIPT, trained.tags[Tags.RECEIPT]) != trained.tags[Tags.RECEIPT]:
         raise integrity.altered(run, f"{Files.RECEIPT} is not that with which version {version.version} was registered")
