@@ -16,6 +16,7 @@ the same result.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -295,6 +296,16 @@ def file_attacks(reference: Workspace, folders: dict[str, Path], data: Path) -> 
     predict = ("predict", "-P", "model=models:/wines@champion", "-P", f"data={data}", "-P", f"output={data}.out.csv")
     promote = ("promote", "-P", f"run={reference.last_main()}", "-P", "name=other")
 
+    def forge(workspace: Workspace) -> None:
+        edit_column(train, "price", lambda price: price[::-1].to_numpy())
+        receipt = sets / "receipt.json"
+        document = json.loads(receipt.read_text())
+        content = {"bytes": train.stat().st_size, "sha256": hashlib.sha256(train.read_bytes()).hexdigest()}
+        document["provenance"]["files"][train.name] = content
+        receipt.write_text(json.dumps(document))
+        digest = hashlib.sha256(receipt.read_bytes()).hexdigest()
+        workspace.client.set_tag(runs["preprocess"], "workflow.receipt", digest)
+
     def swap_model(_: Workspace) -> None:
         shutil.copy(other / "model.skops", model)
 
@@ -304,6 +315,8 @@ def file_attacks(reference: Workspace, folders: dict[str, Path], data: Path) -> 
             preprocessed,
         ),
         "a training set of half the rows": (lambda _: pd.read_parquet(train).head(200).to_parquet(train), preprocessed),
+        "a training set forged with its receipt, train": (forge, preprocessed),
+        "a training set forged with its receipt, main": (forge, MAIN),
         "half a file of a training set": (lambda _: os.truncate(train, train.stat().st_size // 2), preprocessed),
         "test targets reversed": (
             lambda _: edit_column(test, "price", lambda price: price[::-1].to_numpy()),

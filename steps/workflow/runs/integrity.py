@@ -149,8 +149,9 @@ def verify_against_later(run: Run) -> None:
 def verify_for_reuse(run: Run) -> list[str]:
     """Return which pages and figures of a run are not as recorded; UserError if anything else is not.
 
-    Raises Contradiction if it was built on a run that was reused already, but with another receipt. The same holds for the runs that it builds on. Files in a remote store are listed, not downloaded: their content is
-    compared when they are read.
+    The same holds for the runs that it builds on. Files in a remote store are listed, not downloaded: their content is
+    compared when they are read. Raises Contradiction if it was built on a run that was reused already, but with another
+    receipt.
     """
     if run.info.run_id in VERIFIED:
         return VERIFIED[run.info.run_id]
