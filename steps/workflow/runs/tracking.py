@@ -208,8 +208,9 @@ def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -
 
 
 def model_id(run: Run) -> str:
-    """Return the id of the model that a run logged."""
-    assert run.outputs is not None, "a train run has logged its model"
+    """Return the id of the model that a run logged; UserError if it has none."""
+    if not has_model(run):
+        raise UserError(f"run {run.info.run_id} ({run.info.run_name}): it has no model, or no longer; train again")
     return run.outputs.model_outputs[0].model_id
 
 
@@ -248,11 +249,17 @@ def unverified_copy(run: Run, path: str) -> Iterator[Path]:
 
 
 def repository(run: Run, path: str) -> ArtifactRepository:
-    """Return where an artifact is, by its own address: `runs:/` would look up the run again, and search its models."""
-    uri = run.info.artifact_uri
-    if path.startswith(MODEL_FOLDER):
-        uri = mlflow.get_logged_model(model_id(run)).artifact_location
-    return get_artifact_repository(uri)
+    """Return where an artifact is, by its own address: `runs:/` would look up the run again, and search its models.
+
+    Raises UserError if it belongs to a model that was deleted.
+    """
+    if not path.startswith(MODEL_FOLDER):
+        return get_artifact_repository(run.info.artifact_uri)
+    try:
+        return get_artifact_repository(mlflow.get_logged_model(model_id(run)).artifact_location)
+    except MlflowException as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"run {run.info.run_id} ({run.info.run_name}): its model cannot be read: {reason}") from error
 
 
 @contextmanager
