@@ -162,6 +162,12 @@ def test_an_altered_page_is_drawn_again_and_nothing_else(bakery, capsys):
     assert bakery.done == []
 
 
+def test_a_run_whose_model_is_gone_is_refused_in_one_line(bakery):
+    dough = bakery.main().dough()
+    with pytest.raises(UserError, match=rf"run {dough.id} \(knead\): it has no model, or no longer; train again"):
+        dough.table(Files.MODEL)
+
+
 def test_a_metric_that_was_added_later_does_not_count(bakery):
     dough = bakery.main().dough()
     mlflow.MlflowClient().log_metric(dough.id, "loaf", 900)

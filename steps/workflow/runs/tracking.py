@@ -209,7 +209,7 @@ def log_dataset(frame: Any, target: str, data: str, context: str, digest: str) -
 
 def model_id(run: Run) -> str:
     """Return the id of the model that a run logged; UserError if it has none."""
-    if not has_model(run):
+    if run.outputs is None or not run.outputs.model_outputs:
         raise UserError(f"run {run.info.run_id} ({run.info.run_name}): it has no model, or no longer; train again")
     return run.outputs.model_outputs[0].model_id
 
