@@ -123,9 +123,7 @@ def test_a_sign_beside_digits_shows_the_encoding(tmp_path, encoding, text):
     (tmp_path / "it.csv").write_bytes(("id;x\n" + "".join(f"{n};{text}\n" for n in range(9))).encode(encoding))
     with files.open_table(tmp_path / "it.csv") as table:
         assert table.sample(1)["x"].tolist() == [text]
-        assert table.notes == (
-            f"not UTF-8; read as {encoding}, the likeliest encoding of its letters and signs",
-        )
+        assert table.notes == (f"not UTF-8; read as {encoding}, the likeliest encoding of its letters and signs",)
 
 
 def test_partitions_of_a_folder_become_columns(tmp_path):
