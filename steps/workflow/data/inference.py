@@ -1,9 +1,9 @@
 """Infer the contract of a file from the values of its columns."""
 
+import datetime
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import time
 from functools import cache, partial
 
 import pandas as pd
@@ -165,7 +165,9 @@ def not_numeric(target: pd.Series) -> UserError:
 
 def is_nested(values: pd.Series) -> bool:
     """Return whether a column has values that are neither texts nor numbers, dates or booleans."""
-    return values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str | time)).all()
+    return (
+        values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str | datetime.time)).all()
+    )
 
 
 def infer_column(values: pd.Series, role: str = "", file: FileStyle = UNKNOWN_STYLE) -> InferredColumn | DroppedColumn:
