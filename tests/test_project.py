@@ -42,7 +42,7 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
     matches = [row.match(line) for line in workflow.first_output.splitlines()]
     assert sum(match is not None for match in matches) >= 4
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
-    assert len(links) == 9
+    assert len(links) == 10
 
 
 def test_the_leaderboard_ranks_by_cross_validated_error(workflow):
