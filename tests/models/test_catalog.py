@@ -1,4 +1,5 @@
 import os
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.models import catalog, estimators, model_files
+from workflow.provenance import digests
 
 CONTRACT = Contract("price", {"winery": Column("categorical"), "rating": Column("numeric"), "price": Column("numeric")})
 IMPORTED = [
@@ -39,23 +41,56 @@ def test_an_imported_regressor_predicts_the_same_after_loading(rows, tmp_path, m
         pytest.importorskip(model)
     estimator = fitted(rows, model)
     skops.io.dump(estimator, tmp_path / "model.skops")
-    found = model_files.load(tmp_path / "model.skops", [model])
+    recorded = model_files.trusted_types_of(estimator, [model])
+    found = model_files.load(tmp_path / "model.skops", [model], recorded)
     expected = estimators.predict(estimator, rows[CONTRACT.features])
     np.testing.assert_array_equal(estimators.predict(found, rows[CONTRACT.features]), expected)
-    assert set(model_files.trusted_types_of(estimator, [model])) >= set(
-        skops.io.get_untrusted_types(file=tmp_path / "model.skops")
-    )
+    assert set(recorded) >= set(skops.io.get_untrusted_types(file=tmp_path / "model.skops"))
 
 
-@pytest.mark.parametrize("hostile", [os.system, eval, np.load, skops.io.load])
+@pytest.mark.parametrize("hostile", [os.system, eval, np.load, skops.io.load, subprocess.Popen])
 def test_a_file_of_an_imported_regressor_may_hold_no_function_and_no_other_package(rows, tmp_path, hostile):
     estimator = fitted(rows, "sklearn.svm.SVR")
     estimator.transformer_ = FunctionTransformer(inverse_func=hostile)  # called with the predictions
     skops.io.dump(estimator, tmp_path / "model.skops")
+    listed = skops.io.get_untrusted_types(file=tmp_path / "model.skops")  # as in a receipt that was edited, too
     with pytest.raises(UserError, match=r"model file of sklearn.svm.SVR: unexpected types .*; train again"):
-        model_files.load(tmp_path / "model.skops", ["sklearn.svm.SVR"])
+        model_files.load(tmp_path / "model.skops", ["sklearn.svm.SVR"], listed)
     with pytest.raises(UserError, match="unexpected types"):
         model_files.trusted_types_of(estimator, ["sklearn.svm.SVR"])
+
+
+def test_only_the_types_recorded_in_training_are_loaded(rows, tmp_path):
+    model = "sklearn.gaussian_process.GaussianProcessRegressor"
+    estimator = fitted(rows, model)
+    recorded = model_files.trusted_types_of(estimator, [model])
+    kernel = "sklearn.gaussian_process.kernels.RBF"
+    assert kernel in recorded
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    assert sorted(digests.model(tmp_path / "model.skops").types) == sorted(recorded)
+    with pytest.raises(UserError, match=f"unexpected types {kernel}; train again"):
+        model_files.load(tmp_path / "model.skops", [model], set(recorded) - {kernel})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "numpy.distutils.fcompiler.gnu.Popen",  # a class, under the name of a module that imports it
+        "numpy.distutils.cpuinfo.cpuinfo",
+        "numpy.memmap",
+        "scipy.io._fortran.FortranFile",
+        "subprocess.Popen",
+        "builtins.eval",
+        "os.system",
+        "sklearn.metrics.pairwise.rbf_kernel",
+        "sklearn.svm._classes.SVR.fit",
+        "pip.__main__.Nothing",
+        "sklearning.Regressor",
+    ],
+)
+def test_what_could_run_something_is_refused_though_a_receipt_lists_it(name):
+    with pytest.raises(UserError, match=f"unexpected types {name}"):
+        model_files.trusted_types(["sklearn.svm.SVR", "pip.Regressor", "subprocess.X"], [name], recorded=[name])
 
 
 @pytest.mark.parametrize(

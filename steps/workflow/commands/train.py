@@ -115,7 +115,7 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
         serving,
         name=params.model.rpartition(".")[2],
         params={name: to_command_line(value) for name, value in own.items()} | description,
-        metadata={"models": list(member_params(params.model, params.model_params))},
+        metadata={"models": list(member_params(params.model, params.model_params)), "types": [*result.trusted_types]},
         estimator=result.estimator,
         contract=contract,
         sources=sources,

@@ -57,9 +57,11 @@ class ServedModel:
 def _load_pyfunc(folder: str) -> ServedModel:
     """Load the model in a folder that `save_model` has filled; MLflow calls this function by its name."""
     path = Path(folder)
-    check_files(path, Model.load(folder).flavors["python_function"].get("digests", {}))
-    models = (Model.load(folder).metadata or {})["models"]
-    return ServedModel(model_files.load(path / ESTIMATOR_FILE, models), read_contract(path / CONTRACT_FILE))
+    config = Model.load(folder)
+    check_files(path, config.flavors["python_function"].get("digests", {}))
+    metadata = config.metadata or {}
+    estimator = model_files.load(path / ESTIMATOR_FILE, metadata["models"], metadata["types"])
+    return ServedModel(estimator, read_contract(path / CONTRACT_FILE))
 
 
 def digests_in(folder: Path) -> dict[str, str]:

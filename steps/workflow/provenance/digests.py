@@ -91,8 +91,10 @@ def model(path: Path) -> ArtifactDigest:
 
     Two models of one structure have the same parameters, trees and neighbours. A skops file itself holds time stamps
     and memory addresses: arrays are named by their order of appearance. The padding between the fields of an array is
-    uninitialised memory and does not count. Raises UserError for another file.
+    uninitialised memory and does not count. Its types are listed, none is imported. Raises UserError for another file.
     """
+    import skops.io
+
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path.name}: not a skops file")
     with zipfile.ZipFile(path) as archive:
@@ -111,7 +113,8 @@ def model(path: Path) -> ArtifactDigest:
                     floats.append(array)
                 else:
                     structure.update(alias.encode() + array.tobytes())
-    return ArtifactDigest(sha256=content.hexdigest(), structure=structure.hexdigest(), **sample_of(floats))
+    types = skops.io.get_untrusted_types(file=path)
+    return ArtifactDigest(sha256=content.hexdigest(), structure=structure.hexdigest(), **sample_of(floats), types=types)
 
 
 def arrays_in(name: str, data: bytes) -> "list[ndarray]":

@@ -97,6 +97,9 @@ class ArtifactDigest(Compact):
     sample: list[float | None] | None = Field(
         default=None, description="Some of them, evenly spaced, to compare within a tolerance."
     )
+    types: list[str] | None = Field(
+        default=None, description="Of a model: the types in its file, one by one, beyond those that skops trusts."
+    )
 
 
 class Outcome(Part):

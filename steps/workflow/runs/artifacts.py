@@ -207,12 +207,14 @@ class TrainRun(StageRun):
         return model_id(self.run)
 
     def estimator(self) -> "Estimator":
-        """Return the fitted estimator."""
+        """Return the fitted estimator; what its file may hold is as its receipt says."""
         from workflow.models import model_files
         from workflow.models.members import member_params
 
+        params = TrainParams.model_validate({name: self.receipt.parameters[name] for name in ("model", "model_params")})
+        types = self.receipt.outcome[self.receipt.label].artifacts[Files.MODEL].types or []
         with downloaded(self.run, Files.MODEL) as path:
-            return model_files.load(path, member_params(self.params.model, self.params.model_params))
+            return model_files.load(path, member_params(params.model, params.model_params), types)
 
     def oof_predictions(self) -> "DataFrame":
         """Return the out-of-fold predictions: see `cross_validation.cross_val_predict_and_refit`."""
