@@ -232,3 +232,16 @@ LONGEST = ("test_reproduce.py", "test_cluster.py", "test_tune.py", "test_service
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the slowest files first, so that short ones keep the other worker busy at the end."""
     items.sort(key=lambda item: (item.path.name not in LONGEST, not item.get_closest_marker("slow")))
+
+
+@pytest.fixture(scope="session")
+def namespace() -> list[str]:
+    """Return the words that start a command in a PID namespace of its own, with this host's name, as in a container."""
+    free = next(number for number in range(32_000, 1, -1) if not Path(f"/proc/{number}").exists())
+    numbered = f'echo {free - 1} > /proc/sys/kernel/ns_last_pid; "$@"'  # an id that no process has outside
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", numbered, "sh"]
+    try:
+        subprocess.run([*words, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no PID namespaces here: {error}")
+    return words

@@ -52,6 +52,19 @@ def test_files_of_a_killed_process_are_removed_and_those_of_a_living_one_are_not
     assert os.listdir(tmp_path) == ["out.csv"]
 
 
+def test_files_of_a_live_process_in_another_namespace_are_left_alone(tmp_path, namespace):
+    output = tmp_path / "out.csv"
+    words = [*namespace, sys.executable, "-c", KILLED, str(STEPS), str(output)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        try:
+            with written("output", str(output), tmp_path, overwrite=False) as path:
+                path.write_text("whole")
+            assert len(list(tmp_path.glob(".out.csv-*/out.csv"))) == 1
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [

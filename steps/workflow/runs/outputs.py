@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
+from workflow.runs import processes
 from workflow.runs.sources import as_path, is_remote
-from workflow.runs.tracking import is_alive
 from workflow.secrets import with_secrets
 
 
@@ -33,7 +33,7 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
     check_absent(f"{parameter}={output}", path.exists(), overwrite)
     remove_abandoned(path)
     try:
-        beside = tempfile.TemporaryDirectory(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent)
+        beside = tempfile.TemporaryDirectory(prefix=f".{path.name}-{processes.mark()}-", dir=path.parent)
     except OSError as error:
         raise UserError(f"{parameter}={output}: {error.strerror}; name a file in a folder of yours") from error
     with beside as folder:
@@ -50,8 +50,7 @@ def check_absent(name: str, exists: bool, overwrite: bool) -> None:
 def remove_abandoned(path: Path) -> None:
     """Remove what a killed process of this machine left of an output."""
     for folder in path.parent.glob(f".{glob.escape(path.name)}-*-*"):
-        process = folder.name.split("-")[-2]
-        if process.isdecimal() and not is_alive(int(process)):
+        if processes.has_ended(folder.name.split("-")[-2]):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,6 @@
 """One MLflow run: opened, described, given artifacts, closed whatever happens."""
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -29,6 +28,7 @@ from rich.markup import escape
 
 from workflow.data.findings import Finding
 from workflow.errors import UserError
+from workflow.runs import processes
 from workflow.runs.names import Files, Tags
 from workflow.secrets import censored, without_secrets
 
@@ -154,17 +154,18 @@ def write_experiment_note(text: str) -> None:
 
 
 def close_abandoned(experiment_id: str) -> None:
-    """Mark FAILED the runs that a killed process of this host left RUNNING, and those that no process ever started.
+    """Mark FAILED the runs that a killed process of this machine left RUNNING, and those that no process ever started.
 
-    Nothing says to whom the latter belong: those that `mlflow run` opened for this project get `ABANDONED_SECONDS`.
+    A process of another machine or container, whose runs stay as they are, cannot be seen from here. Nothing says to
+    whom runs that were not started belong: those that `mlflow run` opened for this project get `ABANDONED_SECONDS`.
     """
     client = mlflow.MlflowClient()
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
-    here, source = socket.gethostname(), active_run().data.tags.get("mlflow.source.name", "")
+    source = active_run().data.tags.get("mlflow.source.name", "")
     for run in running:
-        host, _, process = run.data.tags.get(Tags.PROCESS, "").rpartition(":")
+        process = run.data.tags.get(Tags.PROCESS, "").rpartition(":")[2]
         ours = run.data.tags.get("mlflow.source.name") == source
-        if host == here and not is_alive(int(process)):
+        if processes.has_ended(process):
             reason = "its process ended without closing the run: it was killed, perhaps for lack of memory"
         elif not process and ours and time.time() - run.info.start_time / 1000 > ABANDONED_SECONDS:
             reason = "its process never started"
@@ -175,19 +176,8 @@ def close_abandoned(experiment_id: str) -> None:
 
 
 def this_process() -> str:
-    """Return host and id of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process of this host still exists."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Return the host and the mark of this process."""
+    return f"{socket.gethostname()}:{processes.mark()}"
 
 
 def dataset_rows(columns: int) -> int:
