@@ -261,3 +261,6 @@ class ReproduceCommand(ClusterOption):
     again: Annotated[bool, FromText(boolean)] = Field(
         default=False, description="of an experiment, also reproduce runs already verified on this machine"
     )
+    trust: Source = Field(
+        default="", description="URL of another project's repository whose code may run, if the receipt names it"
+    )

@@ -7,6 +7,7 @@ from workflow.errors import UserError
 from workflow.provenance import git
 from workflow.provenance.receipt import CodeState
 
+SCRIPT = "steps/train.py"
 FILES = {"train.py": "2" * 64}  # digests, which the state only repeats
 
 
@@ -23,10 +24,10 @@ def project(tmp_path):
     return folder
 
 
-def restored(project, patch, code, tmp_path):
+def restored(project, patch, code, tmp_path, script=SCRIPT):
     target = tmp_path / "target"
     target.mkdir()
-    return git.checkout(code, patch, project, target)
+    return git.checkout(code, patch, project, target, script).project
 
 
 def test_committed_code_is_described_by_its_commit_alone(project, tmp_path):
@@ -56,7 +57,7 @@ def test_staged_and_deleted_files_come_back_as_they_are(project, tmp_path):
     command(project, "add", "steps/staged.py")
     (project / "steps/train.py").unlink()
     code, patch = git.state(project, [], FILES)
-    again = restored(project, patch, code, tmp_path)
+    again = restored(project, patch, code, tmp_path, "steps/staged.py")
     assert [path.name for path in (again / "steps").iterdir()] == ["staged.py"]
 
 
@@ -92,11 +93,61 @@ def test_the_remote_is_shown_without_its_password(project, url, shown):
     assert git.state(project, [], FILES)[0].remote == shown
 
 
-def test_a_commit_that_this_repository_does_not_have_comes_from_the_remote(project, tmp_path):
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/.git"])
+def test_a_commit_that_this_repository_does_not_have_comes_from_its_remote(project, tmp_path, spelling):
+    clone = tmp_path / "clone"
+    command(tmp_path, "init", "--quiet", "clone")
+    command(clone, "remote", "add", "origin", spelling.format(project.parent))
     code = git.state(project, [], FILES)[0].model_copy(update={"remote": str(project.parent)})
-    for name in ("empty", "target"):
-        (tmp_path / name).mkdir()
-    assert (git.checkout(code, b"", tmp_path / "empty", tmp_path / "target") / "steps/train.py").exists()
+    (tmp_path / "target").mkdir()
+    found = git.checkout(code, b"", clone, tmp_path / "target", SCRIPT)
+    assert (found.project / SCRIPT).exists()
+    assert found.origin == str(project.parent)
+
+
+def test_code_of_another_remote_is_checked_out_only_if_that_is_trusted(project, tmp_path):
+    foreign = str(project.parent)
+    code = git.state(project, [], FILES)[0].model_copy(update={"remote": foreign})
+    clone = tmp_path / "clone"
+    command(tmp_path, "init", "--quiet", "clone")
+    for number, trust in enumerate(("", "https://example.com/other.git", foreign)):
+        target = tmp_path / str(number)
+        target.mkdir()
+        if trust == foreign:
+            assert git.checkout(code, b"", clone, target, SCRIPT, trust).origin == foreign
+            continue
+        words = f"^commit {code.commit} is not in this .* {foreign} is another .* needs -P trust={foreign}$"
+        with pytest.raises(UserError, match=words):
+            git.checkout(code, b"", clone, target, SCRIPT, trust)
+        assert not (target / "project").exists()
+
+
+@pytest.mark.parametrize("folder", ["../../..", "../elsewhere", "{}", "project/../../elsewhere", "away", ".git"])
+def test_a_folder_outside_the_checkout_is_refused(project, tmp_path, folder):
+    elsewhere = tmp_path / "elsewhere"
+    for place in (elsewhere, tmp_path):
+        (place / "steps").mkdir(parents=True)
+        (place / SCRIPT).write_text("evil\n")
+    (project.parent / "away").symlink_to(elsewhere)
+    command(project.parent, "add", "--all")
+    command(project, "commit", "--quiet", "--message", "a link")
+    code = git.state(project, [], FILES)[0].model_copy(update={"folder": folder.format(elsewhere)})
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(UserError, match=r"^code\.folder=.*: leads to no file of the checkout"):
+        git.checkout(code, b"", project, target, SCRIPT)
+
+
+@pytest.mark.parametrize(("link", "name"), [("steps/train.py", "code.folder=project/"), ("steps/workflow", "project/")])
+def test_a_link_out_of_the_checkout_is_refused(project, tmp_path, link, name):
+    (tmp_path / "elsewhere").mkdir()
+    (project / link).unlink(missing_ok=True)
+    (project / link).symlink_to(tmp_path / "elsewhere")
+    command(project, "add", "--all")
+    command(project, "commit", "--quiet", "--message", "a link")
+    code, patch = git.state(project, [], FILES)
+    with pytest.raises(UserError, match=f"^{name}.*: leads to no file of the checkout"):
+        restored(project, patch, code, tmp_path)
 
 
 def test_code_that_cannot_be_checked_out_is_refused_with_the_reason(project, tmp_path):
@@ -110,4 +161,4 @@ def test_code_that_cannot_be_checked_out_is_refused_with_the_reason(project, tmp
         target = tmp_path / str(number)
         target.mkdir()
         with pytest.raises(UserError, match=words):
-            git.checkout(changed, patch, project, target)
+            git.checkout(changed, patch, project, target, SCRIPT)

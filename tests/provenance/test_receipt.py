@@ -194,3 +194,8 @@ def test_of_two_receipts_that_describe_a_run_the_first_counts():
 
 def test_the_committed_schema_is_that_of_the_code():
     assert (PROJECT / "receipts/receipt.schema.json").read_text(encoding="utf-8") == receipt.schema()
+
+
+def test_a_deeply_nested_document_is_refused_in_a_line():
+    with pytest.raises(UserError, match=r"^it: not JSON \(maximum recursion depth exceeded"):
+        receipt.read("[" * 100_000 + "]" * 100_000, "it")

@@ -62,11 +62,11 @@ def reproduce_one(params: ReproduceCommand) -> Comparison:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "code").mkdir()
-        project = git.checkout(recorded.code, patch, PROJECT, folder / "code")
-        inputs, rows = reproduction.restore_inputs(recorded, (project, PROJECT), folder)
+        code = git.checkout(recorded.code, patch, PROJECT, folder / "code", recorded.script, params.trust)
+        inputs, rows = reproduction.restore_inputs(recorded, (code.project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
         more = ["--cluster", params.cluster] if params.cluster else []
-        with reproduction.run_again(recorded, project, inputs, params.env, store, more) as process:
+        with reproduction.run_again(recorded, code, inputs, params.env, store, more) as process:
             rows = receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS) + rows
             made = reproduction.wait_for_receipt(process, recorded, store)
     rtol = params.rtol if isinstance(params.rtol, float) else None

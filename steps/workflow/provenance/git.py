@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from workflow.errors import UserError
@@ -80,14 +81,23 @@ def repository(project: Path) -> str | None:
         return None
 
 
-def checkout(code: CodeState, patch: bytes, project: Path, target: Path) -> Path:
-    """Check out the recorded code in the empty folder `target` and return the project's folder in it.
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout of recorded code: the project's folder in it, and the repository that it came from."""
+
+    project: Path
+    origin: str
+
+
+def checkout(code: CodeState, patch: bytes, project: Path, target: Path, script: str, trust: str = "") -> Checkout:
+    """Check out the recorded code in the empty folder `target`; nothing of it runs.
 
     It comes from the repository of `project` or, if that does not have the commit, from the recorded remote. Raises
-    UserError if neither has it, or if the patch does not apply.
+    UserError if neither has it, if the remote is another than the project's and not the one to `trust`, if the patch
+    does not apply, or if the `script`, relative to the project's folder, is not in the checkout.
     """
     git(target, "init", "--quiet")
-    fetch(code, project, target)
+    origin = fetch(code, project, target, trust)
     git(target, "checkout", "--quiet", "FETCH_HEAD")
     if patch:
         file = target / ".git" / PATCH
@@ -96,20 +106,45 @@ def checkout(code: CodeState, patch: bytes, project: Path, target: Path) -> Path
             git(target, "apply", "--whitespace=nowarn", str(file))
         except GitError as error:
             raise UserError(f"{PATCH} does not apply to commit {code.commit}: {last_line(error)}") from error
-    return target / (code.folder or "")
+    inside = target / (code.folder or "")
+    check_inside(target, inside / script, f"code.folder={code.folder}")
+    for link in filter(Path.is_symlink, (inside / script).parent.rglob("*")):
+        check_inside(target, link, f"{link.relative_to(target)} of commit {code.commit}")
+    return Checkout(inside, origin)
 
 
-def fetch(code: CodeState, project: Path, target: Path) -> None:
-    """Fetch the recorded commit into `target`. Raises UserError if it is not found."""
+def check_inside(target: Path, path: Path, name: str) -> None:
+    """Raise UserError, which begins with `name`, if a path leads nowhere or out of the checkout in `target`."""
+    found, root = path.resolve(), target.resolve()
+    if not found.exists() or not found.is_relative_to(root) or found.is_relative_to(root / ".git"):
+        raise UserError(f"{name}: leads to no file of the checkout; use a receipt and a commit that nobody edited")
+
+
+def fetch(code: CodeState, project: Path, target: Path, trust: str) -> str:
+    """Fetch the recorded commit into `target`, and return from where; UserError if it is not found or not trusted."""
     reasons = []
     for source in filter(None, (repository(project), code.remote)):
+        if source == code.remote and not is_trusted(source, {remote(project), trust}):
+            raise UserError(
+                f"commit {code.commit} is not in this repository, and {source} is another project's: running it needs"
+                f" -P trust={source}"
+            )
         try:
             git(target, "fetch", "--quiet", "--no-tags", "--depth", "1", "--", source, str(code.commit))
-            return
+            return source
         except GitError as error:
             reasons.append(f"{source} says: {last_line(error)}")
     reason = "; ".join(reasons) or "there is no repository here, and the receipt names no remote"
     raise UserError(f"commit {code.commit} not found: {reason}; run reproduce in a clone that has it, or push it")
+
+
+def is_trusted(url: str, trusted: Iterable[str | None]) -> bool:
+    """Return whether a repository's URL is among those `trusted`; a final `.git` or slash does not count."""
+
+    def plain(url: str) -> str:
+        return without_secrets(url).rstrip("/").removesuffix(".git").rstrip("/")
+
+    return plain(url) in {plain(each) for each in trusted if each}
 
 
 def last_line(error: subprocess.CalledProcessError) -> str:

@@ -171,6 +171,11 @@ class Receipt(Part):
         return self.outcome[self.label]
 
     @property
+    def script(self) -> str:
+        """The script of its entry point, relative to the project's folder."""
+        return f"steps/{self.step}.py"
+
+    @property
     def run_id(self) -> str:
         """The id of the run that it is of."""
         return list(self.provenance.runs.values())[-1]
@@ -219,7 +224,7 @@ def read(content: str, name: str) -> Receipt:
     """Parse a receipt. Raises UserError, which begins with `name`, for anything else."""
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: not JSON ({error})") from error
     version = document.get("version") if isinstance(document, dict) else None
     if isinstance(version, int) and version != VERSION:

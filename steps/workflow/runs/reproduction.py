@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+from rich.markup import escape
 
 from workflow.errors import UserError
 from workflow.parameters import SAME
 from workflow.parsing import to_command_line
 from workflow.provenance import fingerprint, receipt
 from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, Row
+from workflow.provenance.git import Checkout
 from workflow.provenance.receipt import InputRecord, Receipt
 from workflow.runs import sources
 from workflow.runs.names import Files, Tags
@@ -71,15 +73,15 @@ def recorded_copy(name: str, entry: InputRecord, recorded: Receipt, folder: Path
 
 @contextmanager
 def run_again(
-    recorded: Receipt, project: Path, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
+    recorded: Receipt, code: Checkout, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run the recorded entry point in `project` with an empty tracking store, in which nothing can be reused.
+    """Run the recorded entry point of a checkout with an empty tracking store, in which nothing can be reused.
 
     `more` are arguments that decide nothing.
     """
     changes = " with its uncommitted changes" if recorded.code.patch else ""
-    console.print(f"reproducing {recorded.step} at commit {recorded.code.commit}{changes}")
-    words = [*interpreter(recorded, env, project), f"steps/{recorded.step}.py"]
+    console.print(escape(f"reproducing {recorded.step} at commit {recorded.code.commit} of {code.origin}{changes}"))
+    words = [*interpreter(recorded, env, code.project), recorded.script]
     for name, value in recorded.parameters.items():
         words += [f"--{name}", to_command_line(value)]
     for name, path in inputs.items():
@@ -88,7 +90,7 @@ def run_again(
     environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
     process = subprocess.Popen(
         [*words, *more],
-        cwd=project,
+        cwd=code.project,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
