@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from workflow.data.columns import (
+    BOOLEAN,
     COERCE,
     DATE,
     KINDS,
@@ -365,7 +366,7 @@ def as_file_values(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     columns = {}
     for name, column in contract.columns.items():
         values = rows.get(name, pd.Series(np.nan, rows.index))
-        if values.dtype == object:
+        if values.dtype in (object, bool):
             values = values.map(partial(as_file_text, decimal=column.decimal), na_action="ignore").astype("str")
         if pd.api.types.is_string_dtype(values):
             values = values.str.strip().replace("", np.nan)
@@ -373,9 +374,18 @@ def as_file_values(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     return pd.DataFrame(columns, rows.index)
 
 
+def wrong_json_type(value: Any, column: Column) -> str | None:
+    """Return what is wrong with the JSON type of a value of a request, which no cell of a file has; None if nothing."""
+    if isinstance(value, list | dict | np.ndarray):
+        return f"is a JSON {'object' if isinstance(value, dict) else 'array'}, not a single value"
+    if isinstance(value, bool | np.bool_) and column.kind not in (BOOLEAN, *STRING_KINDS):
+        return f"{PARSE_ERRORS[column.kind]} but a JSON boolean"
+    return None
+
+
 def as_file_text(value: Any, decimal: str) -> Any:
     """Return a boolean or a number as a file would have it; any other value as it is."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

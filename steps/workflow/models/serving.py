@@ -19,7 +19,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
 
-from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract
+from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract, wrong_json_type
 from workflow.errors import UserError
 from workflow.models import estimators, model_files
 
@@ -47,11 +47,19 @@ class ServedModel:
         Raises:
             MlflowException: for a value that the contract does not allow; a server answers with status 400.
         """
+        for name in self.contract.columns:
+            for row, value in rows[name].items() if name in rows and rows[name].dtype in (object, bool) else ():
+                if reason := wrong_json_type(value, self.contract.columns[name]):
+                    raise refused(row, name, value, reason)
         typed, violations = check(as_file_values(rows, self.contract), self.contract)
         if len(violations):
-            row, column, value, reason = violations.iloc[0]
-            raise MlflowException(f"row {row}, column {column}: {value!r} {reason}", INVALID_PARAMETER_VALUE)
+            raise refused(*violations.iloc[0])
         return estimators.predict(self.estimator, typed)
+
+
+def refused(row: Any, column: str, value: Any, reason: str) -> MlflowException:
+    """Return the error about a value of a request, to which a server responds with status 400."""
+    return MlflowException(f"row {row}, column {column}: {value!r} {reason}", INVALID_PARAMETER_VALUE)
 
 
 def _load_pyfunc(folder: str) -> ServedModel:
