@@ -35,8 +35,8 @@ def test_a_secret_from_the_environment_is_expanded_and_censored(monkeypatch):
     assert secrets.censored("refused: from-outside") == "refused: …"
 
 
-def test_known_secrets_are_censored_in_texts_as_written_and_as_quoted():
+def test_known_secrets_and_their_user_are_censored_in_texts_as_written_and_as_quoted():
     secrets.without_secrets("https://anna:pass-word@example.com/w.csv?sig=a%2Fbcd")
     assert secrets.censored("https://anna:pass-word@example.com/w.csv?sig=a%2Fbcd failed") == (
-        "https://anna:…@example.com/w.csv?sig=… failed"
+        "https://…@example.com/w.csv?sig=… failed"
     )

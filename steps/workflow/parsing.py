@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+from workflow.documents import read_yaml
 from workflow.errors import UserError
 from workflow.spelling import nearest
 
@@ -185,9 +185,9 @@ def boolean(text: str) -> bool:
 def mapping(text: str) -> dict[str, Any]:
     """Parse a YAML or JSON mapping; `null` is the empty one."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML or JSON: {' '.join(str(error).split())}") from error
+        value = read_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"not YAML or JSON: {error}") from error
     if value is None:
         return {}
     try:

@@ -28,7 +28,7 @@ def without_secrets(uri: str) -> str:
     shown = [pair for pair in query if pair not in hidden]
     rest = parts._replace(netloc=host, query=urlencode(shown, safe="$/:{}")).geturl()
     ORIGINAL_URIS[rest] = uri
-    found = [unquote(parts.password or user), *dict(hidden).values()]
+    found = [user, unquote(user), unquote(parts.password or user), *dict(hidden).values()]
     long = [secret for secret in found if len(secret) >= MIN_SECRET_LENGTH]
     SECRETS.update(form for secret in long for form in (secret, quote(secret, safe="")))
     return rest

@@ -1,14 +1,13 @@
 """Promotion as an MLflow run: a version of a registered model, and perhaps the champion."""
 
 from contextlib import ExitStack
-from typing import Any
 
 import mlflow
 import pandas as pd
-import yaml
 from mlflow.entities.model_registry import ModelVersion
 
 from workflow.commands import evaluate, preprocess
+from workflow.documents import read_yaml_file
 from workflow.errors import UserError
 from workflow.parameters import EvaluateParams, PromoteParams
 from workflow.reports.report import markdown_table
@@ -62,10 +61,10 @@ def read_rules(name: str) -> Rules:
     """Return the rules in a YAML file; UserError for anything else."""
     path = sources.local_copy("rules", name, preprocess.PROJECT)
     try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"rules={name}: not YAML: {' '.join(str(error).split())}") from error
-    return parse_rules(values, f"rules={name}")
+        values = read_yaml_file(path)
+    except ValueError as error:
+        raise UserError(f"rules={name}: not YAML: {error}") from error
+    return parse_rules(values or {}, f"rules={name}")
 
 
 def evaluation_of(name: str, trained: TrainRun) -> EvaluateRun:

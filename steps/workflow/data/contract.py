@@ -29,6 +29,7 @@ from workflow.data.columns import (
 from workflow.data.stored import StoredRows
 from workflow.data.tables import REJECTION_COLUMNS
 from workflow.data.values import parse_values, to_text
+from workflow.documents import read_yaml_file
 from workflow.errors import UserError
 
 TYPED_BY = "typed by contract"  # attribute of a typed frame, kept in Parquet files: the text of its contract
@@ -113,9 +114,9 @@ def read_contract(path: Path) -> Contract:
     """Read a contract from a YAML file; UserError if it is not valid."""
     source = f"contract {path}"
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{source}: {' '.join(str(error).split())}") from error
+        entries = read_yaml_file(path)
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
     try:
         contract = parse_contract(entries)
     except (TypeError, ValueError) as error:

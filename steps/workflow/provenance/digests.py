@@ -9,9 +9,8 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from workflow.data.sampling import evenly_spaced_positions
+from workflow.documents import read_yaml
 from workflow.errors import UserError
 from workflow.provenance import fingerprint
 from workflow.provenance.receipt import ArtifactDigest
@@ -76,8 +75,8 @@ def parquet_file(path: Path) -> "ParquetFile":
 def yaml_values(path: Path) -> ArtifactDigest:
     """Digest the values in a YAML or JSON file; comments and layout do not count. UserError for another file."""
     try:
-        return ArtifactDigest(sha256=fingerprint.digest(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        return ArtifactDigest(sha256=fingerprint.digest(read_yaml(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
 
 

@@ -38,10 +38,17 @@ def local_copy(parameter: str, source: str, project: Path) -> Path:
     if path.is_dir() and len(list(islice(path.rglob("*"), MAX_FILES))) == MAX_FILES:
         raise UserError(f"{parameter}={source}: a folder of {MAX_FILES:,} files or more; name the one with the table")
     if path.exists():
+        check_kind(path, f"{parameter}={source}")
         return path
     inside = not Path(source).is_absolute() and not source.startswith("file:")
     hint = f' in the project folder; for a file of yours: -P {parameter}="$PWD/{source}"' if inside else ""
     raise UserError(f"{parameter}={source}: no such file{hint}")
+
+
+def check_kind(path: Path, name: str) -> None:
+    """Raise UserError, which begins with `name`, for a device, a pipe or a socket, which may be read without end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{name}: a device, a pipe or a socket, not a file or folder; save what it holds to a file")
 
 
 def is_remote(source: str) -> bool:
@@ -57,7 +64,9 @@ def as_path(source: str) -> Path:
 def read_bytes(uri: str) -> bytes:
     """Read a file at a path or a URI; UserError if that is impossible."""
     try:
-        return (download(uri) if is_remote(uri) else as_path(uri)).read_bytes()
+        path = download(uri) if is_remote(uri) else as_path(uri)
+        check_kind(path, "it")
+        return path.read_bytes()
     except (UserError, OSError) as error:
         raise UserError(f"{uri}: {error}") from error
 
