@@ -212,7 +212,7 @@ class TrainRun(StageRun):
         from workflow.models.members import member_params
 
         params = TrainParams.model_validate({name: self.receipt.parameters[name] for name in ("model", "model_params")})
-        types = self.receipt.outcome[self.receipt.label].artifacts[Files.MODEL].types or []
+        types = self.receipt.own_outcome.artifacts[Files.MODEL].types or []
         with downloaded(self.run, Files.MODEL) as path:
             return model_files.load(path, member_params(params.model, params.model_params), types)
 
