@@ -239,6 +239,9 @@ class PredictCommand(ClusterOption):
     )
     output: Source = Field(default="", description="file to write, ending in .csv or .parquet: a path, or a URI")
     overwrite: Annotated[bool, FromText(boolean)] = Field(default=False, description="replace the output if it exists")
+    escape_formulas: Annotated[bool, FromText(boolean)] = Field(
+        default=False, description="in a CSV, put ' before texts that a spreadsheet would run, such as =1+2"
+    )
 
 
 class ReproduceCommand(ClusterOption):

@@ -1,6 +1,7 @@
 """Prediction of a file as an MLflow run: the output, the drift of its rows, and scores if the target is known."""
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,8 @@ from workflow.stages import train
 from workflow.stages.predict import DRIFT_SAMPLE_ROWS, Predictions, Predictor
 
 SUFFIXES = (".csv", ".parquet")
+FORMULA = re.compile(r"[=+\-@\t\r]")  # at the start of a cell
+NUMBER = re.compile(r"[+-]?[$€£¥]? ?[\d.,]*\d[.,]?(e[+-]?\d+)? ?[%$€£¥]?", re.I)
 
 
 def run(params: PredictCommand) -> None:
@@ -40,6 +43,8 @@ def run(params: PredictCommand) -> None:
     cli.require("<file>.csv", output=params.output)
     if Path(params.output).suffix not in SUFFIXES:
         raise UserError(f"output={params.output}: must end in {' or '.join(SUFFIXES)}")
+    if params.escape_formulas and Path(params.output).suffix != ".csv":
+        raise UserError(f"escape_formulas=true: only a .csv file needs it, and output={params.output}; leave it out")
     trained = registry.resolve_train_run("model", params.model)
     logged = params.model_dump(mode="json", exclude={"cluster"})
     tracking.describe_command("predict", f"predict {Path(params.data).name}", logged)
@@ -78,7 +83,7 @@ def write_predictions(
         fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
         predictor = predictor_of(trained, contract, columns, hashes, fraction)
         chunks = predictions.collect(iterate_in_threads(predictor, table.chunks()))
-        write(path, with_status(chunks, predictions))
+        write(path, with_status(chunks, predictions), params.escape_formulas)
         predictions.check_rejected()
     return predictions
 
@@ -101,7 +106,7 @@ def with_status(chunks: Iterator[pd.DataFrame], predictions: Predictions) -> Ite
             status.update(f"{predictions.rows:,} rows predicted")
 
 
-def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
+def write(path: Path, chunks: Iterator[pd.DataFrame], escape_formulas: bool = False) -> None:
     """Write the rows of all chunks to a CSV or Parquet file."""
     import pyarrow
     from pyarrow.csv import CSVWriter
@@ -109,11 +114,26 @@ def write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
 
     if path.suffix == ".csv":
         chunks = map(nested_as_json, chunks)
+    if escape_formulas:
+        chunks = map(without_formulas, chunks)
     first = next(chunks)
     schema = pyarrow.Table.from_pandas(first, preserve_index=False).schema.remove_metadata()
     with (ParquetWriter if path.suffix == ".parquet" else CSVWriter)(path, schema) as file:
         for rows in chain([first], chunks):
             file.write_table(pyarrow.Table.from_pandas(rows, schema, preserve_index=False, safe=False))
+
+
+def without_formulas(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows in which no text or name of a column is a formula: a ' before it, as OWASP advises; numbers stay."""
+    texts = [name for name in rows if not pd.api.types.is_numeric_dtype(rows[name])]
+    escaped = {name: rows[name].map(as_plain_text, na_action="ignore") for name in texts}
+    return rows.assign(**escaped).rename(columns=as_plain_text)
+
+
+def as_plain_text(value: object) -> object:
+    """Return a text that a spreadsheet would run with a ' before it; any other value, and a number, as it is."""
+    is_formula = isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value)
+    return f"'{value}" if is_formula else value
 
 
 def nested_as_json(rows: pd.DataFrame) -> pd.DataFrame:
