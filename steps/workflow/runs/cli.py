@@ -3,9 +3,11 @@
 import atexit
 import errno
 import gc
+import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from rich import box
 from rich.console import Console
@@ -30,7 +33,9 @@ from workflow.parameters import ClusterOption
 from workflow.parsing import ParamsType, parse_command_line
 from workflow.provenance.fingerprint import Code
 from workflow.runs import links
+from workflow.runs.sources import as_path
 from workflow.runs.tracking import (
+    LASTING,
     active_run,
     close_abandoned,
     console,
@@ -46,6 +51,8 @@ NUMBER_CODE = Code(("workflow/stages/train.py",))  # whose packages decide numbe
 HELP_OPTIONS = {"-h", "--help"}
 SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] [^'\"()]+")
 LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+DISK_FAULTS = {errno.ENOSPC: "full", errno.EDQUOT: "full for you (quota)", errno.EROFS: "read-only"}
+ARTIFACT_FOLDERS: list[str] = []  # cache: where the runs of this process keep their artifacts, if on this machine
 REMEDIES = {  # by the status with which a store refuses
     401: f"set {LOGIN}",
     403: f"ask for the permission to write there, or log in as somebody who has it ({LOGIN})",
@@ -64,6 +71,7 @@ def main(kind: type[ParamsType], description: str | None, run: Callable[[ParamsT
     prepare_process()
     try:
         with opened(tracked_run_id()) as active:
+            ARTIFACT_FOLDERS.extend(local_folder(active))
             close_abandoned(active.info.experiment_id)
             params = parse_command_line(kind, description or "")
             address = params.cluster if isinstance(params, ClusterOption) else ""
@@ -86,6 +94,7 @@ def prepare_process() -> None:
     """Quiet MLflow, let Ctrl-C and SIGTERM end the work, and end the interpreter without a last garbage collection."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one flashing by for each small file
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # our links open the right view
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints a traceback before it raises
     atexit.register(gc.freeze)  # or the interpreter looks through all imports before it ends: half a second
     sys.unraisablehook = interrupt_again
     signal.signal(signal.SIGINT, stop)
@@ -94,15 +103,49 @@ def prepare_process() -> None:
 
 def as_user_error(error: BaseException) -> UserError | None:
     """Return one line about a full disk or memory, or a store that refuses; None for any other error."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return UserError(f"the disk is full: free space or point TMPDIR at a larger disk than {tempfile.gettempdir()}")
+    if isinstance(error, OSError) and (reason := disk_fault(error)):
+        return UserError(reason)
     if isinstance(error, MemoryError):
         remedy = "use fewer columns, or rows (-P max_rows=… to train on), or a larger machine"
         return UserError(f"out of memory: {error or 'none is left'}; {remedy}")
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 0  # type: ignore[no-untyped-call]
     if status not in REMEDIES:
         return None
+    if lasting := LASTING.search(str(error)):
+        fault = "it is read-only" if lasting["read_only"] else "its disk is full"
+        remedy = "make its file and folder writable" if lasting["read_only"] else "free space there"
+        return UserError(f"tracking store {store()}: {fault}; {remedy}, or choose another store by MLFLOW_TRACKING_URI")
     return UserError(f"tracking store {store()}: request refused (status {status}); {REMEDIES[status]}")
+
+
+def local_folder(run: Run) -> list[str]:
+    """Return the folder with the artifacts of all runs of an experiment, if it is on this machine."""
+    path = as_path(run.info.artifact_uri or "")
+    return [str(folder) for folder in path.parents[1:2] if path.is_absolute()]
+
+
+def disk_fault(error: OSError) -> str:
+    """Return one line about a disk that is full or read-only, with what helps; nothing for any other error.
+
+    Where the error names no path, the fullest of the disks that are written to is meant.
+    """
+    code = error.errno or next((code for code in DISK_FAULTS if os.strerror(code) in str(error)), None)
+    if code not in DISK_FAULTS:
+        return ""
+    temporary, named = tempfile.gettempdir(), error.filename2 or error.filename
+    if isinstance(error, shutil.Error):  # of copying a folder: source, target and reason of each file
+        named = error.args[0][0][1]
+    place = Path(str(named or min([temporary, *ARTIFACT_FOLDERS], key=free_bytes)))
+    if any(place.is_relative_to(folder) for folder in ARTIFACT_FOLDERS):
+        return f"artifacts in {place}: the disk is {DISK_FAULTS[code]}; mend that, or log to another store"
+    if place.is_relative_to(temporary) and code != errno.EROFS:
+        return f"the disk is full: free space or point TMPDIR at a larger disk than {temporary}"
+    return f"{place}: the disk is {DISK_FAULTS[code]}; mend that, or choose another place"
+
+
+def free_bytes(folder: str) -> int:
+    """Return the free space of the disk that a folder is on, or will be."""
+    return shutil.disk_usage(next(path for path in (Path(folder), *Path(folder).parents) if path.is_dir())).free
 
 
 def stop(*_: Any) -> None:

@@ -39,6 +39,8 @@ MODEL_FOLDER = "model/"
 TAG_LENGTH = 5000  # characters that every tracking store can hold
 EXPERIMENT_NOTE = "Latest result:"  # begins the notes of an experiment that are ours
 RETRY_SECONDS = 10  # PostgreSQL is back after a crash in less
+READ_ONLY = r"(?P<read_only>readonly database|read-only (transaction|file system))"
+LASTING = re.compile(rf"{READ_ONLY}|disk is full|No space left|quota exceeded", re.I)  # faults of a store that stay
 ABANDONED_SECONDS = 6 * 60 * 60  # `mlflow run` opens a run before it builds an environment, which takes a while
 Result = TypeVar("Result")
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")  # MLflow calls an unnamed run clumsy-hare-123
@@ -85,7 +87,8 @@ def retry_while_unavailable(call: Callable[[], Result]) -> Result:
         try:
             return call()
         except MlflowException as error:
-            if error.error_code != "TEMPORARILY_UNAVAILABLE" or time.monotonic() > deadline:
+            passing = error.error_code == "TEMPORARILY_UNAVAILABLE" and not LASTING.search(str(error))
+            if not passing or time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
 
