@@ -7,7 +7,8 @@
 A trial succeeds if the same command, repeated after the fault, exits with 0 and the same receipt, champion or output,
 and leaves no run RUNNING and no partial file. The faults: a signal to the step, to `mlflow run` or to both at a random
 moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL that crashes and restarts, and a
-full disk (a small tmpfs: needs root). Several concurrent mains on SQLite and on PostgreSQL must all succeed. Prints
+full disk (a small tmpfs: needs root). A main in another PID
+namespace (needs root), and several concurrent mains on SQLite and on PostgreSQL, must all succeed. Prints
 successes and trials per kind of fault.
 
 Then the store is tampered with: one bit of one file of the runs, one of their metrics or tags, or a value that a
@@ -70,9 +71,20 @@ class Workspace:
         lines = [line for line in (self.folder / "log").read_text().splitlines() if "rror" in line]
         return f"exit code {code}: {lines[-1][:200] if lines else 'no message'}"
 
-    def start(self, entry_point: str, *words: str) -> subprocess.Popen:
-        """Start `mlflow run` of an entry point in a process group of its own."""
-        run = [sys.executable, "-m", "mlflow", "run", str(PROJECT), "--env-manager", "local", "-e", entry_point]
+    def start(self, entry_point: str, *words: str, within: tuple[str, ...] = ()) -> subprocess.Popen:
+        """Start `mlflow run` of an entry point in a process group of its own, `within` what another command makes."""
+        run = [
+            *within,
+            sys.executable,
+            "-m",
+            "mlflow",
+            "run",
+            str(PROJECT),
+            "--env-manager",
+            "local",
+            "-e",
+            entry_point,
+        ]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = os.environ | {"MLFLOW_TRACKING_URI": self.uri, "PATH": path}
         with open(self.folder / "log", "a") as log:
@@ -364,6 +376,22 @@ def run_ids(reference: Workspace) -> dict[str, str]:
     return {run.info.run_name: run.info.run_id for run in reference.client.search_runs(["0"])}
 
 
+def namespace_trial(workspace: Workspace, reference: Workspace, data: Path, rng: random.Random) -> list[str]:
+    """Run a main in a PID namespace of its own, as in a container, and one here meanwhile; return what is wrong."""
+    container = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    words = ["-P", "seed=2", *command("main", workspace, reference, data)[0]]
+    processes = [workspace.start("main", *words, within=container)]
+    time.sleep(rng.uniform(4, SECONDS["main"]))
+    processes.append(workspace.start("main", *words))
+    codes = [process.wait() for process in processes]
+    failed = workspace.client.search_runs(["0"], "attributes.status = 'FAILED'")
+    return (
+        [workspace.failure(code) for code in codes if code]
+        + [f"FAILED: {run.info.run_name}" for run in failed]
+        + workspace.leftovers()
+    )
+
+
 def main(signals: int, others: int, tampering: int, seed: int) -> None:
     """Run all trials and print a table."""
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
@@ -392,6 +420,8 @@ def main(signals: int, others: int, tampering: int, seed: int) -> None:
                 concurrent_trial(Workspace(folder / f"concurrent{number}", reference), reference, data, 4),
             )
             if os.geteuid() == 0:
+                workspace = Workspace(folder / f"namespace{number}", reference)
+                report("mains in two PID namespaces", namespace_trial(workspace, *shared))
                 megabytes = rng.uniform(1.5, 3)
                 report("disk full", disk_trial(folder / f"disk{number}", reference, data, megabytes))
         for number in range(signals):
