@@ -415,7 +415,7 @@ def test_a_dry_run_registers_nothing(houses):
             {"model": "{main}", "data": "data/wines.csv", "output": "{tmp}/y.csv"},
             "no column area, town, day",
         ),
-        ("predict", {"model": "{main}", "data": "/dev/null", "output": "{tmp}/y.csv"}, "an empty file"),
+        ("predict", {"model": "{main}", "data": "/dev/null", "output": "{tmp}/y.csv"}, "a device, a pipe or a"),
         ("promote", {"run": "", "name": "houses"}, "--run is required: -P run=<id of a main, tune or train run>"),
         ("promote", {"run": "{main}", "name": ""}, "--name is required: -P name=<registered model>"),
         ("promote", {"run": "{preprocess}", "name": "houses"}, "not of train or main"),
