@@ -86,9 +86,7 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         )
         findings = [
             *inferred.findings,
-            *coercion_findings(validation.coerced, validation.rows_in),
-            *sentinel_findings(rows, found),
-            *rejection_findings(validation.rejected, validation.rows_in, found.target),
+            *row_findings(validation, rows, found),
             *leakage.duplicate_findings(counts, scores, found.unit),
             *score_findings(rows, found, params),
         ]
@@ -97,6 +95,15 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
             write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
     return PreprocessResult(*sets, found, validation, facts, findings, hashes[train], hashes[test])
+
+
+def row_findings(validation: ValidationReport, rows: StoredRows, contract: Contract) -> list[Finding]:
+    """Return findings about values and rows that were rejected, could not be read, or may stand for missing ones."""
+    return [
+        *coercion_findings(validation.coerced, validation.rows_in),
+        *sentinel_findings(rows, contract),
+        *rejection_findings(validation.rejected, validation.rows_in, contract.target),
+    ]
 
 
 def score_findings(rows: StoredRows, contract: Contract, params: "PreprocessParams") -> list[Finding]:
