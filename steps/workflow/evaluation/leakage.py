@@ -12,8 +12,9 @@ from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
 from workflow.formatting import number
 
-LEAKY_CORRELATION = 0.99  # |correlation| with the target above which a feature is leaky
+LEAKY_CORRELATION = 0.995  # |correlation| with the target above which a feature is leaky
 ONE_TO_ONE = 0.999
+MIN_RANK_CORRELATION = 0.9
 LEAKY_MIN_VALUES = 11  # known values that it takes to judge a feature
 LEAKY_SAMPLE_ROWS = 5000
 DUPLICATES_SAMPLE_ROWS = 2000  # distinct rows
@@ -54,6 +55,8 @@ def leaky_column(name: str, how: str, target: str, figures: dict[str, float] | N
 def largest_correlation(values: pd.Series, target: pd.Series, target_ranks: pd.Series) -> float:
     """Return the larger |correlation| of a feature with the target: of values, or of ranks, which finds a logarithm.
 
+    That of values does not count where that of ranks is low: a single large row may make it.
+
     Args:
         values: (rows,), of which missing ones are left out.
         target: (rows,).
@@ -64,8 +67,10 @@ def largest_correlation(values: pd.Series, target: pd.Series, target_ranks: pd.S
         values, target = values[known], target[known]
         target_ranks = target.rank()
     with np.errstate(invalid="ignore"):  # a constant has no correlation
-        pairs = ((values, target), (values.rank(), target_ranks))
-        return max(abs(np.corrcoef(*pair)[0, 1]) for pair in pairs)
+        of_values, of_ranks = (
+            abs(np.corrcoef(*pair)[0, 1]) for pair in ((values, target), (values.rank(), target_ranks))
+        )
+    return float(max(of_values, of_ranks) if of_ranks > MIN_RANK_CORRELATION else of_ranks)
 
 
 def duplicate_leakage_scores(

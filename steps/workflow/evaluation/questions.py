@@ -5,6 +5,7 @@ large difference is a finding; its figures are of the quick model, not of the mo
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,13 +30,16 @@ N_TREES, N_FOLDS, MIN_LEAF_ROWS = 10, 3, 2
 MIN_ROWS = 60  # fewer show nothing
 LARGE_RATIO = 2.0  # of the error on unseen entities or later rows to that on rows at random
 GOOD_R2 = 0.4  # of the quick model at random: a worse one looks nothing up
-MIN_ENTITIES, MIN_ROWS_PER_ENTITY = 20, 2
+MIN_ENTITIES, MIN_NAMED_ENTITIES = 20, 8  # fewer if the column is named like an identifier
+MIN_ROWS_PER_ENTITY = 2
 MIN_SHARED_VARIANCE = 0.5  # of the target, between entities, or between rows and the next ones in time
 MAX_CANDIDATES = 3
+MAX_COLUMNS, MAX_CELLS = 200, 1_000_000  # that are looked at
 ENTITY_NAME = re.compile(
     r"(?i)(?:^|[_\W])(?:id|no|nr|num|number|code|key)$|[a-z]I[dD]$|subject|patient|customer|client|user|person|player|driver"
     r"|pupil|student|employee|store|shop|station|sensor|device|household|account|machine|engine|unit|#"
 )
+TIME_NAME = re.compile(r"(?i)time|date|epoch|(?:^|_)ts$")
 NEAR_DUPLICATES_ROWS = 20_000
 NEAR_DUPLICATES_BLOCKS = 20  # of adjacent rows, because the rows are sorted
 NEAR_DUPLICATES_RATIO = 1.2
@@ -75,15 +79,26 @@ def question_findings(rows: StoredRows, contract: Contract, strategy: str, seed:
     """
     if len(rows) < MIN_ROWS or strategy != split.RANDOM:
         return []
+    rows, contract = narrowed(rows, contract)
     found = [entity_finding(rows, contract, seed), time_finding(rows, contract, seed)]
     found = [each for each in found if each] or [near_duplicate_finding(rows, contract, seed)]
     return [each for each in found if each]
 
 
+def narrowed(rows: StoredRows, contract: Contract) -> tuple[StoredRows, Contract]:
+    """Return rows without prose and with at most `MAX_COLUMNS` features: first those that may be entities or times."""
+    features = [name for name in contract.features if contract.columns[name].kind != TEXT]
+    first = [name for name in features if may_be_time(name, contract) or ENTITY_NAME.search(name)]
+    others = [name for name in features if name not in {*first}]
+    kept = [*first, *(others[position] for position in evenly_spaced_positions(len(others), MAX_COLUMNS))][:MAX_COLUMNS]
+    selected = contract.select([*kept, contract.target])
+    return rows.select(list(selected.columns)), selected
+
+
 def entity_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
     """Return a finding if many rows are of the same entities, such as customers, and a random split flatters for it."""
     samples = {}
-    for name in entity_columns(contract):
+    for name in entity_columns(rows, contract):
         if (positions := sample_of_groups(rows[name], seed)) is not None:
             sample = rows.select([name, contract.target]).take(positions)
             share = shared_variance(sample[contract.target].to_numpy(), entities_of(sample[name]))
@@ -103,7 +118,7 @@ def entity_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding |
         f" sets: a quick model has R² {scores.r2_random:.2f} (error {number(scores.mae_random)}) at random, but"
         f" {scores.r2_honest:.2f} ({number(scores.mae_honest)}) for a {name} that it has not seen"
     )
-    remedy = f"if the model is for new ones, pass -P split=group -P group={name}"
+    remedy = f"if the model is for new ones, pass -P split=group -P {shlex.quote(f'group={name}')}"
     return Finding("D104", message, remedy, (name,), scores.figures())
 
 
@@ -112,18 +127,20 @@ def entities_of(values: pd.Series) -> np.ndarray:
     return pd.factorize(values, use_na_sentinel=False)[0]
 
 
-def entity_columns(contract: Contract) -> Iterator[str]:
-    """Yield the features that may name an entity: categories, and numbers with such a name."""
+def entity_columns(rows: StoredRows, contract: Contract) -> Iterator[str]:
+    """Yield the features that may name an entity: categories, and integers that recur."""
+    sample = rows.take(evenly_spaced_positions(len(rows), SAMPLE_ROWS))
     for name in contract.features:
         kind = contract.columns[name].kind
-        if kind == CATEGORICAL or (kind == NUMERIC and ENTITY_NAME.search(name)):
+        if kind == CATEGORICAL or (kind == NUMERIC and (sample[name].dropna() % 1 == 0).all()):
             yield name
 
 
 def sample_of_groups(values: pd.Series, seed: int) -> np.ndarray | None:
     """Return the positions of all rows of some groups, up to `SAMPLE_ROWS`; None if few rows share a value."""
     codes, groups = pd.factorize(values)
-    if len(groups) < MIN_ENTITIES or len(groups) * MIN_ROWS_PER_ENTITY > len(codes):
+    least = MIN_NAMED_ENTITIES if ENTITY_NAME.search(str(values.name)) else MIN_ENTITIES
+    if len(groups) < least or len(groups) * MIN_ROWS_PER_ENTITY > len(codes):
         return None
     rank = np.random.default_rng(seed).permutation(len(groups))
     by_rank = np.argsort(np.where(codes < 0, len(groups), rank[codes]), kind="stable")
@@ -138,9 +155,15 @@ def shared_variance(target: np.ndarray, groups: np.ndarray) -> float:
     return float(1 - ((target - means) ** 2).sum() / free / total) if free > 0 and total > 0 else 0.0
 
 
+def may_be_time(name: str, contract: Contract) -> bool:
+    """Return whether a column is of dates, or numbers that are named like a time, such as seconds since 1970."""
+    kind = contract.columns[name].kind
+    return kind == DATE or name == contract.time or (kind == NUMERIC and bool(TIME_NAME.search(name)))
+
+
 def time_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
     """Return a finding if the target resembles that of the next row in time, and a random split flatters for it."""
-    names = [name for name in contract.features if contract.columns[name].kind == DATE or name == contract.time]
+    names = [name for name in contract.features if may_be_time(name, contract)]
     for name in names[:MAX_CANDIDATES]:
         times = rows[name].to_numpy()
         order = np.argsort(times, kind="stable")[: int(np.isfinite(times).sum())]
@@ -158,7 +181,7 @@ def time_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | N
                 f" {number(scores.mae_random)}) on the latest rows if it is fitted on rows around them, but"
                 f" {scores.r2_honest:.2f} ({number(scores.mae_honest)}) if it is fitted on earlier ones only"
             )
-            remedy = f"if the model is to predict later rows, pass -P split=time -P time={name}"
+            remedy = f"if the model is to predict later rows, pass -P split=time -P {shlex.quote(f'time={name}')}"
             return Finding("D105", message, remedy, (name,), scores.figures())
     return None
 
@@ -168,7 +191,7 @@ def near_duplicate_finding(rows: StoredRows, contract: Contract, seed: int) -> F
     if len(contract.columns) < MIN_COLUMNS:
         return None
     blocks = np.array_split(np.arange(len(rows)), NEAR_DUPLICATES_BLOCKS if len(rows) > NEAR_DUPLICATES_ROWS else 1)
-    size = NEAR_DUPLICATES_ROWS // len(blocks)
+    size = min(NEAR_DUPLICATES_ROWS, MAX_CELLS // len(contract.columns)) // len(blocks)
     frame = rows.take(np.concatenate([block[:size] for block in blocks]))
     groups = near_duplicate_groups(frame)
     count = int((np.bincount(groups)[groups] > 1).sum())
@@ -251,13 +274,12 @@ def trees(seed: int) -> "ExtraTreesRegressor":
 
 
 def codes(sample: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Return the features as numbers: categories by their order, missing values below all others; prose is left out."""
+    """Return the features as numbers: categories by their order, missing values below all others."""
     columns = {}
     for name in contract.features:
-        kind = contract.columns[name].kind
-        if kind != TEXT:
-            values = sample[name].astype("category").cat.codes if kind == CATEGORICAL else sample[name]
-            columns[name] = values.fillna(values.min() - 1).fillna(0)
+        categorical = contract.columns[name].kind == CATEGORICAL
+        values = sample[name].astype("category").cat.codes if categorical else sample[name]
+        columns[name] = values.fillna(values.min() - 1).fillna(0)
     return pd.DataFrame(columns, sample.index)
 
 
@@ -266,6 +288,7 @@ def too_good_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding
     from sklearn.metrics import r2_score
     from sklearn.model_selection import KFold, cross_val_predict
 
+    rows, contract = narrowed(rows, contract)
     sample = rows.take(evenly_spaced_positions(len(rows), SAMPLE_ROWS))
     features, target = codes(sample, contract), sample[contract.target].to_numpy()
     if features.empty or len(rows) < MIN_ROWS:
