@@ -65,7 +65,7 @@ def test_dates_of_two_orders_are_not_guessed_and_are_no_identifiers():
     cells = [f"{day:%d/%m/%Y}" if number % 2 else f"{day:%m/%d/%Y}" for number, day in enumerate(DAYS)]
     found = infer_column(texts(cells))
     assert isinstance(found, DroppedColumn)
-    assert found.reason == "looks like dates in no single form"
+    assert found.reason == "looks like dates that are not read"
     assert [finding.code for finding in found.findings] == ["D009"]
     few = inferred([*cells[:9], "13/01/2013", "01/13/2013"] * 30)
     assert (few.column.kind, few.findings[0].code) == ("categorical", "D009")
@@ -73,7 +73,8 @@ def test_dates_of_two_orders_are_not_guessed_and_are_no_identifiers():
 
 def test_other_columns_decide_whether_the_day_comes_first():
     ambiguous = [f"{number % 11 + 1:02}/{number % 12 + 1:02}/2015" for number in range(300)]
-    assert inferred(ambiguous).note == "day first, though nothing in the file says so"
+    assert [finding.code for finding in inferred(ambiguous).findings] == ["D009"]
+    assert "is read with the day first" in inferred(ambiguous).findings[0].message
     assert inferred(ambiguous, day_first=False) == InferredColumn(Column("date", format="%m/%d/%Y"))
     frame = pd.DataFrame(
         {"a": ambiguous, "b": [f"{day:%m/%d/%Y}" for day in DAYS], "y": [f"{number}.5" for number in range(300)]},
@@ -154,3 +155,17 @@ def test_a_contract_with_several_formats_and_a_target_of_durations_is_written_an
     typed, violations = check(frame, contract)
     assert typed["finish"].tolist() == SECONDS.tolist()
     assert violations.empty
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"{number % 28 + 1} août {2013 + number % 3}" for number in range(300)],
+        [f"{number % 28 + 1:02}-{('Dez', 'Okt')[number % 2]}-{2013 + number % 3}" for number in range(300)],
+        [f"{2010 + number % 9}-W{number % 50 + 1:02}" for number in range(300)],
+    ],
+)
+def test_dates_in_a_form_that_is_not_read_are_said(cells):
+    found = infer_column(texts(cells))
+    assert [finding.code for finding in found.findings] == ["D009"]
+    assert "in no form that is read" in found.findings[0].message

@@ -126,7 +126,7 @@ def test_json_objects_may_lack_keys_and_names_may_have_quotes(tmp_path):
         (LINES + '{"size": 1,\n' + LINES, "in line 62: unexpected character"),
         (LINES[:-20], "in line 61: unexpected end of data"),
         (json.dumps(RECORDS)[:-20], "unexpected end of data"),
-        ("[1, 2, 3]", "values that are not objects; expected an object per line, or an array of objects"),
+        ("[1, 2, 3]", "values that are not objects, or nothing; expected an object per line, or an array of objects"),
         ("[]", "values that are not objects"),
         ('{"a": 1, "a": 2}\n{"a": 3}\n', 'duplicate key "a"'),
         ("[" * 5000 + "]" * 5000, "maximum recursion depth"),

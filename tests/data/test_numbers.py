@@ -157,3 +157,43 @@ def test_only_names_and_codes_are_identifiers():
     torque = infer_column(texts([f"{value:.0f}Nm@ {number}rpm" for number, value in enumerate(AMOUNTS)]))
     assert isinstance(torque, DroppedColumn)
     assert torque.reason.startswith("has nearly as many values as rows, in no form that is read (first: ")
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"),
+    [
+        ([f"{v / 1000:.3f} kg" if v >= 1000 else f"{v:.0f} g" for v in AMOUNTS], {"multiply": ("kg", "g")}),
+        ([f"{v / 1000:.3f}k" if v >= 1000 else f"{v:.0f}" for v in AMOUNTS], {"multiply": ("k",)}),
+        ([f"{v:.2f}MM" if v < 1000 else f"{v:.0f}M" for v in AMOUNTS], {"multiply": ("MM", "M")}),
+        ([f"Rs.{v:.0f}{'/-' if number % 2 else ''}" for number, v in enumerate(AMOUNTS)], {"remove": ("Rs.",)}),
+    ],
+)
+def test_numbers_of_different_units_prove_nothing_about_separators_and_signs(cells, column):
+    found = inferred(texts(cells), decimal=".").column
+    assert (found.thousands, set(found.multiply), found.remove) == (
+        "",
+        set(column.get("multiply", ())),
+        column.get("remove", ()),
+    )
+    assert parse_values(texts(cells), found).min() > 0
+    if "M" in found.multiply:
+        assert found.multiply == {"MM": 1e6, "M": 1e3}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [("1B", "2B", "3B", "SS", "C")[number % 5] for number in range(300)],
+        [f"P{number % 30}" for number in range(300)],
+        [f"{8_944_500_000_000_000_000 + 7 * (number % 60)}" for number in range(300)],
+        [f"{value:.2f} {('CR', 'DR')[number % 2]}" for number, value in enumerate(AMOUNTS[:100] * 3)],
+    ],
+)
+def test_codes_stay_categories(cells):
+    assert inferred(texts(cells)).column == Column("categorical")
+
+
+def test_numbers_that_are_read_as_categories_are_said():
+    cells = [f"{number % 90}" if number % 5 else f"{number % 90}-{number % 90 + 9}" for number in range(300)]
+    found = inferred(texts(cells))
+    assert (found.column.kind, codes_of(found)) == ("categorical", ["D013"])

@@ -29,8 +29,8 @@ def test_a_number_far_outside_several_columns_may_be_a_missing_value(tmp_path):
 
 def test_a_usual_sentinel_in_one_column_is_enough(tmp_path):
     frame = noise()
-    frame.loc[:4, "x"], frame.loc[:4, "y"] = 9999, 1234.5
-    assert columns_found(frame, tmp_path) == {"9999": ("x",)}
+    frame.loc[:4, "x"], frame.loc[:4, "y"], frame.loc[:4, "z"] = 9999, 1234.5, 1e20
+    assert columns_found(frame, tmp_path) == {"9999": ("x",), "1e+20": ("z",)}
 
 
 @pytest.mark.parametrize("value", [130.0, 0.0])
@@ -67,6 +67,9 @@ def test_rows_rejected_by_their_target_are_a_warning():
         " the other rows"
     )
     assert rejection_findings(rejected[1:], 10, "y")[0].code == "D002"
+    said = rejected.assign(reason="is missing", value=["sold out", ""])
+    assert [finding.code for finding in rejection_findings(said, 100, "y")] == ["D001", "D003"]
+    assert rejection_findings(said.assign(value="NA"), 100, "y")[0].code == "D003"
 
 
 def test_unreadable_values_of_a_column_that_coerces_are_counted(tmp_path):

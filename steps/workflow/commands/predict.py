@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModelInput
 from workflow.commands import preprocess
 from workflow.data import files, split
 from workflow.data.contract import Contract
-from workflow.data.inference import is_nested
+from workflow.data.inference import unreadable_reason
 from workflow.errors import UserError
 from workflow.evaluation import conformal
 from workflow.evaluation.drift import drift
@@ -144,7 +144,7 @@ def nested_as_json(rows: pd.DataFrame) -> pd.DataFrame:
             return value.decode("utf-8", "replace")
         return json.dumps(value, default=lambda other: other.tolist() if hasattr(other, "tolist") else str(other))
 
-    nested = {name: rows[name].map(as_json, na_action="ignore") for name in rows if is_nested(rows[name])}
+    nested = {name: rows[name].map(as_json, na_action="ignore") for name in rows if unreadable_reason(rows[name])}
     return rows.assign(**nested)
 
 

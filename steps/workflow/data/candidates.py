@@ -13,6 +13,11 @@ MAX_FAULTS = 0.01  # fraction of values that may not parse like the others; thei
 MAX_COERCED = 0.1  # fraction of unreadable values of a feature with many distinct ones; they become missing
 MANY_VALUES = 50  # distinct ones: measurements, not codes
 MIN_ROWS_FOR_FAULT = 20  # from which on one value may always be a fault
+MISSING = {
+    *("-", "--", "---", "?", ".", "…", "#N/A", "#N/A N/A", "#NA", "N/A", "n/a", "NA", "N.A.", "n.a.", "<NA>", "N.V."),
+    *("NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "nil", "missing", "Missing", "unknown", "Unknown"),
+    *("#DIV/0!", "#REF!", "#VALUE!", "not available", "Not available"),
+}
 MAX_NEW_SPELLINGS = 3  # of a missing value in a column of numbers or dates, beyond `MISSING`
 
 
@@ -49,8 +54,9 @@ def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) ->
     """
     best, best_share = None, -1.0
     for candidate in candidates:
-        share = parse_values(texts, candidate).notna().mean()
-        if share > best_share:
+        parsed = parse_values(texts, candidate)
+        share = parsed.notna().mean()
+        if share > best_share and parsed.nunique() > 1:  # or what tells the texts apart is lost
             best, best_share = candidate, share
         if share == 1:
             break

@@ -319,7 +319,7 @@ def check(frame: pd.DataFrame, contract: Contract, typed_already: bool = False) 
             typed[name] = to_text(values)
         else:
             typed[name] = parse_values(values, column) + 0.0  # -0 becomes 0: equal rows must have equal bits
-        found += column_violations(name, values, typed[name], contract)
+        found += column_violations(name, frame[name], values, typed[name], contract)
     valid = pd.DataFrame(typed, copy=False)
     if not found:
         return valid, no_violations
@@ -338,20 +338,32 @@ def without_missing(values: pd.Series, column: Column, contract: Contract) -> pd
     return values.mask(missing) if missing.any() else values
 
 
-def column_violations(name: str, values: pd.Series, typed: pd.Series, contract: Contract) -> list[pd.DataFrame]:
-    """Return the violations of the contract in a column, a frame per reason, given its values as read and as typed."""
+def column_violations(
+    name: str, written: pd.Series, values: pd.Series, typed: pd.Series, contract: Contract
+) -> list[pd.DataFrame]:
+    """Return the violations of the contract in a column, a frame per reason.
+
+    Args:
+        name: of the column.
+        written: its values as the file has them.
+        values: these, but for spellings of a missing value.
+        typed: what they were read as.
+        contract: of the rows.
+    """
     column = contract.columns[name]
     wrong: dict[str, pd.Series] = {}
     if column.kind not in STRING_KINDS:
         low, high = column.range or FINITE
         if column.errors == REJECT:
             wrong[PARSE_ERRORS[column.kind]] = values.notna() & typed.isna()
-        wrong[f"is outside {low:g} to {high:g}"] = typed.notna() & ~typed.between(low, high)
+        infinite = typed.isin([np.inf, -np.inf])
+        wrong["is infinite"] = infinite
+        wrong[f"is outside {low:g} to {high:g}"] = typed.notna() & ~infinite & ~typed.between(low, high)
     if name == contract.target:
         wrong["is missing"] = values.isna()
     return [
         pd.DataFrame(
-            {"row": values.index[rows], "column": name, "value": values[rows].fillna("").astype(str), "reason": reason}
+            {"row": values.index[rows], "column": name, "value": written[rows].fillna("").astype(str), "reason": reason}
         )
         for reason, rows in wrong.items()
         if rows.any()

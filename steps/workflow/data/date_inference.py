@@ -30,16 +30,19 @@ DIRECTIVES = {
     "%Y": r"\d{4}",
     "%y": r"\d\d",
 }
-DATE_SHAPE = (
-    r"(?:\d{1,4}|[A-Za-z]{3,9}\.?)(?:[-/. ]|, ?|\. )(?:\d\d?|[A-Za-z]{3,9}\.?)(?:[-/. ]|, ?|\. )\d{1,4}(?:[T ,].*)?"
-)
+GAP, MONTH_NAME = r"(?:[-/. ]|, ?|\. )", r"[A-Za-z]{3,9}\.?"
+DATE_SHAPE = rf"(?:\d{{1,4}}{GAP}(?:\d\d?|{MONTH_NAME}){GAP}\d{{1,4}}|{MONTH_NAME}{GAP}\d\d?{GAP}\d{{1,4}})(?:[T ,].*)?"
+UNREAD_DATE = (
+    r"(?i)\d\d?(?:st|nd|rd|th|\.)? [^\d\s]{3,10}\.?,? \d{4}|[^\d\s]{3,10}\.? \d\d?(?:st|nd|rd|th)?,? \d{4}"
+    r"|\d\d?[-/][^\d\s]{3,10}\.?[-/]\d{2,4}|\d{4}-?W\d\d(?:-\d)?"
+)  # ordinals, months in other languages, weeks
 TIME_OF_DATE = re.compile(
     r"(?P<gap>T|,? +)(?P<clock>\d\d?:\d\d)(?P<second>:\d\d)?(?P<fraction>\.\d+)?(?P<half> ?[AaPp][Mm])?"
     r"(?P<gap2> ?)(?P<zone>Z|[-+]\d\d:?\d\d)?"
 )
 TIME_SHAPE = r"\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?|\d\d? ?[AaPp][Mm]"
 DURATION_SHAPE = (
-    r"-?(?:\d+ days? )?\d+:\d\d(?::\d\d(?:\.\d+)?)?|-?P(?:\d+[YMWD])*(?:T(?:\d+(?:\.\d+)?[HMS])+)?"
+    r"-?(?:\d+ days? )?\d+:\d\d(?::\d\d)?(?:\.\d+)?|-?P(?:\d+[YMWD])*(?:T(?:\d+(?:\.\d+)?[HMS])+)?"
     r"|(?i:(?:\d+(?:\.\d+)? ?(?:d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)[ ,]*)+)"
 )
 SEVERAL_PARTS = r":|P|\d ?[A-Za-z]+[ ,]*\d"
@@ -76,10 +79,9 @@ def infer_date(texts: pd.Series, max_faults: float, day_first: Callable[[], bool
     if len(unread) > 1 and parse_values(unread, swapped).notna().sum() > 1:
         return None
     unsaid = is_day_first(found.column) is not None and first is None and parse_values(sample, swapped).notna().all()
-    leader = "day" if is_day_first(found.column) else "month"
-    notes = [found.note, f"{leader} first, though nothing in the file says so" if unsaid else ""]
+    findings = ambiguous_order(texts, found.column) if unsaid else ()
     errors = COERCE if many and len(unread) else found.column.errors
-    return replace(found, column=replace(found.column, errors=errors), note="; ".join(filter(None, notes)))
+    return replace(found, column=replace(found.column, errors=errors), findings=findings)
 
 
 def shape_formats(sample: pd.Series) -> list[str | tuple[str, ...]]:
@@ -175,22 +177,30 @@ def file_day_first(frame: pd.DataFrame) -> bool | None:
     return votes.pop() if len(votes) == 1 else None
 
 
+def ambiguous_order(texts: pd.Series, column: Column) -> tuple[Finding, ...]:
+    """Return the finding that nothing in the file says whether the day or the month comes first."""
+    name, leader = str(texts.name), "day" if is_day_first(column) else "month"
+    message = f"column {name}: {texts.iloc[0]!r} is read with the {leader} first, which nothing in the file proves"
+    return (Finding("D009", message, "if it is wrong, write its `format` in a contract", (name,)),)
+
+
 def unread_dates(texts: pd.Series) -> list[Finding]:
     """Return a finding if texts look like dates: they are in more than one order, or in no form that is read."""
     sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
-    if not shape_formats(sample):
+    if sample.str.fullmatch(f"{DATE_SHAPE}|{UNREAD_DATE}").mean() < 1 - MAX_COERCED:
         return []
-    name, first = str(texts.name), ", ".join(map(repr, texts.drop_duplicates().head(2)))
-    message = (
-        f"column {name} looks like dates, but in no single order of day and month (first: {first}), so none is read"
-    )
-    return [Finding("D009", message, "write them in one way, or give their `format` in a contract", (name,))]
+    orders = {is_day_first(Column(DATE, format=each)) for each in shape_formats(sample)}
+    how = "not of one order of day and month" if {True, False} <= orders else "in no form that is read"
+    first = ", ".join(map(repr, texts.drop_duplicates().head(2)))
+    message = f"column {texts.name} looks like dates, but {how} (first: {first})"
+    return [Finding("D009", message, "write them in one way, or give their `format` in a contract", (str(texts.name),))]
 
 
-def infer_clock(texts: pd.Series, max_faults: float) -> InferredColumn | None:
+def infer_clock(texts: pd.Series, max_faults: float, is_target: bool = False) -> InferredColumn | None:
     """Infer a column of times of day, or of durations: texts such as 0:21:15 may be both.
 
-    They are durations if the name says so, if an hour is above 23, or if there are seconds and no hour after noon.
+    They are durations if it is the target, if the name says so, if an hour is above 23, or if there is no hour after
+    noon, and there are seconds or no leading zeros.
     """
     sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
     if sample.str.fullmatch(f"{TIME_SHAPE}|{DURATION_SHAPE}").mean() < 1 - MAX_COERCED:
@@ -198,8 +208,10 @@ def infer_clock(texts: pd.Series, max_faults: float) -> InferredColumn | None:
     if not sample.str.contains(f"{SEVERAL_PARTS}|[AaPp][Mm]").any():
         return None  # `90 min` is a number with a unit
     hours = parse_values(sample, Column(TIME_OF_DAY))
-    with_seconds = sample.str.contains(r":\d+:(?!00)").any() and hours.max() < NOON
-    if DURATION_NAME.search(str(texts.name)) or hours.isna().mean() > max_faults or with_seconds:
+    short = hours.max() < NOON and not sample.str.contains("[AaPp]").any()
+    short &= bool(sample.str.contains(r":\d+:").any() or sample.str.fullmatch(r"[1-9]?\d:\d\d").all())
+    named = is_target or DURATION_NAME.search(str(texts.name))
+    if named or short or hours.isna().mean() > max_faults:
         kind, note = Column(DURATION), "durations, in seconds"
     else:
         kind, note = Column(TIME_OF_DAY), "times of day"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 ONE_DAY, ONE_HOUR, ONE_SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "h"), np.timedelta64(1, "s")
-TIME_FORMATS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I %p", "%I%p")
+TIME_FORMATS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p", "%I %p", "%I%p")
 PLAIN_NUMBER = r"\s*[-+]?[\d.,]*\s*"
 MINUTES_AND_SECONDS = r"[-+]?\d+:\d{1,2}(?:\.\d+)?"
 

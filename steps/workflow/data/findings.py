@@ -13,10 +13,11 @@ TITLES = {
     "D006": "several units in a column",
     "D007": "unreadable cells taken as missing",
     "D008": "a separator that may mean decimals or thousands",
-    "D009": "dates in no single form",
+    "D009": "dates that are not read, or may be read otherwise",
     "D010": "columns left out",
     "D011": "what stands around the rows, or how they were read",
     "D012": "a target of two values",
+    "D013": "numbers read as categories",
     "D101": "exact duplicates dropped",
     "D102": "exact duplicates in both sets",
     "D103": "near duplicates in both sets",
@@ -27,7 +28,7 @@ TITLES = {
     "M001": "test rows that were seen in training",
     "M002": "no model beats the constant baseline",
 }
-NOTES = frozenset({"D003", "D006", "D007", "D010", "D011", "D101"})  # all others are warnings
+NOTES = frozenset({"D003", "D006", "D007", "D010", "D011", "D013", "D101"})  # all others are warnings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import pandas as pd
 
-from workflow.data.candidates import MAX_FAULTS, MAX_REQUIRED_FAULTS, DroppedColumn, InferredColumn
+from workflow.data.candidates import MAX_FAULTS, MAX_REQUIRED_FAULTS, MISSING, DroppedColumn, InferredColumn
 from workflow.data.columns import (
     BOOLEAN,
     CATEGORICAL,
@@ -24,19 +24,15 @@ from workflow.data.contract import Contract
 from workflow.data.date_inference import file_day_first, infer_clock, infer_date, unread_dates
 from workflow.data.dates import holds_times
 from workflow.data.findings import Finding
-from workflow.data.number_inference import file_decimal, infer_numeric
+from workflow.data.number_inference import file_decimal, infer_numeric, numbers_as_categories
 from workflow.data.values import BOOLEAN_WORDS, parse_values
 from workflow.errors import UserError
 from workflow.spelling import nearest
 
 PROFILE_SAMPLE_ROWS = 20_000  # evenly spaced; down to a quarter of them for very many columns
-MISSING = {
-    *("-", "--", "---", "?", ".", "…", "#N/A", "#N/A N/A", "#NA", "N/A", "n/a", "NA", "N.A.", "n.a.", "<NA>", "N.V."),
-    *("NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "nil", "missing", "Missing", "unknown", "Unknown"),
-    *("#DIV/0!", "#REF!", "#VALUE!", "not available", "Not available"),
-}
 UNIQUE = 0.9  # fraction of distinct values above which a column identifies the rows
 MANY_CATEGORIES = 50
+MAX_EXACT_INTEGER = 2**53
 MAX_CLASSES = 20  # distinct texts of a target that ask for classification
 LISTED_COLUMNS = 5  # in a message
 MIN_NUMBERED_ROWS = 50  # above which whole numbers without a gap may be row numbers
@@ -90,7 +86,7 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     for role, name in required.items():
         if name not in frame:
             raise UserError(f"{role}={name}: no such column; {nearest(name, map(str, frame.columns))}")
-    drop = {name: "holds lists or other nested values" for name in frame if is_nested(frame[name])}
+    drop = {name: reason for name in frame if (reason := unreadable_reason(frame[name]))}
     sample = frame.drop(columns=list(drop)).drop_duplicates()
     roles = {name: role for role, name in required.items()}
     file = FileStyle(cache(partial(file_decimal, sample)), cache(partial(file_day_first, sample)))
@@ -163,11 +159,16 @@ def not_numeric(target: pd.Series) -> UserError:
     )
 
 
-def is_nested(values: pd.Series) -> bool:
-    """Return whether a column has values that are neither texts nor numbers, dates or booleans."""
-    return (
-        values.dtype == object and not values.dropna().map(lambda value: isinstance(value, str | datetime.time)).all()
-    )
+def unreadable_reason(values: pd.Series) -> str:
+    """Return the reason to drop a column of other values than texts, numbers, dates, times or booleans; else empty."""
+    if values.dtype != object:
+        return ""
+    types = {type(value) for value in values.dropna()}
+    if types <= {str} or types <= {datetime.time}:
+        return ""
+    if types <= {str, int, float, bool}:
+        return f"has values of several types: {' and '.join(sorted(each.__name__ for each in types))}"
+    return "holds lists or other nested values"
 
 
 def infer_column(values: pd.Series, role: str = "", file: FileStyle = UNKNOWN_STYLE) -> InferredColumn | DroppedColumn:
@@ -200,7 +201,7 @@ def infer_typed(values: pd.Series, keep: bool) -> InferredColumn | DroppedColumn
     if holds_times(values) and values.notna().any():
         return InferredColumn(Column(TIME_OF_DAY))
     if pd.api.types.is_numeric_dtype(values):
-        reason = "" if keep else reason_to_drop_numbers(values, str(values.name))
+        reason = "" if keep else long_integers_reason(values) or reason_to_drop_numbers(values, str(values.name))
         return DroppedColumn(reason) if reason else InferredColumn(Column(NUMERIC))
     return None
 
@@ -210,7 +211,7 @@ def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn
     max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
     numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time"), max_faults)
     if role == "target":
-        inferred = numeric() or infer_clock(texts, max_faults)
+        inferred = numeric() or infer_clock(texts, max_faults, is_target=True)
     else:
         dates = infer_date(texts, max_faults, file.day_first)
         inferred = infer_boolean(texts) or dates or infer_clock(texts, max_faults) or numeric()
@@ -222,23 +223,23 @@ def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn
 
 def infer_text(texts: pd.Series, keep: bool) -> InferredColumn | DroppedColumn:
     """Infer a column of other texts: categories, free text, or an identifier to drop."""
-    categories, findings = texts.nunique(), tuple(unread_dates(texts))
+    categories, findings = texts.nunique(), (*unread_dates(texts), *numbers_as_categories(texts))
     note = f"{categories:,} categories" if categories > MANY_CATEGORIES else ""
     categorical = InferredColumn(Column(CATEGORICAL), note=note, findings=findings)
     distinct = categories / len(texts)
     if keep or distinct <= UNIQUE / 2:
         return categorical
-    if findings:
-        return DroppedColumn("looks like dates in no single form", findings=findings)
+    if findings and findings[0].code == "D009":
+        return DroppedColumn("looks like dates that are not read", findings=findings)
     if texts.str.count(r"\S+").median() >= MIN_WORDS:
         return InferredColumn(Column(TEXT), note="free text, encoded by its words")
-    return DroppedColumn(unique_reason(texts)) if distinct > UNIQUE else categorical
+    return DroppedColumn(unique_reason(texts), findings=findings) if distinct > UNIQUE else categorical
 
 
 def unique_reason(texts: pd.Series) -> str:
     """Return the reason to drop texts of which nearly all are distinct: names and codes identify, all else does not."""
     code = r"\d+|\S*[^\W\d_]\S*|[^\W\d_].*"
-    if texts.str.fullmatch(code).mean() > 1 - UNIQUE:
+    if texts.str.fullmatch(code).mean() > UNIQUE:
         return "is an identifier: nearly all values are distinct"
     return f"has nearly as many values as rows, in no form that is read (first: {texts.iloc[0]!r})"
 
@@ -264,6 +265,12 @@ def reason_to_drop_numbers(values: pd.Series, name: str) -> str:
     if whole and IDENTIFIER.search(name) and distinct > UNIQUE * len(known):
         return "is an identifier"
     return ""
+
+
+def long_integers_reason(values: pd.Series) -> str:
+    """Return the reason to drop integers that float64 does not hold exactly; empty for others."""
+    inexact = pd.api.types.is_integer_dtype(values) and values.abs().max() > MAX_EXACT_INTEGER
+    return "has integers of more than 15 digits, which cannot be read exactly" if inexact else ""
 
 
 def constant_reason(known: pd.Series) -> str:

@@ -105,7 +105,7 @@ def json_error_reason(error: Exception) -> str:
     """Return why DuckDB cannot read a JSON file, without its advice and the name of the file."""
     reason = first_line(error)
     if "non-record" in reason:
-        return "it holds values that are not objects"
+        return "it holds values that are not objects, or nothing"
     where = re.search(r"(?:Malformed JSON|JSON transform error).*?((?:at byte \d+ )?in [a-z/]+ \d+: .*)", reason)
     return where[1].rstrip(" .") if where else reason
 

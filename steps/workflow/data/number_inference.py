@@ -18,8 +18,9 @@ from workflow.data.columns import COERCE, NUMERIC, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import grouped, parse_plain_numbers
 from workflow.data.sampling import evenly_spaced_positions
-from workflow.data.unit_inference import CELLS_SAMPLE_ROWS, infer_affixes, split_cells
+from workflow.data.unit_inference import CELLS_SAMPLE_ROWS, Cells, infer_affixes, split_cells
 from workflow.data.values import parse_values
+from workflow.formatting import percent
 
 NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
 MANY_GROUPED = 50  # distinct numbers with three digits after a separator: hardly chance if it were a decimal one
@@ -46,7 +47,7 @@ def infer_numeric(
     cells, name = split_cells(texts), str(texts.name)
     if cells.read < 1 - MAX_REQUIRED_FAULTS or (affixes := infer_affixes(cells, name, is_target)) is None:
         return None
-    styles, findings = number_styles(cells.number, decimal, name)
+    styles, findings = number_styles(cells, decimal, name)
     many = not is_target and cells.number.nunique() > MANY_VALUES
     candidates = [replace(affixes.column, decimal=point, thousands=mark) for point, mark in styles]
     found = best_parse(texts, candidates, MAX_COERCED if many else max_faults)
@@ -59,6 +60,20 @@ def infer_numeric(
     return replace(found, column=replace(found.column, errors=errors), note=note, findings=tuple(findings))
 
 
+def numbers_as_categories(texts: pd.Series) -> list[Finding]:
+    """Return a finding if most of many texts are numbers, but too few to read the others as missing."""
+    numbers = parse_plain_numbers(texts)
+    share = float(numbers.notna().mean())
+    if texts.nunique() <= MANY_VALUES or not 1 - MAX_REQUIRED_FAULTS <= share < 1:
+        return []
+    odd, name = texts[numbers.isna()].iloc[0], str(texts.name)
+    message = (
+        f"column {name}: {percent(share)} of its values are numbers, but it is no column of numbers (odd: {odd!r})"
+    )
+    remedy = "correct the others, or write `kind: numeric, errors: coerce` in a contract"
+    return [Finding("D013", message, remedy, (name,))]
+
+
 def may_be_thousands(numbers: pd.Series) -> bool:
     """Return whether every point in plain numbers has three digits behind it."""
     with_point = numbers[numbers.str.contains(".", regex=False)]
@@ -66,8 +81,8 @@ def may_be_thousands(numbers: pd.Series) -> bool:
 
 
 def are_codes(texts: pd.Series) -> bool:
-    """Return whether texts are codes of digits, such as 007, rather than numbers: some begin with a zero."""
-    return bool(texts.str.fullmatch(r"0\d+").any() and texts.str.fullmatch(r"\d+").mean() >= 1 - MAX_FAULTS)
+    """Return whether texts are codes of digits: some begin with a zero, or are too long for exact numbers."""
+    return bool(texts.str.fullmatch(r"0\d+|\d{17,}").any() and texts.str.fullmatch(r"\d+").mean() >= 1 - MAX_FAULTS)
 
 
 def file_decimal(frame: pd.DataFrame) -> str:
@@ -95,23 +110,24 @@ def decimal_separators(numbers: pd.Series) -> set[str]:
     return proven
 
 
-def number_styles(
-    numbers: pd.Series, decimal: Callable[[], str], name: str
-) -> tuple[list[tuple[str, str]], list[Finding]]:
+def number_styles(cells: Cells, decimal: Callable[[], str], name: str) -> tuple[list[tuple[str, str]], list[Finding]]:
     """Return the decimal and thousands separators to try, the likeliest first, and a finding if a guess is left.
 
     1.254 is a number with three decimals, or one above a thousand. Other values of the column decide, then the other
     columns of the file.
     """
-    proven, findings = decimal_separators(numbers), []
+    numbers, findings = cells.number, []
+    proven = decimal_separators(numbers)
     if len(proven) != 1:
         proven = {decimal()} - {""}
         for point, other in ((".", ","), (",", ".")):
-            ambiguous = numbers[numbers.str.fullmatch(grouped(re.escape(point), "$"))].drop_duplicates()
-            small = ~numbers.str.contains(point, regex=False) & (numbers.str.len() <= 3)
+            is_ambiguous = numbers.str.fullmatch(grouped(re.escape(point), "$"))
+            ambiguous = numbers[is_ambiguous].drop_duplicates()
+            same_unit = cells.after.isin(cells.after[is_ambiguous])  # 717 g beside 1.163 kg shows nothing
+            small = ~numbers.str.contains(point, regex=False) & (numbers.str.len() <= 3) & same_unit
             if len(ambiguous) >= MANY_GROUPED and small.any():
                 proven = {other}  # if these were decimals, a tenth would end with a 0 that nobody writes
-            elif len(ambiguous) and not proven:
+            elif len(ambiguous) and not proven and (point == "." or ambiguous.str.match(r"\d,").all()):
                 findings.append(ambiguous_separator(name, ambiguous.iloc[0], point))
     likely = [style for style in NUMBER_STYLES if style[0] in proven]
     return likely + [style for style in NUMBER_STYLES if style not in likely], findings

@@ -11,8 +11,9 @@ from workflow.data.columns import Column
 
 THOUSANDS = {" ": "[ \u00a0\u202f]", "'": "['’]"}  # plain, no-break or narrow no-break spaces; apostrophes
 MINUS = "[-−–]"
-SIGNS_BEFORE, SIGNS_AFTER = r"[-+−–(\s]*", r"[)\s−–-]*"
-ACCOUNTING = [  # what means a negative number, and the plain form
+SIGNS_BEFORE, SIGNS_AFTER = r"[-+−–(\s]*", r"[)\s/−–-]*"
+ACCOUNTING = [  # how accountants write an amount without cents or a negative one, and the plain form
+    (r"[/.,]\s?[-–—]{1,2}$", ""),
     (r"^\((.+)\)$", r"-\1"),
     (rf"^(.*\d.*){MINUS}$", r"-\1"),
     (rf"^{MINUS}\s*(?=[\d.,])", "-"),

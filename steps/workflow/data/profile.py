@@ -96,5 +96,8 @@ def histogram(known: pd.Series, categorical: bool) -> tuple[list[Any], list[int]
     if categorical:
         frequencies = known.value_counts().head(HISTOGRAM_BARS)
         return [str(name) for name in frequencies.index], [int(count) for count in frequencies]
-    heights, edges = np.histogram(known, bins=HISTOGRAM_BARS)
+    try:
+        heights, edges = np.histogram(known, bins=HISTOGRAM_BARS)
+    except ValueError:  # the values differ in their last digits only
+        heights, edges = np.array([len(known)]), np.array([known.min(), known.max()])
     return [float(edge) for edge in edges[:-1]], [int(height) for height in heights]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from workflow.data.candidates import MISSING
 from workflow.data.contract import CoercedValues
 from workflow.data.findings import Finding
 from workflow.formatting import percent
@@ -31,7 +32,8 @@ def rejection_findings(rejected: pd.DataFrame, rows_in: int, target: str) -> lis
     if rejected.empty:
         return []
     found = []
-    by_target = rejected[(rejected["column"] == target) & (rejected["reason"] != "is missing")]
+    unknown = (rejected["reason"] == "is missing") & rejected["value"].isin(["", *MISSING])
+    by_target = rejected[(rejected["column"] == target) & ~unknown]
     if len(by_target):
         found.append(rejection_finding("D001", by_target, rows_in, "the score is of the other rows"))
     others = rejected[~rejected["row"].isin(by_target["row"])]

@@ -14,7 +14,8 @@ from workflow.data.stored import StoredRows
 SAMPLE_ROWS = 5000
 MIN_OCCURRENCES = 3
 MIN_DISTINCT = 10  # other values of a column, to know what is far outside
-USUAL = re.compile(r"-?9{2,}(\.9+)?|-?8{3,}|-[1-9]0{2,}")
+USUAL = re.compile(r"-?9{2,}(\.9+)?|-?8{3,}|-[1-9]0{2,}|2147483647|-214748364[78]|-?32767|-32768")
+HUGE = 1e15  # no measurement beside ordinary ones
 LISTED_COLUMNS = 4
 
 
@@ -35,7 +36,7 @@ def sentinel_findings(rows: StoredRows, contract: Contract) -> list[Finding]:
     return [
         sentinel_finding(value, extreme[value] if value else columns, rows)
         for value, columns in outside.items()
-        if len(columns) > 1 or USUAL.fullmatch(f"{value:g}")
+        if len(columns) > 1 or USUAL.fullmatch(f"{value:.12g}") or abs(value) >= HUGE
     ]
 
 
@@ -58,5 +59,6 @@ def sentinel_finding(value: float, columns: list[str], rows: StoredRows) -> Find
     counts = {name: int((rows[name] == value).sum()) for name in columns[:LISTED_COLUMNS]}
     listed = ", ".join(f"{name} ({count:,} of {len(rows):,} rows)" for name, count in counts.items())
     more = f" and {len(columns) - LISTED_COLUMNS} more" if len(columns) > LISTED_COLUMNS else ""
-    message = f"{value:g} recurs far outside the other values of {listed}{more}: it may stand for a missing value"
-    return Finding("D004", message, f'if it does, write `missing: ["{value:g}"]` in a contract', tuple(columns), counts)
+    written = str(int(value)) if value.is_integer() and abs(value) < HUGE else str(value)
+    message = f"{written} recurs far outside the other values of {listed}{more}: it may stand for a missing value"
+    return Finding("D004", message, f'if it does, write `missing: ["{written}"]` in a contract', tuple(columns), counts)

@@ -16,7 +16,7 @@ from pyarrow import compute, types
 
 from workflow.data.formats import ARROW_FILE
 from workflow.data.stored import ATTRIBUTES, CHUNK_ROWS, arrow_appender, chunk_rows, parquet_file
-from workflow.data.tables import NONE_MALFORMED, Positions, Table, take_with_index
+from workflow.data.tables import NONE_MALFORMED, Positions, Table, take_with_index, unique_names
 from workflow.data.texts import first_line
 from workflow.errors import UserError
 
@@ -94,7 +94,9 @@ def to_frame(table: pyarrow.Table) -> pd.DataFrame:
         column = plain(table.column(position))
         if column.type != field.type:
             table = table.set_column(position, field.name, column)
-    return table.to_pandas(types_mapper=NULLABLE.get, date_as_object=False)
+    table = table.rename_columns(unique_names(table.schema.names))
+    frame = table.to_pandas(types_mapper=NULLABLE.get, date_as_object=False)
+    return frame if frame.index.names == [None] else frame.reset_index()
 
 
 def plain(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:

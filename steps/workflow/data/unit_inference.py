@@ -15,8 +15,8 @@ from workflow.formatting import percent
 
 CELLS_SAMPLE_ROWS = 1000  # texts of a column that show how its numbers are written
 RARE_UNIT = 0.1  # fraction of the numbers below which a unit is a fault of its cells, unless it is a currency
-UNIT = r"(?:[^\W\d_]|[%°$€£¥₹₽₩₺₫₴₪฿₦₱µ\"/~≈+])[^\d\s()+−–-]*(?:[ ]?[^\W\d_][^\d\s()+−–-]*)?"
-SIGNS = {"+", "~", "≈", "/"}  # which are no units
+UNIT = r"(?:[^\W\d_]|[%°$€£¥₹₽₩₺₫₴₪฿₦₱µ\"~≈+]|/(?=[^\W\d_]))[^\d\s()+−–-]*(?:[ ]?[^\W\d_][^\d\s()+−–-]*)?"
+SIGNS = {"+", "~", "≈"}  # which are no units
 NUMBER = r"(?:\d[\d.,'’ \u00a0\u202f]*|\.\d+)(?:[eE][-+]?\d+)?"
 CELL = (
     rf"^{SIGNS_BEFORE}(?:(?P<before>{UNIT})[\s:]*?)??{SIGNS_BEFORE}"
@@ -63,6 +63,8 @@ def infer_affixes(cells: Cells, name: str, is_target: bool) -> Affixes | None:
     names = [word for word in before if word[0].isalpha() and not units.may_precede(word)]
     if names and not cells.number.str.contains(r"[.,]").any():
         return None
+    if {"cr", "dr"} <= {word.casefold() for word in after} or are_letters(before + after, cells.number):
+        return None
     factors = {word: factor for word in after if (factor := units.multiplier(word, after)) is not None}
     after = Counter({word: count for word, count in after.items() if word not in factors})
     plain = Column(NUMERIC, remove=longest_first([*before, *after]), multiply=factors)
@@ -71,14 +73,20 @@ def infer_affixes(cells: Cells, name: str, is_target: bool) -> Affixes | None:
         return Affixes(plain, findings=(mixed_currencies(currencies, len(cells.number), name),))
     others = [{units.same_unit(word) for word in words if word not in currencies} for words in (before, after)]
     words = [word for word, _ in (after or before).most_common()]
-    if max(map(len, others)) <= 1:
+    if max(map(len, others)) <= 1 and not (factors and others[1]):
         return one_unit(plain, words, (before + after).total() / len(cells.number), name)
-    if (converted := units.conversions(words)) and not (before or factors):
+    if words and (converted := units.conversions(words)) and not (before or factors):
         finding = mixed_units(after, len(cells.number), name)
         return Affixes(Column(NUMERIC, multiply=converted), f"in {words[0]}", (finding,))
     if not is_target:
         return None
     return Affixes(Column(NUMERIC, remove=longest_first(word for word in words if same_as_first(word, words))))
+
+
+def are_letters(words: Iterable[str], numbers: pd.Series) -> bool:
+    """Return whether cells are codes of a digit and a letter, such as 1B, 2B and 3B."""
+    letters = [word for word in words if len(word) == 1 and word.isalpha()]
+    return bool(letters) and bool((numbers.str.len() == 1).all())
 
 
 def one_unit(column: Column, words: list[str], share: float, name: str) -> Affixes:

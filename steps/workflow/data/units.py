@@ -46,7 +46,7 @@ CURRENCIES = {  # every way of writing one, by its ISO code
 MULTIPLIERS = {
     **dict.fromkeys(("k", "K", "tsd", "tsd.", "thousand", "mil"), 1e3),
     **dict.fromkeys(("lakh", "lakhs", "lac", "lacs"), 1e5),
-    **dict.fromkeys(("M", "mn", "mio", "mio.", "mln", "mill", "million", "millions"), 1e6),
+    **dict.fromkeys(("M", "MM", "mn", "mio", "mio.", "mln", "mill", "million", "millions"), 1e6),
     **dict.fromkeys(("cr", "crore", "crores"), 1e7),
     **dict.fromkeys(("B", "bn", "mrd", "mrd.", "billion", "billions"), 1e9),
     **dict.fromkeys(("tn", "trillion", "trillions"), 1e12),
@@ -114,6 +114,8 @@ def multiplier(suffix: str, beside: Collection[str]) -> float | None:
         beside: all suffixes of the column, which show whether m is a million.
     """
     bare = "".join(sign for sign in suffix if not currency(sign)).strip()
+    if bare == "M" and "MM" in beside:
+        return 1e3  # as in finance
     if bare in SHORT_MULTIPLIERS:
         others = {other for other in beside if other != suffix}
         return SHORT_MULTIPLIERS[bare] if any(multiplier(other, ()) for other in others) else None

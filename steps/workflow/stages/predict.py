@@ -11,7 +11,7 @@ import pandas as pd
 from workflow.data import contract, split
 from workflow.data.contract import CoercedValues, Contract
 from workflow.data.findings import Finding
-from workflow.data.rejections import coercion_findings
+from workflow.data.rejections import coercion_findings, rejection_findings
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
 from workflow.evaluation import conformal, metrics
@@ -150,7 +150,8 @@ class Predictions:
     @property
     def findings(self) -> list[Finding]:
         """What is odd about the file."""
-        return [*self.notes, *coercion_findings(self.coerced, self.rows)]
+        rejected = rejection_findings(self.rejected, self.rows, target="")
+        return [*self.notes, *coercion_findings(self.coerced, self.rows), *rejected]
 
     def check_rejected(self) -> None:
         """Raise UserError if most rows were rejected: then the file is another one."""
