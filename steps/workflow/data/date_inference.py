@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workflow.data.candidates import MANY_VALUES, MAX_COERCED, InferredColumn, best_parse
+from workflow.data.candidates import MANY_VALUES, MAX_COERCED, MAX_REQUIRED_FAULTS, InferredColumn, best_parse
 from workflow.data.columns import COERCE, DATE, DURATION, TIME_OF_DAY, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import parse_plain_numbers
@@ -30,6 +30,7 @@ DIRECTIVES = {
     "%Y": r"\d{4}",
     "%y": r"\d\d",
 }
+DATE_OR_TIME = r"\d[-/.: ,]|\d ?[A-Za-z]|^-?P|^\d{8}$"
 GAP, MONTH_NAME = r"(?:[-/. ]|, ?|\. )", r"[A-Za-z]{3,9}\.?"
 DATE_SHAPE = rf"(?:\d{{1,4}}{GAP}(?:\d\d?|{MONTH_NAME}){GAP}\d{{1,4}}|{MONTH_NAME}{GAP}\d\d?{GAP}\d{{1,4}})(?:[T ,].*)?"
 UNREAD_DATE = (
@@ -184,12 +185,20 @@ def ambiguous_order(texts: pd.Series, column: Column) -> tuple[Finding, ...]:
     return (Finding("D009", message, "if it is wrong, write its `format` in a contract", (name,)),)
 
 
+def may_be_dates_or_times(texts: pd.Series) -> bool:
+    """Return whether examples have a digit beside a separator or a letter, as all dates, times and durations have."""
+    return bool(texts.head(DATE_EXAMPLES).str.contains(DATE_OR_TIME).mean() > 1 - MAX_COERCED - MAX_REQUIRED_FAULTS)
+
+
 def unread_dates(texts: pd.Series) -> list[Finding]:
     """Return a finding if texts look like dates: they are in more than one order, or in no form that is read."""
-    sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
-    if sample.str.fullmatch(f"{DATE_SHAPE}|{UNREAD_DATE}").mean() < 1 - MAX_COERCED:
+    if not may_be_dates_or_times(texts):
         return []
-    orders = {is_day_first(Column(DATE, format=each)) for each in shape_formats(sample)}
+    sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
+    formats = shape_formats(sample)
+    if not formats and sample.str.fullmatch(UNREAD_DATE).mean() < 1 - MAX_COERCED:
+        return []
+    orders = {is_day_first(Column(DATE, format=each)) for each in formats}
     how = "not of one order of day and month" if {True, False} <= orders else "in no form that is read"
     first = ", ".join(map(repr, texts.drop_duplicates().head(2)))
     message = f"column {texts.name} looks like dates, but {how} (first: {first})"

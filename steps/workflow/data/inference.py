@@ -21,10 +21,21 @@ from workflow.data.columns import (
     Column,
 )
 from workflow.data.contract import Contract
-from workflow.data.date_inference import file_day_first, infer_clock, infer_date, unread_dates
+from workflow.data.date_inference import (
+    COMPACT_DATE,
+    DATE_EXAMPLES,
+    SHAPES_SAMPLE_ROWS,
+    file_day_first,
+    infer_clock,
+    infer_date,
+    may_be_dates_or_times,
+    unread_dates,
+)
 from workflow.data.dates import holds_times
 from workflow.data.findings import Finding
 from workflow.data.number_inference import file_decimal, infer_numeric, numbers_as_categories
+from workflow.data.numbers import parse_plain_numbers
+from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.values import BOOLEAN_WORDS, parse_values
 from workflow.errors import UserError
 from workflow.spelling import nearest
@@ -208,17 +219,35 @@ def infer_typed(values: pd.Series, keep: bool) -> InferredColumn | DroppedColumn
 
 def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn | DroppedColumn | None:
     """Infer a column whose texts are booleans, dates, times or numbers; None if they are not."""
-    max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
-    numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time"), max_faults)
-    if role == "target":
-        inferred = numeric() or infer_clock(texts, max_faults, is_target=True)
-    else:
-        dates = infer_date(texts, max_faults, file.day_first)
-        inferred = infer_boolean(texts) or dates or infer_clock(texts, max_faults) or numeric()
+    if (boolean := infer_boolean(texts)) and role != "target":
+        return boolean
+    sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
+    if sample.str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS:
+        return None  # all that follows is written with digits
+    inferred = infer_with_digits(texts, role, file)
     if inferred is None or inferred.column.kind != NUMERIC or role:
         return inferred
     reason = reason_to_drop_numbers(parse_values(texts, inferred.column), str(texts.name))
     return DroppedColumn(reason) if reason else inferred
+
+
+def infer_with_digits(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn | None:
+    """Infer a column of dates, times or numbers; None if it is another one."""
+    max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
+    numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time"), max_faults)
+    if role == "target":
+        return numeric() or infer_clock(texts, max_faults, is_target=True)
+    if are_plain_numbers(texts) or not may_be_dates_or_times(texts):
+        return numeric()
+    dates = infer_date(texts, max_faults, file.day_first)
+    return dates or infer_clock(texts, max_faults) or numeric()
+
+
+def are_plain_numbers(texts: pd.Series) -> bool:
+    """Return whether all texts are numbers with a decimal point, and not dates such as 20240131."""
+    examples = texts.head(DATE_EXAMPLES)
+    compact_dates = (examples.str.len() == len("20240131")).all() and examples.str.fullmatch(COMPACT_DATE).all()
+    return not compact_dates and bool(parse_plain_numbers(texts).notna().all())
 
 
 def infer_text(texts: pd.Series, keep: bool) -> InferredColumn | DroppedColumn:

@@ -24,6 +24,7 @@ from workflow.formatting import percent
 
 NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
 MANY_GROUPED = 50  # distinct numbers with three digits after a separator: hardly chance if it were a decimal one
+LONG_CODE = 17  # digits
 GROUPED_BY_POINT = grouped(r"\.", "$")
 VOTING_COLUMNS, VOTING_ROWS = 100, 200  # that show the decimal separator of a file
 
@@ -40,7 +41,7 @@ def infer_numeric(
         max_faults: fraction of the values that may be unreadable; more if there are many distinct numbers.
     """
     sample = texts.iloc[evenly_spaced_positions(len(texts), CELLS_SAMPLE_ROWS)]
-    if sample.str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS or (not is_target and are_codes(sample)):
+    if not is_target and are_codes(sample):
         return None
     if parse_plain_numbers(texts).notna().all() and not may_be_thousands(sample):
         return InferredColumn(Column(NUMERIC))
@@ -77,11 +78,14 @@ def numbers_as_categories(texts: pd.Series) -> list[Finding]:
 def may_be_thousands(numbers: pd.Series) -> bool:
     """Return whether every point in plain numbers has three digits behind it."""
     with_point = numbers[numbers.str.contains(".", regex=False)]
-    return bool(len(with_point) and with_point.str.fullmatch(GROUPED_BY_POINT).all())
+    last_point = with_point.str.slice(-4, -3) == "."  # a pattern takes much longer in wide files
+    return bool(len(with_point) and last_point.all() and with_point.str.fullmatch(GROUPED_BY_POINT).all())
 
 
 def are_codes(texts: pd.Series) -> bool:
     """Return whether texts are codes of digits: some begin with a zero, or are too long for exact numbers."""
+    if not (texts.str.startswith("0") | (texts.str.len() >= LONG_CODE)).any():
+        return False
     return bool(texts.str.fullmatch(r"0\d+|\d{17,}").any() and texts.str.fullmatch(r"\d+").mean() >= 1 - MAX_FAULTS)
 
 
