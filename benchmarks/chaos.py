@@ -7,9 +7,8 @@
 A trial succeeds if the same command, repeated after the fault, exits with 0 and the same receipt, champion or output,
 and leaves no run RUNNING and no partial file. The faults: a signal to the step, to `mlflow run` or to both at a random
 moment; for main also a tracking server that is killed for 20 seconds, a PostgreSQL that crashes and restarts, and a
-full disk (a small tmpfs: needs root). A main in another PID
-namespace (needs root), and several concurrent mains on SQLite and on PostgreSQL, must all succeed. Prints
-successes and trials per kind of fault.
+full disk (a small tmpfs: needs root). A main in another PID namespace (needs root), and several concurrent mains on
+SQLite and on PostgreSQL, must all succeed. Prints successes and trials per kind of fault.
 
 Then the store is tampered with: one bit of one file of the runs, one of their metrics or tags, or a value that a
 command reads. That is noticed if the command fails in one line, or makes what was altered again, says so, and comes to
