@@ -61,8 +61,9 @@ def test_dates_of_one_order_are_read_in_all_their_forms(cells, formats):
     assert parse_values(texts(cells), found.column).notna().all()
 
 
-def test_dates_of_two_orders_are_not_guessed_and_are_no_identifiers():
-    cells = [f"{day:%d/%m/%Y}" if number % 2 else f"{day:%m/%d/%Y}" for number, day in enumerate(DAYS)]
+@pytest.mark.parametrize("every", [2, 20])
+def test_dates_of_two_orders_are_not_guessed_and_are_no_identifiers(every):
+    cells = [f"{day:%d/%m/%Y}" if number % every else f"{day:%m/%d/%Y}" for number, day in enumerate(DAYS)]
     found = infer_column(texts(cells))
     assert isinstance(found, DroppedColumn)
     assert found.reason == "looks like dates that are not read"
@@ -169,3 +170,7 @@ def test_dates_in_a_form_that_is_not_read_are_said(cells):
     found = infer_column(texts(cells))
     assert [finding.code for finding in found.findings] == ["D009"]
     assert "in no form that is read" in found.findings[0].message
+
+
+def test_dates_that_are_all_the_same_are_constant():
+    assert infer_column(texts(["2024-01-31", "2024-1-31"] * 30)) == DroppedColumn("is constant")

@@ -39,3 +39,8 @@ def test_facts_survive_json():
     facts = DataFacts({"rows_in": 2}, {"r2_score_with_copies": 0.5}, {"town": 0}, ["x"], {"town": "leaks"}, columns)
     assert DataFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
     assert all(isinstance(column, ColumnProfile) for column in facts.columns)
+
+
+def test_large_numbers_that_differ_in_their_last_digits_have_a_histogram():
+    values = pd.Series([1e17, 1e17 + 16] * 30, name="id")
+    assert sum(profile(values, Column("numeric")).counts) == 60

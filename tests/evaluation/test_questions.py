@@ -8,6 +8,7 @@ from frames import stored_rows
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.evaluation.formulas import formula_findings
+from workflow.evaluation.leakage import leaky_columns
 from workflow.evaluation.questions import (
     near_duplicate_groups,
     question_findings,
@@ -73,8 +74,10 @@ def test_near_duplicates_are_counted_and_measured(tmp_path, copies, expected):
 
 
 def test_rows_that_differ_in_one_cell_share_a_group():
-    frame = pd.DataFrame({"a": [1, 1, 1, 2], "b": [1, 2, 2, 9], "c": [1, 1, 3, 9]})
-    assert near_duplicate_groups(frame).tolist() == [0, 0, 0, 3]
+    frame = pd.DataFrame({"a": [1, 1, 1, 2, 1], "b": [1, 2, 2, 9, 1], "c": [1, 1, 3, 9, 7]})
+    assert near_duplicate_groups(frame).tolist() == [0, 0, 0, 1, 0]
+    linked_by_the_last = pd.DataFrame({"a": [1, 2, 1], "b": [1, 2, 2], "c": [3, 3, 3]})
+    assert near_duplicate_groups(linked_by_the_last).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,14 @@ def test_the_fewest_columns_of_a_formula_are_named(tmp_path, target, expected):
     frame["y"] = target(frame)
     found = formula_findings(stored_rows(frame, tmp_path), contract_of(frame))
     assert [set(finding.columns) for finding in found] == ([set(expected)] if expected else [])
+
+
+def test_one_large_row_makes_no_leak(tmp_path):
+    frame = pd.DataFrame(RANDOM.integers(0, 100, (ROWS, 2)), columns=["x", "y"], dtype=float)
+    assert leaky_columns(stored_rows(frame, tmp_path), contract_of(frame)) == []
+    frame.iloc[-1] = 90_000
+    (tmp_path / "outlier").mkdir()
+    assert leaky_columns(stored_rows(frame, tmp_path / "outlier"), contract_of(frame)) == []
 
 
 def test_a_quick_model_that_is_too_good_names_the_columns_that_suffice(tmp_path):

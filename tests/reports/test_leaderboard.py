@@ -31,3 +31,8 @@ def test_scores_stand_beside_their_spread_and_the_winner_is_starred():
 
 def test_a_target_without_a_unit_leaves_no_gap_in_the_headings():
     assert "CV error" in readable(pd.DataFrame([{"model": "rf", **SCORES}]), "")
+
+
+def test_a_winner_that_does_not_beat_a_constant_has_no_star():
+    for name in ("cv_r2_score", "r2_score"):
+        assert readable(pd.DataFrame([{"model": "rf", **SCORES, name: -0.01}]), "EUR")["model"][0] == "rf"

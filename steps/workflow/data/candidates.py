@@ -54,9 +54,8 @@ def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) ->
     """
     best, best_share = None, -1.0
     for candidate in candidates:
-        parsed = parse_values(texts, candidate)
-        share = parsed.notna().mean()
-        if share > best_share and parsed.nunique() > 1:  # or what tells the texts apart is lost
+        share = parse_values(texts, candidate).notna().mean()
+        if share > best_share:
             best, best_share = candidate, share
         if share == 1:
             break

@@ -225,9 +225,13 @@ def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn
     if sample.str.contains(r"\d").mean() < 1 - MAX_REQUIRED_FAULTS:
         return None  # all that follows is written with digits
     inferred = infer_with_digits(texts, role, file)
-    if inferred is None or inferred.column.kind != NUMERIC or role:
+    if inferred is None or role:
         return inferred
-    reason = reason_to_drop_numbers(parse_values(texts, inferred.column), str(texts.name))
+    values = parse_values(texts, inferred.column)
+    numeric = inferred.column.kind == NUMERIC
+    reason = reason_to_drop_numbers(values, str(texts.name)) if numeric else ""
+    if values.nunique() <= 1:
+        reason = constant_reason(values.dropna())
     return DroppedColumn(reason) if reason else inferred
 
 

@@ -216,15 +216,26 @@ def near_duplicate_groups(frame: pd.DataFrame) -> np.ndarray:
 
     The hash of a row is the sum of those of its cells, so that one cell can be left out of it.
     """
-    cells = [pd.util.hash_pandas_object(frame[name], index=False).to_numpy() * np.uint64(2 * position + 1)
-             for position, name in enumerate(frame)]  # fmt: skip
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    cells = [
+        pd.util.hash_pandas_object(frame[name], index=False).to_numpy() * np.uint64(2 * position + 1)
+        for position, name in enumerate(frame)
+    ]
     total = np.sum(cells, axis=0, dtype=np.uint64)
-    labels = np.arange(len(frame))
-    for own in cells:
-        same = pd.factorize(total - own)[0]
-        lowest = pd.Series(labels).groupby(same).transform("min").to_numpy()
-        labels = lowest[lowest]
-    return labels
+    rows = np.tile(np.arange(len(frame)), len(cells))
+    alike = np.concatenate([first_alike(total - own) for own in cells])
+    links = coo_array((np.ones(len(rows), bool), (rows, alike)), shape=(len(frame), len(frame)))
+    return np.asarray(connected_components(links, directed=False)[1])
+
+
+def first_alike(hashes: np.ndarray) -> np.ndarray:
+    """Return the position of the first row with the same hash, per row: (rows,)."""
+    codes, values = pd.factorize(hashes)
+    first = np.full(len(values), len(codes))
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    return first[codes]
 
 
 def compare_folds(sample: pd.DataFrame, contract: Contract, groups: np.ndarray, seed: int) -> Comparison:
