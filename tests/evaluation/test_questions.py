@@ -132,3 +132,16 @@ def test_a_winner_below_the_baseline_is_a_finding(r2, words):
     found = baseline_findings(table)
     assert [finding.code for finding in found] == (["M002"] if words else [])
     assert words in (found[0].message if found else "")
+
+
+def test_entities_of_many_rows_are_sampled_too(tmp_path):
+    entity = np.repeat(np.arange(25), 200)
+    level = RANDOM.permutation(25) * 100.0
+    frame = pd.DataFrame({"site": entity * 1.0, "x": RANDOM.normal(size=5000), "y": level[entity]})
+    frame["y"] += RANDOM.normal(size=5000)
+    assert codes_of(frame, tmp_path) == ["D104"]
+
+
+def test_rows_of_few_values_are_one_group_of_near_duplicates_and_no_finding(tmp_path):
+    frame = pd.DataFrame(RANDOM.integers(0, 4, (3000, 5)), columns=["a", "b", "c", "d", "y"], dtype=float)
+    assert codes_of(frame.drop_duplicates(), tmp_path) == []

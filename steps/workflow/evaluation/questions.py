@@ -137,14 +137,17 @@ def entity_columns(rows: StoredRows, contract: Contract) -> Iterator[str]:
 
 
 def sample_of_groups(values: pd.Series, seed: int) -> np.ndarray | None:
-    """Return the positions of all rows of some groups, up to `SAMPLE_ROWS`; None if few rows share a value."""
+    """Return the positions of rows of some groups, up to `SAMPLE_ROWS`; None if few rows share a value."""
     codes, groups = pd.factorize(values)
     least = MIN_NAMED_ENTITIES if ENTITY_NAME.search(str(values.name)) else MIN_ENTITIES
     if len(groups) < least or len(groups) * MIN_ROWS_PER_ENTITY > len(codes):
         return None
-    rank = np.random.default_rng(seed).permutation(len(groups))
-    by_rank = np.argsort(np.where(codes < 0, len(groups), rank[codes]), kind="stable")
-    return np.sort(by_rank[:SAMPLE_ROWS])
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(np.flatnonzero(codes >= 0))
+    nth_of_group = pd.Series(codes[shuffled]).groupby(codes[shuffled]).cumcount()
+    few_of_each = shuffled[nth_of_group < SAMPLE_ROWS // least]
+    rank = random.permutation(len(groups))
+    return np.sort(few_of_each[np.argsort(rank[codes[few_of_each]], kind="stable")][:SAMPLE_ROWS])
 
 
 def shared_variance(target: np.ndarray, groups: np.ndarray) -> float:
@@ -195,7 +198,7 @@ def near_duplicate_finding(rows: StoredRows, contract: Contract, seed: int) -> F
     frame = rows.take(np.concatenate([block[:size] for block in blocks]))
     groups = near_duplicate_groups(frame)
     count = int((np.bincount(groups)[groups] > 1).sum())
-    if count < max(2, MIN_NEAR_DUPLICATES * len(frame)):
+    if count < max(2, MIN_NEAR_DUPLICATES * len(frame)) or groups.max() < MIN_ENTITIES:
         return None
     rank = np.random.default_rng(seed).permutation(len(frame))
     chosen = np.sort(np.argsort(rank[groups], kind="stable")[:SAMPLE_ROWS])  # whole groups, as many as they are
