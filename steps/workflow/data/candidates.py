@@ -1,11 +1,13 @@
 """What is inferred of a column, and the choice between several ways of parsing it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from workflow.data.columns import Column
+from workflow.data.columns import COERCE, Column
 from workflow.data.findings import Finding
+from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.values import parse_values
 
 MAX_REQUIRED_FAULTS = 0.5  # of the target and of the columns to split by, which cannot be left out
@@ -18,6 +20,7 @@ MISSING = {
     *("NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "none", "nil", "missing", "Missing", "unknown", "Unknown"),
     *("#DIV/0!", "#REF!", "#VALUE!", "not available", "Not available"),
 }
+VOTING_COLUMNS = 100
 MAX_NEW_SPELLINGS = 3  # of a missing value in a column of numbers or dates, beyond `MISSING`
 
 
@@ -47,10 +50,13 @@ class DroppedColumn:
     findings: tuple[Finding, ...] = ()
 
 
-def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) -> InferredColumn | None:
+def best_parse(
+    texts: pd.Series, candidates: list[Column], max_faults: float, coerce: bool = False
+) -> InferredColumn | None:
     """Return the first candidate that parses the most texts; None if too many do not parse.
 
-    Up to `MAX_NEW_SPELLINGS` words that recur and do not parse are spellings of a missing value, not faults.
+    With `coerce`, up to `MAX_COERCED` of the texts may not parse, and become missing. Up to `MAX_NEW_SPELLINGS` words
+    that recur and do not parse are spellings of a missing value, not faults.
     """
     best, best_share = None, -1.0
     for candidate in candidates:
@@ -67,6 +73,17 @@ def best_parse(texts: pd.Series, candidates: list[Column], max_faults: float) ->
         faults = faults[~faults.isin(words)]
     else:
         words = frozenset()
-    if len(faults) > max(max_faults * len(texts), len(texts) >= MIN_ROWS_FOR_FAULT):
+    accepted = MAX_COERCED if coerce else max_faults
+    if len(faults) > max(accepted * len(texts), len(texts) >= MIN_ROWS_FOR_FAULT):
         return None
+    if coerce and len(faults):
+        best = replace(best, errors=COERCE)
     return InferredColumn(best, words, f"also missing: {', '.join(sorted(words))}" if words else "")
+
+
+def text_samples(frame: pd.DataFrame, max_rows: int) -> Iterator[pd.Series]:
+    """Yield evenly spaced known values of up to `VOTING_COLUMNS` text columns, which show how a file is written."""
+    for name in frame.columns[evenly_spaced_positions(frame.shape[1], VOTING_COLUMNS)]:
+        texts = frame[name].dropna()
+        if pd.api.types.is_string_dtype(texts) and len(texts):
+            yield texts.iloc[evenly_spaced_positions(len(texts), max_rows)]

@@ -8,8 +8,15 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workflow.data.candidates import MANY_VALUES, MAX_COERCED, MAX_REQUIRED_FAULTS, InferredColumn, best_parse
-from workflow.data.columns import COERCE, DATE, DURATION, TIME_OF_DAY, Column
+from workflow.data.candidates import (
+    MANY_VALUES,
+    MAX_COERCED,
+    MAX_REQUIRED_FAULTS,
+    InferredColumn,
+    best_parse,
+    text_samples,
+)
+from workflow.data.columns import DATE, DURATION, TIME_OF_DAY, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import parse_plain_numbers
 from workflow.data.sampling import evenly_spaced_positions
@@ -19,11 +26,12 @@ DATE_EXAMPLES = 50  # distinct texts of a column from which pandas guesses forma
 SHAPES_SAMPLE_ROWS = 1000  # texts of a column whose shapes are looked at
 MAX_FORMATS = 8  # of one column
 DAYS_OF_YEAR = 365.25
-VOTING_COLUMNS = 100  # that show whether the day comes first in a file
 COMPACT_DATE = r"(?:19|20)\d{6}"
 YEAR_DAY_MONTH = re.compile(r"%Y\W?%d")  # nobody writes the day between the year and the month
-DAY_FIRST, MONTH_FIRST = ("%d", "%m", "%Y"), ("%m", "%d", "%Y")
-ORDERS = (DAY_FIRST, MONTH_FIRST, ("%Y", "%m", "%d"), ("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d"))
+ORDERS = (
+    *(("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d")),
+    *(("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d")),
+)
 DIRECTIVES = {
     "%d": r"\d\d?",
     "%m": r"\d\d?|[^\W\d_]{3,}\.?",
@@ -71,8 +79,7 @@ def infer_date(texts: pd.Series, max_faults: float, day_first: Callable[[], bool
         return contradicts_file, int((parse_values(sample, column) // DAYS_OF_YEAR).nunique())
 
     candidates.sort(key=implausibility)  # a year of two digits that takes every value is a day
-    many = texts.nunique() > MANY_VALUES
-    found = best_parse(texts, candidates, MAX_COERCED if many else max_faults)
+    found = best_parse(texts, candidates, max_faults, coerce=texts.nunique() > MANY_VALUES)
     if found is None:
         return None
     unread = texts[parse_values(texts, found.column).isna() & ~texts.isin(found.missing_spellings)]
@@ -80,9 +87,7 @@ def infer_date(texts: pd.Series, max_faults: float, day_first: Callable[[], bool
     if len(unread) > 1 and parse_values(unread, swapped).notna().sum() > 1:
         return None
     unsaid = is_day_first(found.column) is not None and first is None and parse_values(sample, swapped).notna().all()
-    findings = ambiguous_order(texts, found.column) if unsaid else ()
-    errors = COERCE if many and len(unread) else found.column.errors
-    return replace(found, column=replace(found.column, errors=errors), findings=findings)
+    return replace(found, findings=ambiguous_order(texts, found.column) if unsaid else ())
 
 
 def shape_formats(sample: pd.Series) -> list[str | tuple[str, ...]]:
@@ -124,8 +129,8 @@ def formats_of(texts: pd.Series, order: tuple[str, str, str]) -> tuple[str, ...]
 
 def format_of(text: str, order: tuple[str, str, str]) -> str | None:
     """Return the format of a date with this order, and perhaps a time; None for another text."""
-    gap = r"([-/. ]|, ?|\. )"
-    parts = re.match(rf"({DIRECTIVES[order[0]]}){gap}({DIRECTIVES[order[1]]}){gap}({DIRECTIVES[order[2]]})(?!\d)", text)
+    first, second, third = (DIRECTIVES[directive] for directive in order)
+    parts = re.match(rf"({first})({GAP})({second})({GAP})({third})(?!\d)", text)
     if not parts:
         return None
     values = [parts[1], parts[3], parts[5]]
@@ -168,13 +173,10 @@ def swap_day_and_month(column: Column) -> Column:
 def file_day_first(frame: pd.DataFrame) -> bool | None:
     """Return whether the day comes first in those date columns of a file that show it; None if they do not agree."""
     votes = set()
-    for name in frame.columns[evenly_spaced_positions(frame.shape[1], VOTING_COLUMNS)]:
-        texts = frame[name].dropna()
-        if pd.api.types.is_string_dtype(texts) and len(texts):
-            sample = texts.iloc[evenly_spaced_positions(len(texts), SHAPES_SAMPLE_ROWS)]
-            columns = [Column(DATE, format=formats) for formats in shape_formats(sample)]
-            whole = {is_day_first(column) for column in columns if parse_values(sample, column).notna().all()} - {None}
-            votes |= whole if len(whole) == 1 else set()
+    for sample in text_samples(frame, SHAPES_SAMPLE_ROWS):
+        columns = [Column(DATE, format=formats) for formats in shape_formats(sample)]
+        whole = {is_day_first(column) for column in columns if parse_values(sample, column).notna().all()} - {None}
+        votes |= whole if len(whole) == 1 else set()
     return votes.pop() if len(votes) == 1 else None
 
 
@@ -224,10 +226,5 @@ def infer_clock(texts: pd.Series, max_faults: float, is_target: bool = False) ->
         kind, note = Column(DURATION), "durations, in seconds"
     else:
         kind, note = Column(TIME_OF_DAY), "times of day"
-    many = texts.nunique() > MANY_VALUES
-    found = best_parse(texts, [kind], MAX_COERCED if many else max_faults)
-    if found is None:
-        return None
-    unread = parse_values(texts, kind).isna() & ~texts.isin(found.missing_spellings)
-    errors = COERCE if many and unread.any() else kind.errors
-    return replace(found, column=replace(kind, errors=errors), note="; ".join(filter(None, (note, found.note))))
+    found = best_parse(texts, [kind], max_faults, coerce=texts.nunique() > MANY_VALUES)
+    return replace(found, note="; ".join(filter(None, (note, found.note)))) if found else None

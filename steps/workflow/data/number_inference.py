@@ -13,20 +13,20 @@ from workflow.data.candidates import (
     MAX_REQUIRED_FAULTS,
     InferredColumn,
     best_parse,
+    text_samples,
 )
-from workflow.data.columns import COERCE, NUMERIC, Column
+from workflow.data.columns import NUMERIC, Column
 from workflow.data.findings import Finding
 from workflow.data.numbers import grouped, parse_plain_numbers
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.unit_inference import CELLS_SAMPLE_ROWS, Cells, infer_affixes, split_cells
-from workflow.data.values import parse_values
 from workflow.formatting import percent
 
 NUMBER_STYLES = [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " ")]  # decimal, thousands
 MANY_GROUPED = 50  # distinct numbers with three digits after a separator: hardly chance if it were a decimal one
 LONG_CODE = 17  # digits
 GROUPED_BY_POINT = grouped(r"\.", "$")
-VOTING_COLUMNS, VOTING_ROWS = 100, 200  # that show the decimal separator of a file
+VOTING_ROWS = 200  # of a column, that show the decimal separator of a file
 
 
 def infer_numeric(
@@ -49,16 +49,13 @@ def infer_numeric(
     if cells.read < 1 - MAX_REQUIRED_FAULTS or (affixes := infer_affixes(cells, name, is_target)) is None:
         return None
     styles, findings = number_styles(cells, decimal, name)
-    many = not is_target and cells.number.nunique() > MANY_VALUES
+    many = cells.number.nunique() > MANY_VALUES
     candidates = [replace(affixes.column, decimal=point, thousands=mark) for point, mark in styles]
-    found = best_parse(texts, candidates, MAX_COERCED if many else max_faults)
+    found = best_parse(texts, candidates, max_faults, coerce=many and not is_target)
     if found is None:
         return None
-    unread = parse_values(texts, found.column).isna() & ~texts.isin(found.missing_spellings)
-    errors = COERCE if many and unread.any() else found.column.errors
     note = "; ".join(filter(None, (affixes.note, found.note)))
-    findings += affixes.findings
-    return replace(found, column=replace(found.column, errors=errors), note=note, findings=tuple(findings))
+    return replace(found, note=note, findings=(*findings, *affixes.findings))
 
 
 def numbers_as_categories(texts: pd.Series) -> list[Finding]:
@@ -92,12 +89,10 @@ def are_codes(texts: pd.Series) -> bool:
 def file_decimal(frame: pd.DataFrame) -> str:
     """Return the decimal separator that the text columns of a file agree on; empty if they do not."""
     found = set()
-    for name in frame.columns[evenly_spaced_positions(frame.shape[1], VOTING_COLUMNS)]:
-        texts = frame[name].dropna()
-        if pd.api.types.is_string_dtype(texts) and len(texts):
-            cells = split_cells(texts.iloc[evenly_spaced_positions(len(texts), VOTING_ROWS)])
-            if cells.read > 1 - MAX_COERCED:
-                found |= decimal_separators(cells.number)
+    for sample in text_samples(frame, VOTING_ROWS):
+        cells = split_cells(sample)
+        if cells.read > 1 - MAX_COERCED:
+            found |= decimal_separators(cells.number)
     return found.pop() if len(found) == 1 else ""
 
 
