@@ -18,10 +18,11 @@ from workflow.commands import main
 from workflow.data import split
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
+from workflow.data.findings import Finding
 from workflow.evaluation import cross_validation
 from workflow.models import blending
 from workflow.runs.names import Files, Tags
-from workflow.stages import train
+from workflow.stages import compare, train
 
 pytestmark = pytest.mark.slow
 MODELS = ["linear", "extra_trees", "boosting", "blend"]  # the defaults for few rows
@@ -43,6 +44,24 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
     assert sum(match is not None for match in matches) >= 4
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
     assert len(links) == 10
+
+
+def test_main_says_what_became_of_the_data_before_it_trains(workflow):
+    said = re.search(
+        r"\n([\d,]+) rows in, 0 rejected, [\d,]+ exact duplicates; [\d,]+ training rows and [\d,]+ test rows\n",
+        workflow.first_output,
+    )
+    assert said
+    counts = workflow.first("preprocess").data.metrics
+    assert said[1] == f"{counts['rows_in']:,.0f}"
+    assert said.start() < workflow.first_output.index("train linear")
+
+
+def test_warnings_stand_under_the_leaderboard_and_notes_do_not(capsys):
+    scores = dict.fromkeys(compare.SCORES, 0.5)
+    findings = [Finding("D004", "-200 recurs"), Finding("D003", "3 rows were rejected")]
+    main.print_leaderboard(pd.DataFrame([{"model": "rf", **scores}]), "EUR", findings)
+    assert capsys.readouterr().out.rstrip().endswith("\nwarning: D004 -200 recurs")
 
 
 def test_the_leaderboard_ranks_by_cross_validated_error(workflow):

@@ -15,7 +15,7 @@ TITLES = {
     "D008": "a separator that may mean decimals or thousands",
     "D009": "dates that are not read, or may be read otherwise",
     "D010": "columns left out",
-    "D011": "what stands around the rows, or how they were read",
+    "D011": "lines around the table, or a detected encoding",
     "D012": "a target of two values",
     "D013": "numbers read as categories",
     "D101": "exact duplicates dropped",

@@ -179,12 +179,17 @@ def predict_without_duplicates(
     return predicted
 
 
+def codes(features: pd.DataFrame) -> pd.DataFrame:
+    """Return all features as numbers, categories by their order: (rows, features)."""
+    return features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
+
+
 def scaled_codes(features: pd.DataFrame) -> np.ndarray:
     """Return all features as standardized numbers, categories by their order, to find neighbours: (rows, features)."""
     from sklearn.pipeline import make_pipeline
 
     from workflow.models.rounding import rounding_to_grid
 
-    codes = features.apply(lambda column: column if column.dtype.kind == "f" else column.astype("category").cat.codes)
-    scaled = (codes - codes.mean()) / codes.std().replace(0, 1)
+    numbers = codes(features)
+    scaled = (numbers - numbers.mean()) / numbers.std().replace(0, 1)
     return make_pipeline(*rounding_to_grid()).fit_transform(scaled.fillna(0).to_numpy())

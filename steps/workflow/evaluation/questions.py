@@ -19,6 +19,7 @@ from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.data.stored import StoredRows
+from workflow.evaluation import leakage
 from workflow.formatting import number
 
 if TYPE_CHECKING:
@@ -58,10 +59,20 @@ class Comparison:
     median_random: float
     median_honest: float
 
-    def is_flattered(self, ratio: float = LARGE_RATIO) -> bool:
-        """Return whether the score at random is good, and the other much worse, not only for a few rows."""
+    def is_optimistic(self, ratio: float = LARGE_RATIO) -> bool:
+        """Return whether the score at random is good, and the honest one much worse, not only for a few rows."""
         ratios = self.mae_honest - ratio * self.mae_random, self.median_honest - ratio * self.median_random
         return self.r2_random >= GOOD_R2 and min(ratios) >= 0
+
+    @property
+    def at_random(self) -> str:
+        """The scores from folds at random, for a message."""
+        return f"R² {self.r2_random:.2f} (error {number(self.mae_random)})"
+
+    @property
+    def honest(self) -> str:
+        """The scores of rows that could not be looked up, for a message."""
+        return f"{self.r2_honest:.2f} ({number(self.mae_honest)})"
 
     def figures(self) -> dict[str, float]:
         """Return the scores by name."""
@@ -96,7 +107,7 @@ def narrowed(rows: StoredRows, contract: Contract) -> tuple[StoredRows, Contract
 
 
 def entity_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
-    """Return a finding if many rows are of the same entities, such as customers, and a random split flatters for it."""
+    """Return a finding if many rows are of the same entities (customers, say), which makes a random split optimistic."""
     samples = {}
     for name in entity_columns(rows, contract):
         if (positions := sample_of_groups(rows[name], seed)) is not None:
@@ -108,15 +119,14 @@ def entity_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding |
     for name in sorted(samples, key=lambda name: -samples[name][0])[:MAX_CANDIDATES]:
         sample = rows.take(samples[name][1])
         scores = compare_folds(sample, contract, entities_of(sample[name]), seed)
-        if scores.is_flattered():
+        if scores.is_optimistic():
             compared[name] = scores
     if not compared:
         return None
     name, scores = max(compared.items(), key=lambda each: each[1].mae_honest)
     message = (
         f"{len(rows):,} rows are of {rows[name].nunique():,} values of {name}, which a random split puts into both"
-        f" sets: a quick model has R² {scores.r2_random:.2f} (error {number(scores.mae_random)}) at random, but"
-        f" {scores.r2_honest:.2f} ({number(scores.mae_honest)}) for a {name} that it has not seen"
+        f" sets: a quick model has {scores.at_random} at random, but {scores.honest} for a {name} that it has not seen"
     )
     remedy = f"if the model is for new ones, pass -P split=group -P {shlex.quote(f'group={name}')}"
     return Finding("D104", message, remedy, (name,), scores.figures())
@@ -165,7 +175,7 @@ def may_be_time(name: str, contract: Contract) -> bool:
 
 
 def time_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
-    """Return a finding if the target resembles that of the next row in time, and a random split flatters for it."""
+    """Return a finding if the target resembles that of the next row in time, which makes a random split optimistic."""
     names = [name for name in contract.features if may_be_time(name, contract)]
     for name in names[:MAX_CANDIDATES]:
         times = rows[name].to_numpy()
@@ -178,11 +188,10 @@ def time_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | N
         if target.std() == 0 or np.corrcoef(target[1:], target[:-1])[0, 1] < MIN_SHARED_VARIANCE:
             continue
         scores = compare_later(sample, contract, seed)
-        if scores.is_flattered():
+        if scores.is_optimistic():
             message = (
-                f"rows follow each other in {name}: a quick model has R² {scores.r2_random:.2f} (error"
-                f" {number(scores.mae_random)}) on the latest rows if it is fitted on rows around them, but"
-                f" {scores.r2_honest:.2f} ({number(scores.mae_honest)}) if it is fitted on earlier ones only"
+                f"rows follow each other in {name}: a quick model has {scores.at_random} on the latest rows if it is"
+                f" fitted on rows around them, but {scores.honest} if it is fitted on earlier ones only"
             )
             remedy = f"if the model is to predict later rows, pass -P split=time -P {shlex.quote(f'time={name}')}"
             return Finding("D105", message, remedy, (name,), scores.figures())
@@ -190,7 +199,7 @@ def time_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | N
 
 
 def near_duplicate_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
-    """Return a finding if many rows equal another one but for one value, and a random split flatters for it."""
+    """Return a finding if many rows equal another one but for one value, which makes a random split optimistic."""
     if len(contract.columns) < MIN_COLUMNS:
         return None
     blocks = np.array_split(np.arange(len(rows)), NEAR_DUPLICATES_BLOCKS if len(rows) > NEAR_DUPLICATES_ROWS else 1)
@@ -203,12 +212,11 @@ def near_duplicate_finding(rows: StoredRows, contract: Contract, seed: int) -> F
     rank = np.random.default_rng(seed).permutation(len(frame))
     chosen = np.sort(np.argsort(rank[groups], kind="stable")[:SAMPLE_ROWS])  # whole groups, as many as they are
     scores = compare_folds(frame.iloc[chosen], contract, groups[chosen], seed)
-    if not scores.is_flattered(NEAR_DUPLICATES_RATIO):
+    if not scores.is_optimistic(NEAR_DUPLICATES_RATIO):
         return None
     message = (
-        f"{count:,} of {len(frame):,} rows equal another one in all columns but one: a quick model has R²"
-        f" {scores.r2_random:.2f} (error {number(scores.mae_random)}) with them in both sets, but"
-        f" {scores.r2_honest:.2f} ({number(scores.mae_honest)}) with each pair in one"
+        f"{count:,} of {len(frame):,} rows equal another one in all columns but one: a quick model has"
+        f" {scores.at_random} with them in both sets, but {scores.honest} with each pair in one"
     )
     figures = {"rows_near_duplicate": count} | scores.figures()
     return Finding("D103", message, "drop them, or split by a column that they share (-P group=…)", figures=figures)
@@ -288,13 +296,9 @@ def trees(seed: int) -> "ExtraTreesRegressor":
 
 
 def codes(sample: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Return the features as numbers: categories by their order, missing values below all others."""
-    columns = {}
-    for name in contract.features:
-        categorical = contract.columns[name].kind == CATEGORICAL
-        values = sample[name].astype("category").cat.codes if categorical else sample[name]
-        columns[name] = values.fillna(values.min() - 1).fillna(0)
-    return pd.DataFrame(columns, sample.index)
+    """Return the features as `leakage.codes`, with missing values below all others."""
+    values = leakage.codes(sample[contract.features])
+    return values.fillna(values.min() - 1).fillna(0)
 
 
 def too_good_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
