@@ -107,7 +107,7 @@ def narrowed(rows: StoredRows, contract: Contract) -> tuple[StoredRows, Contract
 
 
 def entity_finding(rows: StoredRows, contract: Contract, seed: int) -> Finding | None:
-    """Return a finding if many rows are of the same entities (customers, say), which makes a random split optimistic."""
+    """Return a finding if many rows are of the same entities, which makes a random split optimistic."""
     samples = {}
     for name in entity_columns(rows, contract):
         if (positions := sample_of_groups(rows[name], seed)) is not None:
