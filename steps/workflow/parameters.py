@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, MODELS, OPTIONAL, default_models
+from workflow.models.catalog import BLEND, BOOSTING_LOSSES, EXTRA_TREES_MAX_ROWS, MODELS, OPTIONAL, default_models
 from workflow.models.estimators import ENCODERS, LOG_TARGET
 from workflow.parsing import (
     AUTO,
@@ -24,6 +24,7 @@ from workflow.secrets import without_secrets
 
 SINGLE_MODELS = (*MODELS, *OPTIONAL)
 MODEL_NAMES = (*SINGLE_MODELS, BLEND)
+DEFAULT_METRIC = "mean_absolute_error"
 SAME, RECORDED = "same", "recorded"
 PROMOTION_RULES = "steps/promotion.yaml"
 EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value
@@ -36,6 +37,11 @@ IntegerOrAuto = Annotated[int | str, FromText(or_auto(integer(2)))]
 def model_name(text: str) -> str:
     """Parse the name of a model, or what may be an import path."""
     return text if "." in text else one_of(MODEL_NAMES)(text)
+
+
+def metric_name(text: str) -> str:
+    """Parse the name of a ranking metric, or what may be an import path."""
+    return text if "." in text else one_of(BOOSTING_LOSSES)(text)
 
 
 def model_names(text: str) -> list[str]:
@@ -78,7 +84,20 @@ class PreprocessParams(ContractParams):
     seed: Seed = Field(default=0, description="random seed of this and all later stages")
 
 
-class TrainingOptions(Params):
+class MetricOptions(Params):
+    """The metric by which models are ranked, blended, tuned and promoted, and which boosting learns if it can."""
+
+    metric: Annotated[str, FromText(metric_name)] = Field(
+        default=DEFAULT_METRIC,
+        description=f"ranks the models: one of {', '.join(BOOSTING_LOSSES)}, or the import path of a function",
+    )
+    metric_params: Annotated[dict[str, Any], FromText(mapping)] = Field(
+        default_factory=dict,
+        description="its arguments, a YAML or JSON mapping: {alpha: 0.9}, and of a function {greater_is_better: true}",
+    )
+
+
+class TrainingOptions(MetricOptions):
     """What all compared models share in training."""
 
     encoder: Annotated[str, FromText(one_of(ENCODERS))] = Field(
@@ -86,7 +105,7 @@ class TrainingOptions(Params):
     )
     log_target: Annotated[str, FromText(one_of(LOG_TARGET))] = Field(
         default=AUTO,
-        description="fit on the logarithm of the target: true or false; auto: if it is non-negative and right-skewed",
+        description="fit on the logarithm of the target: true or false; auto: if that lowers the cross-validated error",
     )
     max_rows: IntegerOrAuto = Field(
         default=AUTO,
@@ -111,8 +130,8 @@ class TrainParams(TrainingOptions):
     seed: Seed = 0
 
 
-class EvaluateParams(Params):
-    """Parameters of `evaluate`; `seed` is the preprocess run's."""
+class EvaluateParams(MetricOptions):
+    """Parameters of `evaluate`; `seed` is the preprocess run's, and the metric that of the train run."""
 
     shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
     seed: Seed = 0
@@ -125,8 +144,8 @@ class CompareParams(TrainingOptions):
         default=AUTO,
         description=(
             f"comma-separated, of {', '.join(MODEL_NAMES)}, or import paths of regressors; {BLEND} combines the others;"
-            f" auto: {','.join(default_models(0))},{BLEND}, with rf instead of extra_trees above"
-            f" {EXTRA_TREES_MAX_ROWS:,} training rows"
+            f" auto: {','.join(default_models(0, DEFAULT_METRIC))},{BLEND}, with rf instead of extra_trees above"
+            f" {EXTRA_TREES_MAX_ROWS:,} training rows, and mean_boosting only where boosting does not learn the mean"
         ),
     )
     model_params: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {n_estimators: 300}}"))] = Field(

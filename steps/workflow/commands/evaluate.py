@@ -46,7 +46,8 @@ def find_or_run(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) 
 
 def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task:
     """Return the task of evaluating one model."""
-    params, model = params.inherit(data.params), trained.params
+    model = trained.params
+    params = params.inherit(data.params).inherit(model)
     reads = data.digests(Files.TRAINING_SET, Files.TEST_SET, Files.CONTRACT)
     reads |= {name: trained.digest(name) for name in (Files.MODEL, Files.OOF_PREDICTIONS)}
     return Task(

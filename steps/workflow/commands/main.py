@@ -10,8 +10,10 @@ from mlflow.entities import Run
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.data import split
+from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.errors import UserError
+from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
 from workflow.models.members import packages_of
 from workflow.parameters import (
@@ -26,7 +28,7 @@ from workflow.parameters import (
 )
 from workflow.parsing import to_command_line
 from workflow.provenance.fingerprint import STEPS, Code
-from workflow.reports.leaderboard import TITLE, readable
+from workflow.reports.leaderboard import readable, title
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, drawing, execution, integrity, links, tracking
 from workflow.runs.artifacts import METRICS, ModelRuns, PreprocessRun
@@ -47,27 +49,30 @@ LINKED_PAGES = {  # in the description
 
 def run(command: MainCommand) -> None:
     """Find or make all runs, and log the leaderboard on the active run."""
-    params = command.narrow(CompareParams)
-    check_model_params(params.model_params, params.models if isinstance(params.models, list) else possible_models())
+    params, explain = command.narrow(CompareParams), command.narrow(EvaluateParams)
+    possible = params.models if isinstance(params.models, list) else possible_models(params.metric)
+    check_model_params(params.model_params, possible)
+    metric = ranking_metric(params.metric, params.metric_params)
     tracking.describe_command(
         "main", f"main {to_command_line(params.models)}", command.model_dump(mode="json", by_alias=True)
     )
     data = preprocess.find_or_run(command.narrow(PreprocessParams))
     params = params.model_copy(update={"models": models_of(params, data)})
-    runs = run_models(params, command.narrow(EvaluateParams), data)
-    table = leaderboard(runs)
-    execution.execute(task(params, command.narrow(EvaluateParams), data, runs, table))
+    runs = run_models(params, explain, data)
+    table = leaderboard(metric, runs)
+    execution.execute(task(params, explain, data, runs, table))
     pages = pages_of(data, table, runs)
-    print_leaderboard(table, data.contract.unit, findings_of(data, runs, table))
+    print_leaderboard(readable(table, metric, data.contract.unit), metric, findings_of(data, runs, table))
     if command.register_as:
         pages |= register(command.register_as)
     cli.print_links(pages)
     cli.print_proof()
 
 
-def possible_models() -> list[str]:
+def possible_models(metric: str) -> list[str]:
     """Return the models that models=auto may stand for."""
-    return [*dict.fromkeys([*default_models(0), *default_models(EXTRA_TREES_MAX_ROWS + 1)]), BLEND]
+    few, many = default_models(0, metric), default_models(EXTRA_TREES_MAX_ROWS + 1, metric)
+    return [*dict.fromkeys([*few, *many]), BLEND]
 
 
 def models_of(params: CompareParams, data: PreprocessRun) -> list[str]:
@@ -77,7 +82,7 @@ def models_of(params: CompareParams, data: PreprocessRun) -> list[str]:
     """
     if isinstance(params.models, list):
         return params.models
-    models = [*default_models(training_rows(params, data)), BLEND]
+    models = [*default_models(training_rows(params, data), params.metric), BLEND]
     check_model_params(params.model_params, models)
     return models
 
@@ -108,9 +113,9 @@ def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessR
     return {model: runs[model] for model in params.models}
 
 
-def leaderboard(runs: Mapping[str, ModelRuns]) -> pd.DataFrame:
+def leaderboard(metric: RankingMetric, runs: Mapping[str, ModelRuns]) -> pd.DataFrame:
     """Return the leaderboard with the ids of its runs."""
-    table = compare.run({model: each.metrics for model, each in runs.items()})
+    table = compare.run(metric, {model: each.metrics for model, each in runs.items()})
     return table.assign(
         train_run_id=[runs[model].train.id for model in table["model"]],
         evaluate_run_id=[runs[model].evaluate.id for model in table["model"]],
@@ -134,36 +139,42 @@ def task(
         script=STEPS / "main.py",
         code=CODE,
         params=params,
-        work=lambda: work(data, runs, table),
+        work=lambda: work(params, data, runs, table),
         reads=reads,
         upstream=(data, *(run for each in runs.values() for run in (each.train, each.evaluate))),
-        lineage=(data.params, explain.inherit(data.params)),
+        lineage=(data.params, explain.inherit(data.params).inherit(params)),
         modules=frozenset().union(*(packages_of(each.model, each.model_params) for each in trained)),
     )
-    draw = partial(draw_figure, digest=compared.fingerprint(), table=table, target=data.contract.target_label)
+    draw = partial(
+        draw_figure,
+        digest=compared.fingerprint(),
+        table=table,
+        metric=ranking_metric(params.metric, params.metric_params),
+        contract=data.contract,
+    )
     return dataclasses.replace(compared, report=Report(FIGURE_CODE, draw))
 
 
-def work(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> None:
+def work(params: CompareParams, data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> None:
     """Log the leaderboard, tag the winner, and describe the run and its experiment."""
     findings = findings_of(data, runs, table)
     with tracking.artifacts() as folder:
         table.to_csv(folder / Files.LEADERBOARD, index=False)
         tracking.write_findings(folder, findings)
-    winner = table.iloc[0]
-    mlflow.log_metrics({name: float(winner[name]) for name in compare.SCORES})
+    winner, metric = table.iloc[0], ranking_metric(params.metric, params.metric_params)
+    mlflow.log_metrics({name: float(winner[name]) for name in compare.score_names(metric.name)})
     tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
     mlflow.MlflowClient().set_tag(winner["train_run_id"], Tags.WINNER_OF, tracking.active_run().info.run_id)
     links.save_scores_view(data.run.info.experiment_id)
     pages = pages_of(data, table, runs)
-    tracking.write_note(description(data, runs, readable(table, data.contract.unit), findings, pages))
+    tracking.write_note(description(data, runs, readable(table, metric, data.contract.unit), findings, pages))
     best = winner["model"]
     tracking.write_experiment_note(
         f"[leaderboard]({pages['leaderboard']}), [{best}, the best]({pages[best]}), [all models]({pages['models']})"
     )
 
 
-def draw_figure(run: Run, digest: str, table: pd.DataFrame, target: str) -> None:
+def draw_figure(run: Run, digest: str, table: pd.DataFrame, metric: RankingMetric, contract: Contract) -> None:
     """Log the figure of the leaderboard; that of an identical run is copied, because drawing takes a second."""
     same = execution.find_run(digest)
     with tracking.artifacts(run.info.run_id) as folder:
@@ -174,7 +185,7 @@ def draw_figure(run: Run, digest: str, table: pd.DataFrame, target: str) -> None
         else:
             from workflow.reports import plots
 
-            plots.save(plots.leaderboard(table, target), folder / Files.LEADERBOARD_FIGURE)
+            plots.save(plots.leaderboard(table, metric, contract), folder / Files.LEADERBOARD_FIGURE)
 
 
 def pages_of(data: PreprocessRun, table: pd.DataFrame, runs: Mapping[str, ModelRuns]) -> dict[str, str]:
@@ -218,11 +229,10 @@ def findings_of(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.Da
     return list({str(finding): finding for finding in found}.values())
 
 
-def print_leaderboard(table: pd.DataFrame, unit: str, findings: Sequence[Finding]) -> None:
-    """Print the leaderboard with the winner in bold, and the warnings that it is to be read with."""
-    shown = readable(table, unit)
+def print_leaderboard(shown: pd.DataFrame, metric: RankingMetric, findings: Sequence[Finding]) -> None:
+    """Print a readable leaderboard with the winner in bold, and the warnings that it is to be read with."""
     right = [name for name in shown if name != "model"]
-    cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
+    cli.print_table(shown, shown.index == shown.index[0], title(metric), right)
     for finding in findings:
         if finding.is_warning:
             print(f"warning: {finding}")

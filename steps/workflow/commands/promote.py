@@ -9,6 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from workflow.commands import evaluate, preprocess
 from workflow.documents import read_yaml_file
 from workflow.errors import UserError
+from workflow.evaluation.ranking import ranking_metric
 from workflow.parameters import EvaluateParams, PromoteParams
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, integrity, links, registry, sources, tracking
@@ -106,6 +107,7 @@ def decision_on(rules: Rules, trained: TrainRun, evaluated: EvaluateRun, former:
         champion = model_of(champion_run, stack) if champion_run and champion_run.id != trained.id else None
         return decide_on(
             rules,
+            ranking_metric(trained.params.metric, trained.params.metric_params),
             trained.metrics | evaluated.metrics,
             challenger,
             stack.enter_context(data.test_set()),

@@ -1,14 +1,17 @@
 """Train as an MLflow run: the logged model, its scores and its out-of-fold predictions."""
 
+import inspect
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 
 from workflow.commands import preprocess
+from workflow.evaluation.ranking import own_function
 from workflow.models.catalog import BLEND
 from workflow.models.members import member_params, packages_of
-from workflow.parameters import EvaluateCommand, TrainCommand, TrainParams
+from workflow.parameters import EvaluateCommand, MetricOptions, TrainCommand, TrainParams
 from workflow.parsing import AUTO, to_command_line
 from workflow.provenance import digests, fingerprint
 from workflow.provenance.fingerprint import STEPS, Code
@@ -57,13 +60,24 @@ def task(params: TrainParams, data: PreprocessRun) -> Task:
         code=CODE,
         params=params,
         work=lambda: work(params, data),
-        reads=data.digests(*READS),
+        reads=data.digests(*READS) | metric_source(params),
         upstream=(data,),
         lineage=(data.params,),
         tags={Tags.UPSTREAM: data.id},
         proven_artifacts=PROVEN_ARTIFACTS,
         modules=packages_of(params.model, params.model_params),
     )
+
+
+def metric_source(params: MetricOptions) -> dict[str, str]:
+    """Return the digest of the file that a ranking metric comes from, if it is named by an import path.
+
+    Raises UserError if it is not found.
+    """
+    if "." not in params.metric:
+        return {}
+    file = inspect.getsourcefile(inspect.unwrap(own_function(params.metric)))
+    return {"metric": fingerprint.file_digest(Path(file))} if file else {}
 
 
 def work(params: TrainParams, data: PreprocessRun) -> None:

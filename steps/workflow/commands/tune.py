@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from workflow.commands import evaluate, preprocess, train
 from workflow.commands.main import leaderboard
 from workflow.errors import UserError
+from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.formatting import number
 from workflow.models.catalog import BLEND, default_models
+from workflow.models.estimators import Preparation, preparation_of
 from workflow.models.members import packages_of
 from workflow.parameters import (
     EstimatorParams,
@@ -31,7 +33,7 @@ from workflow.parameters import (
 )
 from workflow.provenance import digests, fingerprint
 from workflow.provenance.fingerprint import STEPS, Code
-from workflow.reports.leaderboard import TITLE, readable
+from workflow.reports.leaderboard import label, readable, title
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, execution, links, tracking, trials
 from workflow.runs.artifacts import ModelRuns, PreprocessRun
@@ -78,17 +80,18 @@ def run(command: TuneCommand) -> None:
     data = preprocess.upstream(command)
     params = command.narrow(TuneParams).inherit(data.params)
     explain = command.narrow(EvaluateParams).inherit(data.params)
+    metric = ranking_metric(params.metric, params.metric_params)
     if isinstance(params.cv, int) and params.cv > trials.MAX_FOLDS:
         raise UserError(f"cv={params.cv}: tune takes at most {trials.MAX_FOLDS} folds")
     search = task(params, explain, data)
     tracking.describe_command("tune", search.label, search.all_parameters())
     tuned, n_rows = tune_models(params, explain, data)
     runs = {label: each for one in tuned for label, each in one.runs.items()}
-    table, again = leaderboard(runs), next_command(params, data, tuned, n_rows)
-    conclusions = conclude(tuned, table, data.contract.unit)
-    publish_result = partial(publish, tuned, table, conclusions, data.contract.unit, again)
+    table, again = leaderboard(metric, runs), next_command(params, data, tuned, n_rows)
+    conclusions = conclude(metric, tuned, table, data.contract.unit)
+    publish_result = partial(publish, metric, tuned, table, conclusions, data.contract.unit, again)
     execution.execute(dataclasses.replace(search, work=publish_result))
-    print_conclusion(readable(table, data.contract.unit), conclusions, again)
+    print_conclusion(readable(table, metric, data.contract.unit), title(metric), conclusions, again)
     report = links.run_page(tracking.active_run(), Files.TUNING_REPORT)
     cli.print_links({"tune": links.run_page(tracking.active_run()), "report": report})
     cli.print_proof()
@@ -137,11 +140,16 @@ def tune_model(
     from workflow.stages import tune
 
     untuned = run_model(params, explain, data, model, {})
-    start = tune.start_params(model, params.seed, untuned.train.estimator(), inputs)
-    study = search_model(params, data, inputs, model, tune.with_chosen_params(model, space, start, inputs), start)
+    estimator = untuned.train.estimator()
+    start = tune.start_params(model, params.seed, estimator, inputs)
+    space = tune.with_chosen_params(model, space, start, inputs)
+    study = search_model(params, data, inputs, model, space, start, preparation_of(estimator))
     best = search.rounded(study.best_params)
     found = run_model(params, explain, data, model, best)
-    difference = tune.difference_on_test_set(untuned.evaluate.predictions(), found.evaluate.predictions(), params.seed)
+    metric = ranking_metric(params.metric, params.metric_params)
+    difference = tune.difference_on_test_set(
+        metric, untuned.evaluate.predictions(), found.evaluate.predictions(), params.seed
+    )
     return Tuned(model, study, best, untuned, found, difference)
 
 
@@ -161,6 +169,7 @@ def search_model(
     model: str,
     space: "dict[str, BaseDistribution]",
     start: EstimatorParams,
+    preparation: Preparation,
 ) -> "Study":
     """Run the trials of one model: each is an MLflow run, unless it was recorded before."""
     from workflow.stages import tune
@@ -174,11 +183,11 @@ def search_model(
             trials.record(search, trials.Trial(f"trial {model}", trial.params, trial.folds, trial.means, trial.started))
 
     studies = tune.search_model(
-        params, inputs, model, space, start, lambda tried: known.get(trials.key(tried), []), record
+        params, inputs, model, space, start, preparation, lambda tried: known.get(trials.key(tried), []), record
     )
     # Closed before the interpreter ends, however the search does: its processes would outlive what they share.
     with closing(studies):
-        study = follow(studies, model, params.trials, data.contract.unit)
+        study = follow(studies, model, params, data.contract.unit)
     tracking.console.print(
         f"{f'tune {model}':<22} {time.monotonic() - started:5.1f} s  [dim]{len(study.trials)} trials,"
         f" {len(study.trials) - len(executed)} of them reused[/dim]"
@@ -193,47 +202,56 @@ def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> s
     return fingerprint.fingerprint("trial", train.CODE, decided, data.digests(*READS), packages_of(model, {}))
 
 
-def follow(studies: "Iterable[Study]", model: str, n_trials: int, unit: str) -> "Study":
-    """Return the last of the `studies`, with a progress bar that shows the least error so far."""
+def follow(studies: "Iterable[Study]", model: str, params: TuneParams, unit: str) -> "Study":
+    """Return the last of the `studies`, with a progress bar that shows the best metric so far."""
+    metric = ranking_metric(params.metric, params.metric_params)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     quiet = not tracking.console.is_terminal
     with Progress(*columns, *times, console=tracking.console, transient=True, disable=quiet) as progress:
-        bar = progress.add_task(f"tuning {model}", total=n_trials)
+        bar = progress.add_task(f"tuning {model}", total=params.trials)
         for study in studies:
-            description = f"tuning {model}, best error {number(study.best_value)} {unit}".strip()
-            progress.update(bar, advance=1, description=description)
+            best = f"{label(metric.name, unit)} {number(metric.as_error(study.best_value))}"
+            progress.update(bar, advance=1, description=f"tuning {model}, best {best}")
     return study
 
 
 def next_command(params: TuneParams, data: PreprocessRun, tuned: Sequence[Tuned], n_rows: int) -> str:
     """Return the command that compares the tuned models with those that main compares by default."""
-    models = dict.fromkeys([*default_models(n_rows), *(each.model for each in tuned), BLEND])
+    models = dict.fromkeys([*default_models(n_rows, params.metric), *(each.model for each in tuned), BLEND])
     shared = data.params.model_dump(mode="json") | params.narrow(TrainingOptions).model_dump(mode="json")
     chosen = {"models": list(models), "model_params": {each.model: each.best for each in tuned}}
     return shlex.join(["mlflow", "run", ".", *execution.arguments(MainCommand, shared | chosen)])
 
 
-def conclude(tuned: Sequence[Tuned], table: pd.DataFrame, unit: str) -> list[str]:
+def conclude(metric: RankingMetric, tuned: Sequence[Tuned], table: pd.DataFrame, unit: str) -> list[str]:
     """Return a sentence about each search."""
     from workflow.reports import tuning_report
 
-    errors = table.set_index("model")[f"cv_{compare.RANKING_METRIC}"]
+    errors = table.set_index("model")[f"cv_{metric.name}"]
     return [
         tuning_report.conclusion(
-            each.model, each.study, errors[each.model], errors[f"{each.model} tuned"], each.difference, unit
+            metric, each.model, each.study, errors[each.model], errors[f"{each.model} tuned"], each.difference, unit
         )
         for each in tuned
     ]
 
 
-def publish(tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[str], unit: str, again: str) -> None:
+def publish(
+    metric: RankingMetric,
+    tuned: Sequence[Tuned],
+    table: pd.DataFrame,
+    conclusions: Sequence[str],
+    unit: str,
+    again: str,
+) -> None:
     """Log what the searches have found on the active run, with the page about them."""
     from workflow.reports import tuning_report
     from workflow.stages import tune
 
-    shown, studies = readable(table, unit), {each.model: each.study for each in tuned}
-    tried = pd.concat([tune.trials_table(each.model, each.study, trials.key) for each in tuned], ignore_index=True)
+    shown, studies = readable(table, metric, unit), {each.model: each.study for each in tuned}
+    tables = [tune.trials_table(metric, each.model, each.study, trials.key) for each in tuned]
+    tried = pd.concat(tables, ignore_index=True)
     best = {each.model: each.best for each in tuned}
     pages = {
         f"report of {label}": links.absolute(links.run_page(runs.evaluate.run, Files.MODEL_REPORT))
@@ -243,14 +261,18 @@ def publish(tuned: Sequence[Tuned], table: pd.DataFrame, conclusions: Sequence[s
     with tracking.artifacts() as folder:
         tried.to_parquet(folder / Files.TRIALS)
         table.to_csv(folder / Files.LEADERBOARD, index=False)
-        page = tuning_report.tuning_report(studies, best, shown, "\n".join(conclusions), unit, folder, again, pages)
+        page = tuning_report.tuning_report(
+            metric, studies, best, shown, "\n".join(conclusions), unit, folder, again, pages
+        )
         page.save(folder / Files.TUNING_REPORT)
-    log_result(table, tried, {each.model: each.difference for each in tuned})
+    log_result(metric, table, tried, {each.model: each.difference for each in tuned})
     report = links.run_page(tracking.active_run(), Files.TUNING_REPORT)
     tracking.write_note("\n\n".join([*conclusions, markdown_table(shown), f"[The report]({report})"]))
 
 
-def log_result(table: pd.DataFrame, tried: pd.DataFrame, differences: "Mapping[str, Difference]") -> None:
+def log_result(
+    metric: RankingMetric, table: pd.DataFrame, tried: pd.DataFrame, differences: "Mapping[str, Difference]"
+) -> None:
     """Log the scores of the best model on the active run, and tag it for `promote` and `reproduce`."""
     winner = table.iloc[0]
     found = {
@@ -259,13 +281,13 @@ def log_result(table: pd.DataFrame, tried: pd.DataFrame, differences: "Mapping[s
         for end, value in (("", each.value), ("_low", each.low), ("_high", each.high))
     }
     counts = {"trials": len(tried), "trials_pruned": int(tried["pruned"].sum())}
-    mlflow.log_metrics(counts | found | {name: float(winner[name]) for name in compare.SCORES})
+    mlflow.log_metrics(counts | found | {name: float(winner[name]) for name in compare.score_names(metric.name)})
     tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
 
 
-def print_conclusion(shown: pd.DataFrame, conclusions: Sequence[str], again: str) -> None:
+def print_conclusion(shown: pd.DataFrame, heading: str, conclusions: Sequence[str], again: str) -> None:
     """Print the leaderboard, what was found, and the command to compare it with other models."""
     right = [name for name in shown if name != "model"]
-    cli.print_table(shown, shown.index == shown.index[0], TITLE, right)
+    cli.print_table(shown, shown.index == shown.index[0], heading, right)
     lines = "\n".join(conclusions)
     tracking.console.print(f"{escape(lines)}\nCompare with other models: [bold]{escape(again)}[/bold]")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from workflow.models.rounding import LOGARITHMS
 
+LOWEST = {"log": np.finfo(float).tiny, "log1p": 0.0}  # value of the target whose logarithm is taken
 NOMINAL_COVERAGE = 0.9  # fraction of rows whose true value should lie in the interval
 
 
@@ -49,6 +50,11 @@ def coverage(true: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 
 
 def to_training_scale(values: np.ndarray | pd.Series, target_transform: str) -> np.ndarray:
-    """Transform values of the target to the scale that the estimator is fitted on: (rows,)."""
+    """Transform values of the target to the scale that the estimator is fitted on: (rows,).
+
+    A blend may predict what has no logarithm, because some of its members are fitted on the target itself.
+    """
     numbers = np.asarray(values)
-    return LOGARITHMS[target_transform][0](numbers) if target_transform in LOGARITHMS else numbers
+    if target_transform not in LOGARITHMS:
+        return numbers
+    return LOGARITHMS[target_transform][0](np.maximum(numbers, LOWEST[target_transform]))

@@ -7,9 +7,13 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
+from workflow.data.sampling import evenly_spaced_positions
 from workflow.evaluation.metrics import CROSS_VALIDATED, scores
+from workflow.evaluation.ranking import RankingMetric
 from workflow.models import estimators
 from workflow.parallel.executors import ProgressBar, run_in_threads
+
+MAX_SAMPLE_ROWS = (4_000, 1_000)  # of a fold, to learn from and to test on
 
 
 def cross_val_predict_and_refit(
@@ -72,18 +76,48 @@ def fold_predictions(target: pd.Series, positions: np.ndarray, predicted: np.nda
     return pd.DataFrame({"row": positions, "true": target.iloc[positions].to_numpy(), "predicted": predicted})
 
 
-def cross_validation_scores(oof_predictions: pd.DataFrame) -> dict[str, float]:
+def error_on_sample(
+    estimator: BaseEstimator,
+    features: pd.DataFrame,
+    target: pd.Series,
+    folds: list[tuple[Any, ...]],
+    metric: RankingMetric,
+    progress_bar: ProgressBar,
+) -> float:
+    """Return the mean error over the folds of clones that are fitted and tested on samples of the rows.
+
+    Args:
+        estimator: unfitted, and left so.
+        features: (rows, features).
+        target: (rows,).
+        folds: (training positions, test positions) of each; `MAX_SAMPLE_ROWS` of them are used.
+        metric: that is averaged.
+        progress_bar: wraps an iterable of known length.
+    """
+
+    def error(fold: tuple[Any, ...]) -> float:
+        pairs = zip(fold, MAX_SAMPLE_ROWS, strict=True)
+        sample = tuple(positions[evenly_spaced_positions(len(positions), limit)] for positions, limit in pairs)
+        predictions = predict_fold(estimator, features, target, sample)
+        return float(metric.error(predictions["true"].to_numpy(), predictions["predicted"].to_numpy()))
+
+    return float(np.mean(run_in_threads(error, folds, progress_bar)))
+
+
+def cross_validation_scores(oof_predictions: pd.DataFrame, metric: RankingMetric) -> dict[str, float]:
     """Return the mean over the folds of each metric (`cv_…`) and its standard deviation (`cv_…_std`).
 
     Args:
         oof_predictions: as `cross_val_predict_and_refit` returns them.
+        metric: which is added to the common ones.
     """
-    return mean_scores([fold_scores(fold) for _, fold in oof_predictions.groupby("fold")])
+    return mean_scores([fold_scores(fold, metric) for _, fold in oof_predictions.groupby("fold")])
 
 
-def fold_scores(predictions: pd.DataFrame) -> dict[str, float]:
+def fold_scores(predictions: pd.DataFrame, metric: RankingMetric) -> dict[str, float]:
     """Return the metrics of one fold, from its `true` and `predicted`."""
-    return scores(CROSS_VALIDATED, predictions["true"].to_numpy(), predictions["predicted"].to_numpy())
+    true, predicted = predictions["true"].to_numpy(), predictions["predicted"].to_numpy()
+    return scores(CROSS_VALIDATED | {metric.name: metric.function}, true, predicted)
 
 
 def mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:

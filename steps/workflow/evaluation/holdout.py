@@ -11,6 +11,7 @@ from workflow.data.contract import Contract
 from workflow.data.stored import StoredRows
 from workflow.errors import UserError
 from workflow.evaluation import metrics
+from workflow.evaluation.ranking import RankingMetric
 from workflow.models import estimators
 
 if TYPE_CHECKING:
@@ -41,23 +42,27 @@ class TestPredictions:
 
 
 def predict_test_set(
-    estimator: "Estimator", training_set: StoredRows, test_set: StoredRows, contract: Contract
+    estimator: "Estimator", training_set: StoredRows, test_set: StoredRows, contract: Contract, metric: RankingMetric
 ) -> TestPredictions:
-    """Predict the test rows that a fitted estimator has not seen; UserError if it has seen them all."""
+    """Predict the test rows that a fitted estimator has not seen; UserError if it has seen them all.
+
+    The baseline is the constant with the least error by `metric` on the training set.
+    """
     ids = split.hash_rows(test_set)
     seen = ids.isin(split.hash_rows(training_set))
     if seen.all():
         raise UserError("every test row is in the training set too, so no score would be honest; drop duplicates")
     target, unseen = test_set[contract.target], np.flatnonzero(~seen)
+    metric.check_target(target)
     true = target.to_numpy()
     predicted = predictions(estimator, test_set, contract)
-    baseline = estimators.baseline(estimator, training_set[contract.target])
+    constant = metric.best_constant(training_set[contract.target].to_numpy())
     return TestPredictions(
         positions=unseen,
         ids=ids[unseen],
         true=true[unseen],
         predicted=predicted[unseen],
-        baseline=estimators.predict(baseline, target.iloc[unseen].to_frame()),
+        baseline=np.full(len(unseen), constant),
         seen_rows=int(seen.sum()),
         leaked_scores=(
             metrics.scores(metrics.applicable_metrics(true), true, predicted, "leaked_") if seen.any() else {}

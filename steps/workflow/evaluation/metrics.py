@@ -1,11 +1,10 @@
 """Regression metrics, their bootstrap confidence intervals, and errors by segment of the target."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 N_RESAMPLES = 2000
 MAX_BOOTSTRAP_ROWS = 5_000  # of more rows, a sample is resampled, so that the cost is bounded
@@ -45,37 +44,56 @@ def mean_absolute_percentage_error(true: np.ndarray, predicted: np.ndarray, axis
     return (np.abs(true - predicted) / true).mean(axis)
 
 
-TRAINING = (mean_absolute_error, mean_squared_error, root_mean_squared_error, r2_score)
-CROSS_VALIDATED = (r2_score, mean_absolute_error, root_mean_squared_error)
-TEST = (r2_score, mean_absolute_error, root_mean_squared_error, median_absolute_error)
+def root_mean_squared_log_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the root mean squared difference of log(1 + y), for `true` of at least 0; a prediction below 0 is 0."""
+    return root_mean_squared_error(np.log1p(true), np.log1p(np.maximum(predicted, 0)), axis)
 
 
-def applicable_metrics(true: np.ndarray) -> tuple[Callable[..., Any], ...]:
+def mean_pinball_loss(true: np.ndarray, predicted: np.ndarray, axis: int = -1, alpha: float = 0.5) -> np.ndarray:
+    """Return the mean pinball loss at the quantile `alpha`, in units of the target."""
+    difference = true - predicted
+    return np.maximum(alpha * difference, (alpha - 1) * difference).mean(axis)
+
+
+def by_name(*metrics: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return metrics by their names."""
+    return {metric.__name__: metric for metric in metrics}
+
+
+TRAINING = by_name(mean_absolute_error, mean_squared_error, root_mean_squared_error, r2_score)
+CROSS_VALIDATED = by_name(r2_score, mean_absolute_error, root_mean_squared_error)
+TEST = by_name(r2_score, mean_absolute_error, root_mean_squared_error, median_absolute_error)
+PERCENTAGE = by_name(mean_absolute_percentage_error)
+
+
+def applicable_metrics(true: np.ndarray) -> dict[str, Callable[..., Any]]:
     """Return the test metrics for a target of (rows,): the percentage error only if all of it is above 0."""
-    return (*TEST, mean_absolute_percentage_error) if (true > 0).all() else TEST
+    return TEST | PERCENTAGE if (true > 0).all() else TEST
 
 
 def scores(
-    metrics: Iterable[Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, prefix: str = ""
+    metrics: Mapping[str, Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, prefix: str = ""
 ) -> dict[str, float]:
     """Return the value of each metric for predictions of (rows,), by its name after `prefix`."""
-    return {prefix + metric.__name__: float(metric(true, predicted)) for metric in metrics}
+    return {prefix + name: float(metric(true, predicted)) for name, metric in metrics.items()}
 
 
-def scores_with_intervals(true: np.ndarray, predicted: np.ndarray, seed: int, prefix: str = "") -> dict[str, float]:
-    """Return each test metric with its 95 % confidence interval (`…_low`, `…_high`).
+def scores_with_intervals(
+    metrics: Mapping[str, Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, seed: int, prefix: str = ""
+) -> dict[str, float]:
+    """Return each metric with its 95 % confidence interval (`…_low`, `…_high`).
 
     Args:
+        metrics: by name.
         true: (rows,).
         predicted: (rows,).
         seed: of the bootstrap.
         prefix: of the metrics' names.
     """
-    metrics = applicable_metrics(true)
     found = scores(metrics, true, predicted, prefix)
-    for metric in metrics:
-        name = f"{prefix}{metric.__name__}"
-        found[f"{name}_low"], found[f"{name}_high"] = bootstrap_interval(metric, (true, predicted), seed)
+    for name, metric in metrics.items():
+        low, high = bootstrap_interval(metric, (true, predicted), seed)
+        found |= {f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
     return found
 
 
@@ -92,6 +110,8 @@ def bootstrap_interval(
         columns: arrays of (rows,), whose rows are resampled together.
         seed: of sample and resamples.
     """
+    from scipy.stats import bootstrap
+
     rows = len(columns[0])
     random = np.random.default_rng(seed)
     positions = random.permutation(rows)[:MAX_BOOTSTRAP_ROWS] if rows > MAX_BOOTSTRAP_ROWS else slice(None)
@@ -124,8 +144,7 @@ def segments(true: np.ndarray, predicted: np.ndarray, count: int = 4) -> pd.Data
         A row per segment: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error` if all of
         `true` is above 0, and `bias`, the mean of predicted − true.
     """
-    applicable = applicable_metrics(true)
-    metrics = [metric for metric in (mean_absolute_error, mean_absolute_percentage_error) if metric in applicable]
+    metrics = by_name(mean_absolute_error) | (PERCENTAGE if (true > 0).all() else {})
     rows = []
     for positions in pd.Series(true).groupby(pd.qcut(true, count, duplicates="drop"), observed=True).indices.values():
         t, p = true[positions], predicted[positions]

@@ -144,13 +144,16 @@ def pruning_thresholds(study: optuna.Study) -> list[float]:
 
 
 def score_folds(
-    score_fold: Callable[[int], dict[str, float]], n_folds: int, thresholds: Sequence[float], metric: str
+    score_fold: Callable[[int], dict[str, float]],
+    n_folds: int,
+    thresholds: Sequence[float],
+    error: Callable[[Mapping[str, float]], float],
 ) -> list[dict[str, float]]:
-    """Score the folds in turn, up to the one after which the mean of `metric` is above its threshold, if any."""
+    """Score the folds in turn, up to the one after which the mean `error` of the scores is above its threshold."""
     done: list[dict[str, float]] = []
     for fold in range(n_folds):
         done.append(score_fold(fold))
-        if thresholds and np.mean([scores[metric] for scores in done]) > thresholds[fold]:
+        if thresholds and np.mean([error(scores) for scores in done]) > thresholds[fold]:
             break
     return done
 

@@ -10,12 +10,12 @@ from sklearn.compose import TransformedTargetRegressor
 
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.evaluation import cross_validation
+from workflow.evaluation.ranking import RankingMetric
 from workflow.models import estimators
 from workflow.models.catalog import candidate_params, iteration_param
-from workflow.models.rounding import LOGARITHMS
 from workflow.parallel.executors import ProgressBar, iterate_in_threads, single_blas_thread
 
-ERROR_DECIMALS = 3  # of an error divided by the least one: errors that agree so far count as equal
+ERROR_DECIMALS = 3  # of the distance to the least error, in units of that: errors that agree so far count as equal
 MAX_HOLDOUT_TRAIN_ROWS = 8_000  # sampled to compare candidates
 MAX_HOLDOUT_TEST_ROWS = 2_000
 
@@ -27,6 +27,7 @@ def select_and_cross_validate(
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
+    metric: RankingMetric,
     make_progress_bar: Callable[[str], ProgressBar],
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
     """Select the parameters that the user leaves open, then cross-validate and refit.
@@ -38,6 +39,7 @@ def select_and_cross_validate(
         features: (rows, features).
         target: (rows,).
         folds: (training positions, test positions) of each; the last one is the holdout for the selection.
+        metric: by which parameters are selected.
         make_progress_bar: takes a description.
 
     Returns:
@@ -47,8 +49,8 @@ def select_and_cross_validate(
     counted = iteration_param(model, model_params, len(features))
     selection_bar = make_progress_bar(f"choosing parameters of {model}")
     validation_bar = make_progress_bar(f"cross-validating {model}")
-    estimator = select_params_on_holdout(estimator, candidates, features, target, folds[-1], selection_bar)
-    return cross_val_predict_and_refit(estimator, counted, features, target, folds, validation_bar)
+    estimator = select_params_on_holdout(estimator, candidates, features, target, folds[-1], metric, selection_bar)
+    return cross_val_predict_and_refit(estimator, counted, features, target, folds, metric, validation_bar)
 
 
 def select_params_on_holdout(
@@ -57,6 +59,7 @@ def select_params_on_holdout(
     features: pd.DataFrame,
     target: pd.Series,
     fold: tuple[Any, ...],
+    metric: RankingMetric,
     progress_bar: ProgressBar,
 ) -> TransformedTargetRegressor:
     """Return an unfitted estimator with the parameters of the lowest error, its own or a candidate's.
@@ -75,7 +78,7 @@ def select_params_on_holdout(
 
     def least_error(params: Mapping[str, Any]) -> float:
         fitted = estimators.fit(with_params(estimator, params), train_features, train_target)
-        return float(staged_errors(estimator, staged_predict(fitted, test_features), test_target).min())
+        return float(metric.error(test_target.to_numpy(), staged_predict(fitted, test_features)).min())
 
     param_sets = [{}, *candidates]
     errors = np.array([*progress_bar(iterate_in_threads(least_error, param_sets), len(param_sets))])
@@ -93,14 +96,14 @@ def cross_val_predict_and_refit(
     features: pd.DataFrame,
     target: pd.Series,
     folds: list[tuple[Any, ...]],
+    metric: RankingMetric,
     progress_bar: ProgressBar,
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
     """Cross-validate and refit with the number of trees of the lowest error.
 
     Like `cross_validation.cross_val_predict_and_refit`, except that `counted` names the parameter with the number of
     trees, whose value in `estimator` is the maximum; it may be empty. To predict a fold, the number is chosen on the
-    others, so that no row decides how it is predicted. Errors are absolute and on the scale that the estimator is
-    fitted on: on a logarithm, a few large targets do not outweigh many small ones.
+    others, so that no row decides how it is predicted. A fold counts by its rows.
     """
     if not counted:
         return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar)
@@ -118,7 +121,7 @@ def cross_val_predict_and_refit(
     def results() -> Iterator[Any]:
         for (_, test), predicted in zip(folds, iterate_in_threads(predict_stages, folds), strict=True):
             staged.append(predicted)
-            errors.append(staged_errors(estimator, predicted, target.iloc[test]))
+            errors.append(len(test) * metric.error(target.iloc[test].to_numpy(), predicted))
             yield predicted
         yield from iterate_in_threads(refit, [best_count(np.sum(errors, axis=0))])
 
@@ -152,19 +155,8 @@ def best_count(errors: np.ndarray) -> int:
 
 def first_least(errors: np.ndarray) -> int:
     """Return the position of the first error that equals the least one to `ERROR_DECIMALS`."""
-    return int(np.round(errors / (errors.min() or 1), ERROR_DECIMALS).argmin())
-
-
-def staged_errors(estimator: TransformedTargetRegressor, staged: np.ndarray, true: pd.Series) -> np.ndarray:
-    """Return the sum of absolute errors after each tree, on the scale that the estimator is fitted on: (trees,).
-
-    Args:
-        estimator: decides the scale.
-        staged: predictions after each tree: (trees, rows).
-        true: (rows,).
-    """
-    transform, _ = LOGARITHMS.get(estimators.target_transform_of(estimator), (np.asarray, None))
-    return np.asarray(np.abs(transform(staged) - transform(true.to_numpy())).sum(axis=1))
+    least = errors.min()
+    return int(np.round((errors - least) / (abs(least) or 1), ERROR_DECIMALS).argmin())
 
 
 def staged_predict(estimator: TransformedTargetRegressor, features: pd.DataFrame) -> np.ndarray:

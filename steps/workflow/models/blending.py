@@ -1,18 +1,19 @@
 """Blends: weighted means of fitted models, with weights from their out-of-fold predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linprog
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingRegressor
 
 from workflow.data.sampling import evenly_spaced_positions
 
-WEIGHT_DECIMALS = 3  # finer weights do not change a score
+ErrorFunction = Callable[[np.ndarray, np.ndarray], Any]  # a number, of the true and the predicted target
+FIRST_STEP, SMALLEST_STEP = 1 / 2, 1 / 1024  # of weights; finer ones do not change a score
 MAX_WEIGHT_ROWS = 20_000  # more rows do not change the weights
-MAX_RELATIVE_SIZE = 1e9  # predictions are clipped at this multiple of the mean |target|: the solver fails beyond
 
 
 def stack_oof_predictions(oof_predictions: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -28,45 +29,49 @@ def stack_oof_predictions(oof_predictions: Mapping[str, pd.DataFrame]) -> tuple[
     return first[["fold", "row", "true"]], np.column_stack([own["predicted"] for own in oof_predictions.values()])
 
 
-def fit_mae_weights(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Fit the weights with the least mean absolute error that are non-negative and add up to 1.
+def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -> np.ndarray:
+    """Fit the weights with the least error that are non-negative and add up to 1.
 
-    Primal: minimise Σᵢ|yᵢ − (Pw)ᵢ| over w ≥ 0 with Σw = 1; write each |r| as the maximum of u·r over −1 ≤ u ≤ 1.
-    Dual: maximise y·u − t over −1 ≤ uᵢ ≤ 1 and free t, subject to (Pᵀu)ⱼ ≤ t for each model j.
-    It is small: besides bounds, one constraint per model, where the primal has two per row.
-    The weights are the multipliers of these constraints; the column of t makes them add up to 1.
+    Starts with the best model alone, and moves weight from one model to another as long as that lowers the error; half
+    as much when no move does. Any error will do, and for a convex one, such as the mean absolute error, the result is
+    that of a linear programme to three digits.
 
     Args:
         predicted: out-of-fold predictions, (rows, models); `MAX_WEIGHT_ROWS` evenly spaced rows are used.
         true: (rows,).
+        error: of true and predicted targets.
 
     Returns:
-        Weights, rounded to `WEIGHT_DECIMALS`: (models,).
+        Weights, multiples of `SMALLEST_STEP`: (models,).
 
     References:
-        Wagner 1959, Linear programming techniques for regression analysis; for squared errors, Breiman 1996, Stacked
+        Caruana et al. 2004, Ensemble selection from libraries of models; for squared errors, Breiman 1996, Stacked
         regressions.
     """
     sample = evenly_spaced_positions(len(true), MAX_WEIGHT_ROWS)
-    unit = np.abs(true[sample]).mean() or 1.0  # rescale: the solver's tolerances would swamp a small target
-    predicted = np.clip(predicted[sample] / unit, -MAX_RELATIVE_SIZE, MAX_RELATIVE_SIZE)
-    true = true[sample] / unit
-    rows, models = predicted.shape
-    solution = linprog(
-        np.append(-true, 1),
-        A_ub=np.column_stack([predicted.T, -np.ones(models)]),
-        b_ub=np.zeros(models),
-        bounds=[(-1, 1)] * rows + [(None, None)],
-    )
-    return np.round(-solution.ineqlin.marginals, WEIGHT_DECIMALS) + 0.0  # turns -0.0 into 0.0
+    predicted, true = predicted[sample], true[sample]
+    models = range(predicted.shape[1])
+    alone = [error(true, predicted[:, model]) for model in models]
+    best, step = min(alone), FIRST_STEP
+    weights = np.eye(len(models))[alone.index(best)]
+    while step >= SMALLEST_STEP:
+        before = best
+        for source, sink in permutations(models, 2):
+            moved = min(step, weights[source])
+            tried = weights + moved * (np.eye(len(models))[sink] - np.eye(len(models))[source])
+            if moved and (found := error(true, predicted @ tried)) < best:
+                best, weights = found, tried
+        step = step if best < before else step / 2
+    return weights
 
 
-def cross_validate(oof: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
+def cross_validate(oof: pd.DataFrame, predicted: np.ndarray, error: ErrorFunction) -> pd.DataFrame:
     """Return out-of-fold predictions of a blend: each fold is predicted with weights that are fitted on the others.
 
     Args:
         oof: `fold`, `row` and `true`, as `stack_oof_predictions` returns them.
         predicted: out-of-fold predictions of the models: (rows, models).
+        error: of true and predicted targets, which the weights make least.
 
     Returns:
         `oof` with the column `predicted`.
@@ -74,7 +79,7 @@ def cross_validate(oof: pd.DataFrame, predicted: np.ndarray) -> pd.DataFrame:
     blended = np.empty(len(oof))
     for fold in oof["fold"].unique():
         inside = (oof["fold"] == fold).to_numpy()
-        weights = fit_mae_weights(predicted[~inside], oof["true"].to_numpy()[~inside])
+        weights = fit_weights(predicted[~inside], oof["true"].to_numpy()[~inside], error)
         blended[inside] = predicted[inside] @ weights
     return oof.assign(predicted=blended)
 

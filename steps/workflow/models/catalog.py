@@ -49,6 +49,7 @@ class Model:
         size_limits: returns, for the numbers of training rows and features, parameters that bound its cost.
         candidates: parameter sets that may do better than the defaults: see `tree_count.select_params_on_holdout`.
         iteration_param: name of the parameter with its number of trees, if cross-validation can choose the number.
+        quick: parameters with which it is fitted quickly, to compare ways to prepare the data.
         search_space: what `tune` searches by default.
     """
 
@@ -63,6 +64,7 @@ class Model:
     size_limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
     candidates: tuple[dict[str, Any], ...] = ()
     iteration_param: str = ""
+    quick: dict[str, Any] = field(default_factory=dict)
     search_space: SearchSpace = field(default_factory=dict)
 
 
@@ -107,6 +109,45 @@ MIN_LEAF_ROWS = Range(2, 50, log=True)
 COLUMN_FRACTION = Range(0.1, 1.0)
 L2_PENALTY = Range(0.01, 100.0, log=True)
 
+# Many small steps, each of which sees a third of the columns: see benchmarks/models.py.
+BOOSTING = Model(
+    "sklearn.ensemble.HistGradientBoostingRegressor",
+    "tree",
+    {
+        "learning_rate": 0.06,
+        "max_iter": 600,
+        "max_leaf_nodes": 31,
+        "min_samples_leaf": 10,
+        "max_features": 0.3,
+        "l2_regularization": 3.0,
+        "n_iter_no_change": 30,
+    },
+    ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
+    dense=True,
+    size_limits=boosting_limits,
+    candidates=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
+    iteration_param="max_iter",
+    quick={"max_iter": 100, "learning_rate": 0.15, "early_stopping": False},
+    search_space={
+        "learning_rate": LEARNING_RATE,
+        "max_iter": Range(100, 2000, log=True),
+        "max_leaf_nodes": Range(4, 48, log=True),
+        "min_samples_leaf": MIN_LEAF_ROWS,
+        "max_features": COLUMN_FRACTION,
+        "l2_regularization": L2_PENALTY,
+    },
+)
+# The metrics that can rank models, with the parameters with which boosting learns them; the default is the mean.
+BOOSTING_LOSSES: Mapping[str, dict[str, Any]] = {
+    "mean_absolute_error": {"loss": "absolute_error"},
+    "root_mean_squared_error": {},
+    "r2_score": {},
+    "mean_absolute_percentage_error": {"loss": "absolute_error"},
+    "root_mean_squared_log_error": {},
+    "median_absolute_error": {"loss": "absolute_error"},
+    "mean_pinball_loss": {"loss": "quantile", "quantile": 0.5},
+}
+
 # Forests predict in one thread: several would add up the trees in the order in which they finish, which changes the
 # last bits.
 MODELS = {
@@ -141,6 +182,7 @@ MODELS = {
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
         size_limits=random_forest_limits,
+        quick={"n_estimators": 10},
         search_space={"max_features": COLUMN_FRACTION, "min_samples_leaf": Range(1, 20, log=True)},
     ),
     "extra_trees": Model(
@@ -149,35 +191,11 @@ MODELS = {
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
         size_limits=forest_limits,
+        quick={"n_estimators": 10},
         search_space={"max_features": COLUMN_FRACTION, "min_samples_split": Range(2, 40, log=True)},
     ),
-    # Many small steps, each of which sees a third of the columns: see benchmarks/models.py.
-    "boosting": Model(
-        "sklearn.ensemble.HistGradientBoostingRegressor",
-        "tree",
-        {
-            "learning_rate": 0.06,
-            "max_iter": 600,
-            "max_leaf_nodes": 31,
-            "min_samples_leaf": 10,
-            "max_features": 0.3,
-            "l2_regularization": 3.0,
-            "n_iter_no_change": 30,
-        },
-        ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",),
-        dense=True,
-        size_limits=boosting_limits,
-        candidates=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
-        iteration_param="max_iter",
-        search_space={
-            "learning_rate": LEARNING_RATE,
-            "max_iter": Range(100, 2000, log=True),
-            "max_leaf_nodes": Range(4, 48, log=True),
-            "min_samples_leaf": MIN_LEAF_ROWS,
-            "max_features": COLUMN_FRACTION,
-            "l2_regularization": L2_PENALTY,
-        },
-    ),
+    "boosting": BOOSTING,  # learns the metric that ranks: see `BOOSTING_LOSSES`
+    "mean_boosting": BOOSTING,
     "dummy": Model("sklearn.dummy.DummyRegressor"),
 }
 OPTIONAL = {  # models of packages that the user installs
@@ -223,12 +241,19 @@ OPTIONAL = {  # models of packages that the user installs
     ),
 }
 BLEND = "blend"
-DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting")
+DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting", "mean_boosting")
 
 
-def default_models(rows: int) -> list[str]:
-    """Return the models that `main` compares and blends by default, for this number of training rows."""
-    return ["linear", "extra_trees" if rows <= EXTRA_TREES_MAX_ROWS else "rf", "boosting"]
+def default_models(rows: int, metric: str) -> list[str]:
+    """Return the models that `main` compares and blends by default, for this number of training rows and metric."""
+    forest = "extra_trees" if rows <= EXTRA_TREES_MAX_ROWS else "rf"
+    return ["linear", forest, "boosting", *(["mean_boosting"] if BOOSTING_LOSSES.get(metric) else [])]
+
+
+def loss_params(model: str, metric: str, metric_params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with which a model learns a ranking metric; none if it learns the mean anyway."""
+    loss = BOOSTING_LOSSES.get(metric, {}) if model == "boosting" else {}
+    return loss | ({"quantile": metric_params["alpha"]} if "quantile" in loss and "alpha" in metric_params else {})
 
 
 def get_model(name: str) -> Model:

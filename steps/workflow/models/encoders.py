@@ -1,5 +1,6 @@
 """Encoding of the features of a contract as numbers for a regressor."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,22 +18,32 @@ from workflow.data.contract import Contract
 from workflow.models.rounding import rounding_to_grid
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sklearn.base import BaseEstimator
 
-NUMBERS, CATEGORIES = "numbers", "categories"  # names of transformers
+NUMBERS, CATEGORIES, WORDS = "numbers", "categories", "words"  # names of transformers
 MAX_CATEGORIES = 1000  # encoded columns of a one-hot encoded feature; the rarest categories share one
 HASH_BUCKETS = 2**14  # for words and pairs of words
 TEXT_COMPONENTS = 30  # of a text, for a model that takes no sparse matrix
+WORD_COMPONENTS = 10  # of the words of a category; more take longer and err no less
+MIN_WORDY_CATEGORIES = 20  # of which half have several words, so that some may share a word
+MAX_WORDY_ROWS = 20_000  # of more rows, words would take too long
 MAX_DEVIATIONS = 3.0  # standard deviations from the mean at which a bounded number is clipped
 
 
 def column_encoders(
-    contract: Contract, encoder: str, seed: int, dense: bool = False, bounded: bool = False, on_grid: bool = False
+    contract: Contract,
+    encoder: str,
+    seed: int,
+    dense: bool = False,
+    bounded: bool = False,
+    on_grid: bool = False,
+    words: Sequence[str] = (),
 ) -> ColumnTransformer:
     """Build a transformer of the features to numbers.
 
     All categories share a pipeline, and so do all numbers: one per column would slow down tables of thousands of
-    columns by scikit-learn's bookkeeping. Each date and each text has its own.
+    columns by scikit-learn's bookkeeping. Each date, each text and the words of each category have their own.
 
     Args:
         contract: of the columns.
@@ -41,6 +52,7 @@ def column_encoders(
         dense: whether to return an array even if most values are zeros.
         bounded: whether to clip numbers at `MAX_DEVIATIONS`, so that no row is too far from the training rows.
         on_grid: whether to round everything but zeros and ones: see `rounding_to_grid`.
+        words: categorical features whose words are encoded too: see `word_columns`.
     """
     kinds = {name: contract.columns[name].kind for name in contract.features}
     categories = [name for name, kind in kinds.items() if kind == CATEGORICAL]
@@ -58,7 +70,14 @@ def column_encoders(
             (f"date {i}", make_pipeline(*date_steps(contract.columns[name]), *rounding), [name])
             for i, name in enumerate(dates)
         ),
-        *((f"text {i}", make_pipeline(*text_steps(sparse, seed)), [name]) for i, name in enumerate(texts)),
+        *(
+            (f"text {i}", make_pipeline(*text_steps(sparse, seed, TEXT_COMPONENTS)), [name])
+            for i, name in enumerate(texts)
+        ),
+        *(
+            (f"{WORDS} {i}", make_pipeline(*text_steps(sparse, seed, WORD_COMPONENTS)), [name])
+            for i, name in enumerate(words)
+        ),
     ]
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0 if dense else 0.3)
 
@@ -95,11 +114,11 @@ def date_steps(column: Column) -> "list[BaseEstimator]":
     ]
 
 
-def text_steps(sparse: bool, seed: int) -> "list[BaseEstimator]":
+def text_steps(sparse: bool, seed: int, components: int) -> "list[BaseEstimator]":
     """Return the transformers of one column of texts: TF-IDF of words and pairs of words.
 
     Words are hashed, because a vocabulary could be empty, or fill the model's file. Unless `sparse`, they are reduced
-    to `TEXT_COMPONENTS` by latent semantic analysis (Deerwester et al. 1990), rounded to a grid because the last bits
+    to `components` by latent semantic analysis (Deerwester et al. 1990), rounded to a grid because the last bits
     of a singular vector depend on the library.
     """
     tf_idf = [
@@ -110,7 +129,7 @@ def text_steps(sparse: bool, seed: int) -> "list[BaseEstimator]":
         ),
         TfidfTransformer(sublinear_tf=True),
     ]
-    reduction = [TruncatedSVD(TEXT_COMPONENTS, random_state=seed), preprocessing.StandardScaler(), *rounding_to_grid()]
+    reduction = [TruncatedSVD(components, random_state=seed), preprocessing.StandardScaler(), *rounding_to_grid()]
     return tf_idf if sparse else [*tf_idf, *reduction]
 
 
@@ -125,6 +144,29 @@ def category_steps(encoder: str, seed: int) -> "list[BaseEstimator]":
         return [ordinal, preprocessing.StandardScaler()]
     cv = KFold(5, shuffle=True, random_state=seed)
     return [preprocessing.TargetEncoder(target_type="continuous", cv=cv), preprocessing.StandardScaler()]
+
+
+def word_columns(rows: "pd.DataFrame", contract: Contract) -> list[str]:
+    """Return the categorical features whose words may say more than the whole: names of products, places, authors.
+
+    Args:
+        rows: the training rows; with more than `MAX_WORDY_ROWS` of them, there are none.
+        contract: of the rows.
+    """
+
+    def is_wordy(name: str) -> bool:
+        values = rows[name].dropna().drop_duplicates()
+        several = values.str.contains(r"\w\W+\w", regex=True)
+        return len(values) >= MIN_WORDY_CATEGORIES and several.mean() >= 0.5
+
+    if len(rows) > MAX_WORDY_ROWS:
+        return []
+    return [name for name in contract.features if contract.columns[name].kind == CATEGORICAL and is_wordy(name)]
+
+
+def encoded_words(encode: ColumnTransformer) -> list[str]:
+    """Return the categorical features whose words a transformer of `column_encoders` encodes too."""
+    return [column for name, _, columns in encode.transformers if name.startswith(WORDS) for column in columns]
 
 
 def encoded_column_owners(encode: ColumnTransformer) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workflow.data.contract import Contract
@@ -22,11 +23,24 @@ TARGET_TRANSFORMS = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}
 HIGH_SKEWNESS = 1  # from which a distribution is highly skewed: Bulmer 1979, Principles of Statistics
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """How target and features are prepared for a model, where that is found by trial.
+
+    Attributes:
+        target_transform: one of `TARGET_TRANSFORMS`.
+        words: categorical features whose words are encoded too.
+    """
+
+    target_transform: str = "identity"
+    words: tuple[str, ...] = ()
+
+
 def build(
     model: str,
     contract: Contract,
     encoder: str,
-    target_transform: str,
+    preparation: Preparation,
     seed: int,
     model_params: dict[str, Any],
     rows: int = 0,
@@ -37,7 +51,7 @@ def build(
         model: name or import path.
         contract: of the rows; its features are encoded.
         encoder: one of `ENCODERS`.
-        target_transform: one of `TARGET_TRANSFORMS`.
+        preparation: of target and features.
         seed: of encoder and regressor.
         model_params: parameters of the regressor; ours, or the package's, for the others.
         rows: number of training rows, by which the cost of the regressor is limited; 0 for no limit.
@@ -48,17 +62,10 @@ def build(
 
     from workflow.models.encoders import column_encoders
 
-    own = get_model(model)
-    encode = column_encoders(contract, resolve_encoder(model, encoder), seed, own.dense, own.bounded, own.on_grid)
+    own, resolved = get_model(model), resolve_encoder(model, encoder)
+    encode = column_encoders(contract, resolved, seed, own.dense, own.bounded, own.on_grid, preparation.words)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows, len(contract.features)))]
-    return with_target_transform(Pipeline(steps), target_transform)
-
-
-def baseline(estimator: "Estimator", target: "Series") -> "TransformedTargetRegressor":
-    """Fit the constant baseline: the mean of the target, taken on the scale that `estimator` is fitted on."""
-    from sklearn.dummy import DummyRegressor
-
-    return fit(with_target_transform(DummyRegressor(), target_transform_of(estimator)), target.to_frame(), target)
+    return with_target_transform(Pipeline(steps), preparation.target_transform)
 
 
 def with_target_transform(regressor: Any, target_transform: str) -> "TransformedTargetRegressor":
@@ -77,10 +84,11 @@ def resolve_encoder(model: str, encoder: str) -> str:
     return get_model(model).encoder if encoder == "auto" else encoder
 
 
-def choose_target_transform(log_target: str, target: "Series") -> str:
-    """Choose one of `TARGET_TRANSFORMS` for a target: (rows,).
+def target_transforms(log_target: str, target: "Series") -> list[str]:
+    """Return which of `TARGET_TRANSFORMS` may be chosen for a target; the first one is best if they are equally good.
 
-    `auto` takes the logarithm of a target that is non-negative and highly skewed; log(1 + target) if it has zeros.
+    `auto` takes the logarithm first if the target is highly skewed, and never if it has negative values. It is
+    log(1 + target) if the target has zeros.
 
     Args:
         log_target: one of `LOG_TARGET`.
@@ -94,17 +102,30 @@ def choose_target_transform(log_target: str, target: "Series") -> str:
             f"log_target=true: the lowest {target.name} is {lowest:g}, expected 0 or more; pass -P log_target=auto, or"
             " set the column's range in the contract"
         )
-    if log_target == "false" or (log_target == "auto" and (lowest < 0 or target.skew() <= HIGH_SKEWNESS)):
-        return "identity"
-    return "log" if lowest > 0 else "log1p"
+    if log_target == "false" or lowest < 0:
+        return ["identity"]
+    logarithm = "log" if lowest > 0 else "log1p"
+    if log_target == "true":
+        return [logarithm]
+    return [logarithm, "identity"] if target.skew() > HIGH_SKEWNESS else ["identity", logarithm]
+
+
+def preparation_of(estimator: "TransformedTargetRegressor") -> Preparation:
+    """Return how target and features are prepared for an estimator of `build`."""
+    from workflow.models.encoders import encoded_words
+
+    return Preparation(target_transform_of(estimator), tuple(encoded_words(estimator.regressor[0])))
 
 
 def target_transform_of(estimator: "Estimator") -> str:
-    """Return which of `TARGET_TRANSFORMS` an estimator is fitted on; all members of a blend share one."""
+    """Return which of `TARGET_TRANSFORMS` an estimator is fitted on; of a blend, the one with the largest weight."""
     from workflow.models.blending import blend_members
 
-    _, member = next(iter(blend_members(estimator).values()))
-    return member.transformer[0].func.__name__ if member.transformer else "identity"
+    weights: dict[str, float] = {}
+    for weight, member in blend_members(estimator).values():
+        name = member.transformer[0].func.__name__ if member.transformer else "identity"
+        weights[name] = weights.get(name, 0) + weight
+    return max(weights, key=weights.__getitem__)
 
 
 def target_expression(estimator: "Estimator", target: str) -> str:

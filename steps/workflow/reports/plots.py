@@ -12,7 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.scale import ScaleBase, SymmetricalLogScale
 
+from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
+from workflow.evaluation.ranking import RankingMetric
 from workflow.formatting import number
 
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
@@ -170,24 +172,27 @@ def vertical_offsets(positions: np.ndarray, bins: int = 60, height: float = 0.36
     return offsets
 
 
-def leaderboard(table: pd.DataFrame, target: str) -> Figure:
-    """Plot the cross-validated and the test error of each model.
+def leaderboard(table: pd.DataFrame, metric: RankingMetric, contract: Contract) -> Figure:
+    """Plot the ranking metric of each model, cross-validated and on the test set.
 
     Args:
         table: as `stages.compare.run` returns it.
-        target: name and unit of the target.
+        metric: that ranks.
+        contract: of the rows.
     """
     figure, axes = empty_figure(7.5, 1.6 + 0.75 * len(table))
     heights = np.arange(len(table))[::-1]
-    error = "mean_absolute_error"
+    error = metric.name
     axes.barh(heights + 0.19, table[f"cv_{error}"], 0.34, xerr=table[f"cv_{error}_std"], color=ACCENT, ecolor=INK,
               capsize=3, label="cross-validated on the training set, ± standard deviation over folds")  # fmt: skip
     interval = [table[error] - table[f"{error}_low"], table[f"{error}_high"] - table[error]]
     axes.barh(heights - 0.19, table[error], 0.34, xerr=interval, color=SOFT, ecolor=INK, capsize=3,
               label="test set, 95 % confidence interval")  # fmt: skip
     axes.set_yticks(heights, table["model"])
-    axes.set_xlim(0, None)
-    axes.set(xlabel=f"mean absolute error of {target}", title="Best model first")
+    axes.set_xlim(*((None, None) if metric.greater_is_better else (0, None)))
+    words = metric.name.replace("_", " ") if "." not in metric.name else metric.name
+    target = contract.target_label if metric.has_target_unit else contract.target
+    axes.set(xlabel=f"{words} of {target}", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
     return figure
 

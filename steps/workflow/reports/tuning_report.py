@@ -11,9 +11,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
 from workflow.evaluation.paired import Difference
+from workflow.evaluation.ranking import RankingMetric
 from workflow.formatting import number
 from workflow.reports import plots, tuning_plots
-from workflow.reports.leaderboard import TITLE
+from workflow.reports.leaderboard import label, title
 from workflow.reports.report import Page, Section
 from workflow.reports.tuning_plots import Scale
 
@@ -24,33 +25,36 @@ SEARCH_TEXT = (
 
 
 def conclusion(
+    metric: RankingMetric,
     model: str,
     study: optuna.Study,
-    untuned_error: float,
-    tuned_error: float,
+    before: float,
+    after: float,
     difference: Difference,
     unit: str,
 ) -> str:
     """Return the result of the search for one model, in a sentence or two.
 
     Args:
+        metric: that ranks.
         model: its name.
         study: the search.
-        untuned_error: cross-validated error of the untuned model.
-        tuned_error: cross-validated error of the tuned model.
+        before: cross-validated metric of the untuned model.
+        after: cross-validated metric of the tuned model.
         difference: error of the tuned model minus that of the untuned one, on the test set.
         unit: of the target.
     """
-    unit = f" {unit}" if unit else ""
+    name, unit = label(metric.name, ""), f" {unit}" if unit and metric.has_target_unit else ""
     n_pruned = len(study.get_trials(states=(TrialState.PRUNED,)))
     trials = f"{len(study.trials)} trials of {model} ({n_pruned} pruned)"
-    before, after = number(untuned_error), number(tuned_error)
-    if untuned_error <= tuned_error or before == after:
-        return f"{trials} found nothing better than its defaults: a cross-validated error of {before}{unit}."
+    if metric.as_error(before) <= metric.as_error(after) or number(before) == number(after):
+        return f"{trials} found nothing better than its defaults: a cross-validated {name} of {number(before)}{unit}."
+    value, *ends = (metric.as_error(each) for each in (difference.value, difference.low, difference.high))
+    verb = "raised" if metric.greater_is_better else "lowered"
     return (
-        f"{trials} lowered its cross-validated error from {before} to {after}{unit}. On the test set, the error of the"
-        f" tuned model differs by {difference.value:+.3g}{unit} (95 % confidence interval {difference.low:+.3g} to"
-        f" {difference.high:+.3g}): {significance(difference)}."
+        f"{trials} {verb} its cross-validated {name} from {number(before)} to {number(after)}{unit}. On the test set,"
+        f" the {name} of the tuned model differs by {value:+.3g}{unit} (95 % confidence interval {min(ends):+.3g} to"
+        f" {max(ends):+.3g}): {significance(difference)}."
     )
 
 
@@ -62,6 +66,7 @@ def significance(difference: Difference) -> str:
 
 
 def tuning_report(
+    metric: RankingMetric,
     studies: Mapping[str, optuna.Study],
     best: Mapping[str, Mapping[str, Any]],
     leaderboard: pd.DataFrame,
@@ -74,6 +79,7 @@ def tuning_report(
     """Return the page about the searches; save its figures in a folder.
 
     Args:
+        metric: that ranks; where greater is better, its negative is the error of a trial.
         studies: the search of each model.
         best: the best parameters of each model.
         leaderboard: of tuned and untuned models, as texts.
@@ -83,9 +89,11 @@ def tuning_report(
         command: compares the tuned models with others.
         addresses: pages to link to, by name.
     """
-    sections = [Section(TITLE, table=leaderboard)]
+    name = f"{'−' if metric.greater_is_better else ''}{label(metric.name, '')}"
+    axis = f"{name} ({unit})" if unit and metric.has_target_unit else name
+    sections = [Section(title(metric), table=leaderboard)]
     for model, study in studies.items():
-        drawn = figures(study, f"error ({unit})" if unit else "error")
+        drawn = figures(study, axis)
         pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
         first = study.trials[0].params
         lines = [(name, format_param(first[name]), format_param(value)) for name, value in best[model].items()]

@@ -5,33 +5,30 @@ from collections.abc import Mapping
 import pandas as pd
 
 from workflow.data.findings import Finding
-
-RANKING_METRIC = "mean_absolute_error"  # the cross-validated one ranks, and is what a search minimizes
-SCORES = (
-    "cv_mean_absolute_error",
-    "cv_mean_absolute_error_std",
-    "cv_r2_score",
-    "cv_r2_score_std",
-    "mean_absolute_error",
-    "mean_absolute_error_low",
-    "mean_absolute_error_high",
-    "r2_score",
-    "r2_score_low",
-    "r2_score_high",
-)
+from workflow.evaluation.ranking import RankingMetric
 
 
-def run(metrics: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return a leaderboard: a row of `SCORES` per model, the best first.
+def score_names(metric: str) -> list[str]:
+    """Return the scores on a leaderboard: those of the ranking metric, and of R² (of the error, if R² ranks)."""
+    other = "mean_absolute_error" if metric == "r2_score" else "r2_score"
+    cross_validated = [f"cv_{name}{end}" for name in (metric, other) for end in ("", "_std")]
+    return [*cross_validated, *(f"{name}{end}" for name in (metric, other) for end in ("", "_low", "_high"))]
+
+
+def run(metric: RankingMetric, scores: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Return a leaderboard: a row of scores per model, the best cross-validated one first.
 
     Args:
-        metrics: of the train run and the evaluate run of each model.
+        metric: that ranks.
+        scores: of the train run and the evaluate run of each model.
 
     Returns:
-        A frame with the columns `model` and `SCORES`.
+        A frame with the column `model` and the `score_names`.
     """
-    rows = [{"model": model} | {name: scores[name] for name in SCORES} for model, scores in metrics.items()]
-    return pd.DataFrame(rows).sort_values(f"cv_{RANKING_METRIC}", kind="stable", ignore_index=True)
+    names = score_names(metric.name)
+    table = pd.DataFrame([{"model": model} | {name: own[name] for name in names} for model, own in scores.items()])
+    errors = metric.as_error(table[f"cv_{metric.name}"])
+    return table.loc[errors.sort_values(kind="stable").index].reset_index(drop=True)
 
 
 def baseline_findings(table: pd.DataFrame) -> list[Finding]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.evaluation import conformal, holdout, metrics, shapley
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
 from workflow.models.catalog import BLEND, get_model
 from workflow.parallel.executors import no_progress_bar
@@ -85,7 +86,9 @@ def run(
     Raises UserError if every test row was seen in training.
     """
     contract, test_set = inputs.contract, inputs.test_set
-    tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract)
+    metric = ranking_metric(params.metric, params.metric_params)
+    tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
+    scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
     predictions = with_intervals(tested, inputs)
     sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
     explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
@@ -93,8 +96,8 @@ def run(
     worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
         predictions=predictions,
-        scores=metrics.scores_with_intervals(tested.true, tested.predicted, params.seed),
-        other_scores=other_scores(tested, predictions, params.seed),
+        scores=metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed),
+        other_scores=other_scores(scored, tested, predictions, params.seed),
         shap_values=shap_values(params, inputs, explained_rows, progress),
         shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
         segments=metrics.segments(tested.true, tested.predicted),
@@ -113,12 +116,14 @@ def with_intervals(tested: "TestPredictions", inputs: EvaluateInputs) -> pd.Data
     return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, "low": low, "high": high})
 
 
-def other_scores(tested: "TestPredictions", predictions: pd.DataFrame, seed: int) -> dict[str, float]:
+def other_scores(
+    scored: Mapping[str, Callable[..., Any]], tested: "TestPredictions", predictions: pd.DataFrame, seed: int
+) -> dict[str, float]:
     """Return the scores of the baseline, of the prediction intervals, and with leaked rows."""
     low, high = predictions["low"].to_numpy(), predictions["high"].to_numpy()
     return {
         **tested.leaked_scores,
-        **metrics.scores_with_intervals(tested.true, tested.baseline, seed, "baseline_"),
+        **metrics.scores_with_intervals(scored, tested.true, tested.baseline, seed, "baseline_"),
         "interval_coverage": conformal.coverage(tested.true, low, high),
         "interval_width": float((high - low).mean()),
     }

@@ -10,8 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from workflow.data import split
 from workflow.errors import UserError
 from workflow.evaluation import holdout
-from workflow.evaluation.paired import ERRORS, Difference, difference
+from workflow.evaluation.paired import Difference, difference
+from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.formatting import number
+from workflow.models.catalog import BOOSTING_LOSSES
 from workflow.spelling import nearest
 
 if TYPE_CHECKING:
@@ -19,15 +21,18 @@ if TYPE_CHECKING:
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
 
+AUTO = "auto"  # as a metric: the one that ranked the challenger
+COMPARED = (AUTO, *BOOSTING_LOSSES)
 
-def error_metric(name: str | None) -> str | None:
-    """Return the name of an error metric, or None; ValueError for another name."""
-    if name is not None and name not in ERRORS:
-        raise ValueError(f"not an error metric: {name}; {nearest(str(name), ERRORS)}")
+
+def metric_name(name: str | None) -> str | None:
+    """Return the name of a metric to compare by, `auto` or None; ValueError for another name."""
+    if name not in (None, *COMPARED):
+        raise ValueError(f"not a metric to compare by: {name}; {nearest(str(name), COMPARED)}")
     return name
 
 
-ErrorMetric = Annotated[str | None, AfterValidator(error_metric)]
+MetricName = Annotated[str | None, AfterValidator(metric_name)]
 
 
 class Bounds(BaseModel):
@@ -50,8 +55,8 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     thresholds: dict[str, Bounds] = Field(default_factory=dict)
-    baseline: ErrorMetric = None
-    champion: ErrorMetric = None
+    baseline: MetricName = None
+    champion: MetricName = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def parse_rules(values: Any, name: str) -> Rules:
 
 def run(
     rules: Rules,
+    metric: RankingMetric,
     metrics: Mapping[str, float],
     challenger: Model,
     test_set: "StoredRows",
@@ -126,6 +132,7 @@ def run(
 
     Args:
         rules: to fulfil.
+        metric: that ranked the challenger.
         metrics: of the challenger's train run and evaluate run.
         challenger: the model to decide on.
         test_set: of the challenger.
@@ -136,18 +143,26 @@ def run(
     Raises UserError if every test row was seen in training.
     """
     contract = challenger.contract
-    tested = holdout.predict_test_set(challenger.estimator, challenger.training_set, test_set, contract)
+    by_baseline, by_champion = (compared_by(rule, metric) for rule in (rules.baseline, rules.champion))
+    tested = holdout.predict_test_set(
+        challenger.estimator, challenger.training_set, test_set, contract, by_baseline or metric
+    )
     checks = check_thresholds(rules, metrics)
-    if rules.baseline:
-        checks.append(check_baseline(rules.baseline, tested, contract, seed))
-    if not rules.champion or not champion_name:
+    if by_baseline:
+        checks.append(check_baseline(by_baseline, tested, contract, seed))
+    if not by_champion or not champion_name:
         return Decision(checks)
-    against = compare_with_champion(rules.champion, champion_name, champion, test_set, tested, contract, seed)
+    against = compare_with_champion(by_champion, champion_name, champion, test_set, tested, contract, seed)
     return replace(against, checks=[*checks, *against.checks])
 
 
+def compared_by(rule: str | None, metric: RankingMetric) -> RankingMetric | None:
+    """Return the metric that a rule compares by: the one that ranked the challenger for `auto`."""
+    return metric if rule == AUTO else ranking_metric(rule, {}) if rule else None
+
+
 def compare_with_champion(
-    error: str,
+    metric: RankingMetric,
     name: str,
     champion: Model | None,
     test_set: "StoredRows",
@@ -156,7 +171,7 @@ def compare_with_champion(
     seed: int,
 ) -> Decision:
     """Check that a challenger is not significantly worse than the champion, on rows that neither has seen."""
-    rule = f"{error} not above that of {name}"
+    rule = f"{metric.name} not {'below' if metric.greater_is_better else 'above'} that of {name}"
     if champion is None:
         return Decision([Check(rule, "it is the same model", True)])
     if reason := why_not_comparable(champion, contract):
@@ -167,8 +182,8 @@ def compare_with_champion(
         return Decision([Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
     theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
     true, predicted = tested.true[unseen], tested.predicted[unseen]
-    found = difference(true, predicted, theirs, error, seed)
-    check = Check(f"{rule}, on {len(true):,} rows", difference_text(found, contract.unit), found.low <= 0)
+    found = difference(true, predicted, theirs, metric, seed)
+    check = Check(f"{rule}, on {len(true):,} rows", difference_text(found, metric, contract.unit), found.low <= 0)
     figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
     larger = np.abs(true - predicted) - np.abs(true - theirs)
     return Decision([check], {"rows_compared": len(true)} | figures, larger)
@@ -185,10 +200,11 @@ def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
     return checks
 
 
-def check_baseline(error: str, tested: holdout.TestPredictions, contract: "Contract", seed: int) -> Check:
+def check_baseline(metric: RankingMetric, tested: holdout.TestPredictions, contract: "Contract", seed: int) -> Check:
     """Check that a model is significantly better than a constant prediction."""
-    found = difference(tested.true, tested.predicted, tested.baseline, error, seed)
-    return Check(f"{error} below that of the constant baseline", difference_text(found, contract.unit), found.high < 0)
+    found = difference(tested.true, tested.predicted, tested.baseline, metric, seed)
+    rule = f"{metric.name} {'above' if metric.greater_is_better else 'below'} that of the constant baseline"
+    return Check(rule, difference_text(found, metric, contract.unit), found.high < 0)
 
 
 def why_not_comparable(champion: Model, contract: "Contract") -> str:
@@ -198,6 +214,8 @@ def why_not_comparable(champion: Model, contract: "Contract") -> str:
     return f"the champion needs the columns {', '.join(other)}, which differ or are missing here" if other else ""
 
 
-def difference_text(found: Difference, unit: str) -> str:
-    """Return a difference with its confidence interval."""
-    return f"{found.value:+.3g}{f' {unit}' if unit else ''} ({number(found.low)} to {number(found.high)})"
+def difference_text(found: Difference, metric: RankingMetric, unit: str) -> str:
+    """Return a difference of a metric with its confidence interval."""
+    unit = f" {unit}" if unit and metric.has_target_unit else ""
+    value, *ends = (metric.as_error(each) for each in (found.value, found.low, found.high))
+    return f"{value:+.3g}{unit} ({number(min(ends))} to {number(max(ends))})"

@@ -1,14 +1,17 @@
 """Train: fit one model on the training set and cross-validate it there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workflow.data import split
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.evaluation import cross_validation, metrics, tree_count
+from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models import blending, estimators, model_files
-from workflow.models.catalog import BLEND
+from workflow.models.catalog import BLEND, get_model, loss_params
+from workflow.models.encoders import word_columns
+from workflow.models.estimators import Preparation
 from workflow.models.members import member_params
 from workflow.parallel.executors import no_progress_bar
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from workflow.models.estimators import Estimator
     from workflow.parallel.executors import ProgressBar
     from workflow.parameters import TrainingOptions, TrainParams, TuneParams
+
+MIN_IMPROVEMENT = 0.01  # of the error, for which data is prepared in another way; chance makes smaller differences
 
 
 @dataclass(frozen=True)
@@ -73,19 +78,20 @@ def run(
 
     Raises UserError for parameters that the model does not take.
     """
-    contract = inputs.contract
+    contract, metric = inputs.contract, ranking_metric(params.metric, params.metric_params)
     rows = subsample_training_rows(params, inputs.training_set, contract)
     features, target = rows[contract.features], rows[contract.target]
+    metric.check_target(target)
     if params.model == BLEND:
-        estimator, oof_predictions = fit_blend(inputs.members)
+        estimator, oof_predictions = fit_blend(inputs.members, metric)
     else:
-        estimator, oof_predictions = fit_single(params, rows, contract, progress)
+        estimator, oof_predictions = fit_single(params, rows, contract, metric, progress)
     predicted = estimators.predict(estimator, features)
     return TrainResult(
         estimator=estimator,
         rows=rows,
         oof_predictions=oof_predictions,
-        cv_scores=cross_validation.cross_validation_scores(oof_predictions),
+        cv_scores=cross_validation.cross_validation_scores(oof_predictions, metric),
         training_scores=metrics.scores(metrics.TRAINING, target.to_numpy(), predicted, "training_"),
         description=describe(params, estimator, oof_predictions, len(rows), contract.target),
         estimator_params=estimators.regressor_params(estimator),
@@ -101,26 +107,67 @@ def subsample_training_rows(params: "TrainingOptions", training_set: "StoredRows
 
 
 def fit_single(
-    params: "TrainParams", rows: "DataFrame", contract: "Contract", progress: "Callable[[str], ProgressBar]"
+    params: "TrainParams",
+    rows: "DataFrame",
+    contract: "Contract",
+    metric: RankingMetric,
+    progress: "Callable[[str], ProgressBar]",
 ) -> "tuple[Estimator, DataFrame]":
     """Return a model fitted on all `rows`, and its out-of-fold predictions."""
-    model, model_params = params.model, params.model_params
-    estimator, folds = build_estimator(params, model, model_params, rows, contract), make_folds(params, rows, contract)
+    model, model_params, folds = params.model, params.model_params, make_folds(params, rows, contract)
     features, target = rows[contract.features], rows[contract.target]
     with estimators.estimator_errors_as_user_errors(model, model_params):
-        return tree_count.select_and_cross_validate(model, model_params, estimator, features, target, folds, progress)
+        preparation = select_preparation(params, model, model_params, rows, contract, metric, progress)
+        estimator = build_estimator(params, model, model_params, preparation, rows, contract)
+        return tree_count.select_and_cross_validate(
+            model, model_params, estimator, features, target, folds, metric, progress
+        )
+
+
+def select_preparation(
+    params: "TrainParams",
+    model: str,
+    model_params: dict[str, Any],
+    rows: "DataFrame",
+    contract: "Contract",
+    metric: RankingMetric,
+    progress: "Callable[[str], ProgressBar]",
+) -> Preparation:
+    """Return the scale of the target with which `model` errs least, and whether words of categories help it."""
+    features, target = rows[contract.features], rows[contract.target]
+    quick, folds = get_model(model).quick | model_params, make_folds(params, rows, contract)
+    first, *others = estimators.target_transforms(params.log_target, target)
+    words = tuple(word_columns(rows, contract))
+    changes: list[dict[str, Any]] = [
+        *({"target_transform": other} for other in others),
+        *([{"words": words}] if words else []),
+    ]
+    progress_bar = progress(f"preparing data for {model}")
+
+    def error(preparation: Preparation) -> float:
+        estimator = build_estimator(params, model, quick, preparation, rows, contract)
+        return cross_validation.error_on_sample(estimator, features, target, folds, metric, progress_bar)
+
+    best = Preparation(first)
+    least = error(best) if changes else 0.0
+    for change in changes:
+        tried = replace(best, **change)
+        if (found := error(tried)) < least - MIN_IMPROVEMENT * abs(least):
+            best, least = tried, found
+    return best
 
 
 def build_estimator(
     params: "TrainParams | TuneParams",
     model: str,
     model_params: dict[str, Any],
+    preparation: Preparation,
     rows: "DataFrame",
     contract: "Contract",
 ) -> "Estimator":
     """Return an unfitted estimator of `model`, to be fitted on `rows` or a part of them."""
-    transform = estimators.choose_target_transform(params.log_target, rows[contract.target])
-    return estimators.build(model, contract, params.encoder, transform, params.seed, model_params, len(rows))
+    own = loss_params(model, params.metric, params.metric_params) | model_params
+    return estimators.build(model, contract, params.encoder, preparation, params.seed, own, len(rows))
 
 
 def make_folds(params: "TrainParams | TuneParams", rows: "DataFrame", contract: "Contract") -> list[tuple[Any, ...]]:
@@ -129,12 +176,12 @@ def make_folds(params: "TrainParams | TuneParams", rows: "DataFrame", contract: 
     return split.folds(rows, count, params.seed, params.split, split.split_column(params.split, contract))
 
 
-def fit_blend(members: Mapping[str, FittedMember]) -> "tuple[Estimator, DataFrame]":
+def fit_blend(members: Mapping[str, FittedMember], metric: RankingMetric) -> "tuple[Estimator, DataFrame]":
     """Return the blend of fitted members with the least out-of-fold error, and its out-of-fold predictions."""
     oof, predicted = blending.stack_oof_predictions({model: each.oof_predictions for model, each in members.items()})
-    weights = blending.fit_mae_weights(predicted, oof["true"].to_numpy())
+    weights = blending.fit_weights(predicted, oof["true"].to_numpy(), metric.error)
     blend = blending.blend({model: each.estimator for model, each in members.items()}, weights)
-    return blend, blending.cross_validate(oof, predicted)
+    return blend, blending.cross_validate(oof, predicted, metric.error)
 
 
 def describe(
@@ -148,4 +195,6 @@ def describe(
     }
     if params.model != BLEND:
         chosen["encodes"] = estimators.resolve_encoder(params.model, params.encoder)
+        if words := estimators.preparation_of(estimator).words:
+            chosen["words_of"] = ", ".join(words)
     return chosen

@@ -10,12 +10,12 @@ import pandas as pd
 from workflow.errors import UserError
 from workflow.evaluation import cross_validation, paired, search
 from workflow.evaluation.paired import Difference
+from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models import estimators
 from workflow.models.catalog import BLEND, candidate_params, default_parameters, get_model, regressor
 from workflow.parallel.executors import iterate_in_processes
 from workflow.spelling import nearest
 from workflow.stages import train
-from workflow.stages.compare import RANKING_METRIC
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from workflow.data.contract import Contract
     from workflow.evaluation.search import TrialRequest
-    from workflow.models.estimators import Estimator
+    from workflow.models.estimators import Estimator, Preparation
     from workflow.parameters import EstimatorParams, TuneParams
 
 FoldScores = list[dict[str, float]]  # the scores of each fold, by metric
@@ -64,6 +64,7 @@ class TrialRunner:
     features: pd.DataFrame
     target: pd.Series
     folds: list[tuple[Any, ...]]
+    metric: RankingMetric
 
     def __call__(self, trial: "tuple[TrialRequest, Estimator, FoldScores]") -> FinishedTrial:
         """Run a trial: cross-validate an unfitted estimator on the folds whose scores are not known yet."""
@@ -74,12 +75,16 @@ class TrialRunner:
             if fold < len(known):
                 return known[fold]
             predictions = cross_validation.predict_fold(estimator, self.features, self.target, self.folds[fold])
-            return cross_validation.fold_scores(predictions)
+            return cross_validation.fold_scores(predictions, self.metric)
 
         with estimators.estimator_errors_as_user_errors(self.model, request.params):
-            done = search.score_folds(score_fold, len(self.folds), request.pruning_thresholds, RANKING_METRIC)
+            done = search.score_folds(score_fold, len(self.folds), request.pruning_thresholds, self.error)
         means = cross_validation.mean_scores(done) if len(done) == len(self.folds) else {}
         return FinishedTrial(request.params, done, means, started, reused=len(done) <= len(known))
+
+    def error(self, scores: "Mapping[str, float]") -> float:
+        """Return the error among the scores of a fold."""
+        return float(self.metric.as_error(scores[self.metric.name]))
 
 
 def search_spaces(params: "TuneParams") -> "dict[str, dict[str, BaseDistribution]]":
@@ -128,6 +133,7 @@ def search_model(
     model: str,
     space: "dict[str, BaseDistribution]",
     start: "EstimatorParams",
+    preparation: "Preparation",
     recorded: "Callable[[EstimatorParams], FoldScores]",
     record: Callable[[FinishedTrial], None],
 ) -> "Generator[Study, None, None]":
@@ -139,39 +145,46 @@ def search_model(
         model: to tune.
         space: what to try.
         start: parameters to start with.
+        preparation: of target and features, as the untuned model has it.
         recorded: returns the fold scores that are known of parameters.
         record: called with each trial that has ended.
     """
     contract, rows = inputs.contract, inputs.rows
     folds = train.make_folds(params, rows, contract)
-    runner = TrialRunner(model, rows[contract.features], rows[contract.target], folds)
+    metric = ranking_metric(params.metric, params.metric_params)
+    runner = TrialRunner(model, rows[contract.features], rows[contract.target], folds, metric)
 
     def prepare(request: "TrialRequest") -> "tuple[TrialRequest, Estimator, FoldScores]":
-        estimator = train.build_estimator(params, model, request.params, rows, contract)
+        estimator = train.build_estimator(params, model, request.params, preparation, rows, contract)
         return request, estimator, recorded(request.params)
 
     def run_trials(requests: "Iterator[TrialRequest]") -> Iterator[list[float]]:
         for trial in iterate_in_processes(runner, map(prepare, requests), params.concurrent):
             record(trial)
-            yield [scores[RANKING_METRIC] for scores in trial.folds]
+            yield [runner.error(scores) for scores in trial.folds]
 
     return search.search(space, start, params.trials, params.timeout, params.seed, len(folds), run_trials)
 
 
-def trials_table(model: str, study: "Study", key: "Callable[[Mapping[str, Any]], str]") -> pd.DataFrame:
-    """Return a row per trial: its parameters as a text, its error over its folds, and whether it was pruned.
+def trials_table(
+    metric: RankingMetric, model: str, study: "Study", key: "Callable[[Mapping[str, Any]], str]"
+) -> pd.DataFrame:
+    """Return a row per trial: its parameters as a text, its metric over its folds, and whether it was pruned.
 
     Numbers stand in one column, because models do not share their parameters.
     """
     lines = [
-        (model, trial.number, key(search.rounded(trial.params)), trial.state.name == "PRUNED", errors[-1])
+        (
+            *(model, trial.number, key(search.rounded(trial.params)), trial.state.name == "PRUNED"),
+            metric.as_error(errors[-1]),
+        )
         for trial in study.trials
         for errors in [list(trial.intermediate_values.values())]
     ]
-    return pd.DataFrame(lines, columns=["model", "trial", "parameters", "pruned", f"cv_{RANKING_METRIC}"])
+    return pd.DataFrame(lines, columns=["model", "trial", "parameters", "pruned", f"cv_{metric.name}"])
 
 
-def difference_on_test_set(untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
+def difference_on_test_set(metric: RankingMetric, untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
     """Return by how much the test error of the tuned model is larger: below 0 is better. Takes their predictions."""
     true, after, before = (each.to_numpy() for each in (tuned["true"], tuned["predicted"], untuned["predicted"]))
-    return paired.difference(true, after, before, RANKING_METRIC, seed)
+    return paired.difference(true, after, before, metric, seed)

@@ -1,0 +1,122 @@
+"""The metric that ranks models: one of ours by its name, or any function by its import path."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pydoc import ErrorDuringImport, locate
+from typing import Any
+
+import numpy as np
+
+from workflow.data.sampling import evenly_spaced_positions
+from workflow.errors import UserError
+from workflow.evaluation import metrics
+
+MAX_CONSTANT_ROWS = 20_000  # more rows do not change the best constant
+IN_TARGET_UNIT = ("mean_absolute_error", "root_mean_squared_error", "median_absolute_error", "mean_pinball_loss")
+LOWEST_TARGET = {  # of metrics that do not take every target: what the target must be, and whether it is
+    "mean_absolute_percentage_error": ("above 0", lambda lowest: lowest > 0),
+    "root_mean_squared_log_error": ("0 or more", lambda lowest: lowest >= 0),
+}
+
+
+@dataclass(frozen=True)
+class RankingMetric:
+    """A metric by which models are ranked, blended, tuned and promoted.
+
+    Attributes:
+        name: one of `catalog.BOOSTING_LOSSES`; of another function, its import path.
+        function: of the true and the predicted target, along an axis.
+        greater_is_better: as `sklearn.metrics.make_scorer` takes it.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    greater_is_better: bool = False
+
+    def error(self, true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+        """Return the metric if less is better, else its negative."""
+        return self.as_error(np.asarray(self.function(true, predicted, axis)))
+
+    def as_error(self, value: Any) -> Any:
+        """Return a value of the metric as an error, and an error as a value of the metric."""
+        return -value if self.greater_is_better else value
+
+    def best_constant(self, target: np.ndarray) -> float:
+        """Return the constant with the least error for a target of (rows,): its mean, or one of its percentiles."""
+        sample = target[evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)]
+        candidates = [float(sample.mean()), *map(float, np.percentile(sample, range(1, 100)))]
+        return min(candidates, key=lambda constant: float(self.error(sample, np.full(len(sample), constant))))
+
+    @property
+    def has_target_unit(self) -> bool:
+        """Whether it is in units of the target."""
+        return self.name in IN_TARGET_UNIT
+
+    def check_target(self, target: Any) -> None:
+        """Raise UserError if it does not apply to a target of (rows,)."""
+        expected, holds = LOWEST_TARGET.get(self.name, ("", lambda lowest: True))
+        if not holds(target.min()):
+            raise UserError(
+                f"metric={self.name}: the lowest {target.name} is {target.min():g}, expected {expected}; choose another"
+                " metric, or set the column's range in the contract"
+            )
+
+
+def ranking_metric(name: str, params: Mapping[str, Any]) -> RankingMetric:
+    """Return the metric with a name or an import path.
+
+    Args:
+        name: one of `catalog.BOOSTING_LOSSES`, or the import path of a function `(y_true, y_pred) -> float`.
+        params: keyword arguments of the metric, and `greater_is_better` of a function.
+
+    Raises UserError for a path that leads to no function, and for arguments that it does not take.
+    """
+    options = dict(params)
+    greater_is_better = name == "r2_score" or ("." in name and options.pop("greater_is_better", False) is True)
+    function = own_function(name) if "." in name else getattr(metrics, name)
+    taken = [key for key in inspect.signature(function).parameters if key not in ("true", "predicted", "axis")]
+    if unknown := [key for key in options if key not in taken]:
+        expected = f"; it takes {', '.join(taken)}" if taken else ""
+        raise UserError(f"metric_params={{{unknown[0]}: …}}: {name} has no such argument{expected}")
+    if "alpha" in options and name == "mean_pinball_loss" and not is_quantile(options["alpha"]):
+        raise UserError(f"metric_params={{alpha: {options['alpha']}}}: must be a number between 0 and 1")
+    function = partial(function, **options) if options else function
+    return RankingMetric(name, along_axis(name, function) if "." in name else function, greater_is_better)
+
+
+def is_quantile(value: Any) -> bool:
+    """Return whether a value is a number between 0 and 1, both excluded."""
+    return isinstance(value, float) and 0 < value < 1
+
+
+def own_function(path: str) -> Callable[..., Any]:
+    """Import a function by its path; UserError if there is none."""
+    try:
+        found = locate(path)
+    except ErrorDuringImport as error:
+        raise UserError(f"metric={path}: cannot be imported: {error.value}") from error
+    if not callable(found):
+        raise UserError(f"metric={path}: no such function; expected an import path, such as my_metrics.cost")
+    return found
+
+
+def along_axis(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a metric along the last axis from a function of two arrays of (rows,).
+
+    The metric raises UserError, which names the function, if that fails or returns no number.
+    """
+
+    def value(true: np.ndarray, predicted: np.ndarray) -> float:
+        try:
+            return float(function(true, predicted))
+        except Exception as error:
+            raise UserError(f"metric={name}: {type(error).__name__}: {error}") from error
+
+    def metric(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+        true, predicted = np.broadcast_arrays(true, predicted)
+        pairs = zip(true.reshape(-1, true.shape[-1]), predicted.reshape(-1, true.shape[-1]), strict=True)
+        return np.reshape([value(*pair) for pair in pairs], true.shape[:-1])
+
+    return metric
