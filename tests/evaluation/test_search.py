@@ -1,6 +1,7 @@
 import functools
 import re
 import time
+from operator import itemgetter
 
 import pandas as pd
 import pytest
@@ -10,11 +11,13 @@ from optuna.trial import TrialState
 from workflow.errors import UserError
 from workflow.evaluation import search
 from workflow.evaluation.paired import Difference
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import catalog
 from workflow.models.catalog import Range
 from workflow.parallel import executors
 from workflow.reports import tuning_report
 
+MAE = ranking_metric("mean_absolute_error", {})
 SPACE = {"depth": {"low": 1, "high": 9}, "rate": {"low": 0.01, "high": 1.0, "log": True}, "kind": ["a", "b"]}
 PREFETCH_ITEMS = 8
 
@@ -31,7 +34,7 @@ def run_search(
     def run_trial(request):
         wait(request.params)
         score = functools.partial(score_fold, request.params)
-        return search.score_folds(score, folds, request.pruning_thresholds, "error")
+        return search.score_folds(score, folds, request.pruning_thresholds, itemgetter("error"))
 
     def run_trials(requests):
         for done in executors.iterate_in_threads(run_trial, requests, prefetch_items=PREFETCH_ITEMS):
@@ -146,7 +149,7 @@ def test_the_page_has_the_parameters_of_the_first_and_of_the_best_trial(tmp_path
         run_search(start={"depth": 2, "rate": 0.123456, "kind": "b"})[0],
         {"depth": 6, "rate": 0.0987, "kind": "a"},
     )
-    page = tuning_report.tuning_report({"m": study}, {"m": best}, pd.DataFrame(), "", "EUR", tmp_path, "", {}).html()
+    page = tuning_report.tuning_report(MAE, {"m": study}, {"m": best}, pd.DataFrame(), "", "EUR", tmp_path, "", {}).html()
     assert re.findall("<th>(.*?)</th>", page) == ["parameter", "first trial", "best"]
     assert re.findall("<td>(.*?)</td>", page) == ["depth", "2", "6", "rate", "0.123", "0.0987", "kind", "b", "a"]
 
@@ -160,7 +163,7 @@ def test_the_page_has_the_parameters_of_the_first_and_of_the_best_trial(tmp_path
     ],
 )
 def test_the_conclusion_says_whether_the_test_error_differs_significantly(difference, verdict):
-    conclusion = tuning_report.conclusion("rf", run_search()[0], 34.2, 30.4, difference, "EUR")
+    conclusion = tuning_report.conclusion(MAE, "rf", run_search()[0], 34.2, 30.4, difference, "EUR")
     assert "20 trials of rf" in conclusion
     assert "cross-validated error from 34.2 to 30.4 EUR" in conclusion
     assert conclusion.endswith(f"differs by {verdict}")
@@ -168,5 +171,5 @@ def test_the_conclusion_says_whether_the_test_error_differs_significantly(differ
 
 @pytest.mark.parametrize("tuned", [30.4, 30.401, 30.399])
 def test_a_search_without_an_improvement_says_so(tuned):
-    conclusion = tuning_report.conclusion("rf", run_search()[0], 30.4, tuned, Difference(0.0, 0.0, 0.0), "EUR")
+    conclusion = tuning_report.conclusion(MAE, "rf", run_search()[0], 30.4, tuned, Difference(0.0, 0.0, 0.0), "EUR")
     assert conclusion.endswith("found nothing better than its defaults: a cross-validated error of 30.4 EUR.")

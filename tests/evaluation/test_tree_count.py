@@ -6,9 +6,11 @@ from sklearn import model_selection
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.evaluation import cross_validation, tree_count
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import catalog, estimators
 
 CONTRACT = Contract("price", {"winery": Column("categorical"), "year": Column("numeric"), "price": Column("numeric")})
+MAE = ranking_metric("mean_absolute_error", {})
 MAX_TREES = {"max_iter": 30}
 
 
@@ -22,7 +24,9 @@ def rows() -> pd.DataFrame:
 
 
 def unfitted(target_transform: str = "log", model_params: dict | None = None):
-    return estimators.build("boosting", CONTRACT, "auto", target_transform, 0, model_params or MAX_TREES, 300)
+    return estimators.build(
+        "boosting", CONTRACT, "auto", estimators.Preparation(target_transform), 0, model_params or MAX_TREES, 300
+    )
 
 
 def cross_validated(rows: pd.DataFrame, estimator, counted: str):
@@ -35,7 +39,7 @@ def cross_validated(rows: pd.DataFrame, estimator, counted: str):
             yield item
 
     fitted, found = tree_count.cross_val_predict_and_refit(
-        estimator, counted, rows[CONTRACT.features], rows["price"], folds, progress_bar
+        estimator, counted, rows[CONTRACT.features], rows["price"], folds, MAE, progress_bar
     )
     assert totals == [4, 4, 4, 4]
     return fitted, found, folds
@@ -58,7 +62,7 @@ def test_the_number_of_trees_errs_least_and_that_of_a_fold_is_chosen_on_the_othe
     for fold, (train, test) in enumerate(folds):
         alone = estimators.fit(unfitted(), features.iloc[train], prices.iloc[train])
         for count, stage in enumerate(tree_count.staged_predict(alone, features.iloc[test]), start=1):
-            predicted[count, fold], errors[count, fold] = stage, np.abs(np.log(stage / prices.iloc[test])).sum()
+            predicted[count, fold], errors[count, fold] = stage, np.abs(stage - prices.iloc[test]).sum()
 
     def best(known: list[int]) -> int:
         sums = {count: sum(errors[count, fold] for fold in known) for count in range(1, 31)}
@@ -98,7 +102,7 @@ def test_the_params_that_err_least_on_the_holdout_are_selected(rows, own, candid
         return items
 
     found = tree_count.select_params_on_holdout(
-        unfitted(model_params=MAX_TREES | own), candidates, features, prices, halves, progress_bar
+        unfitted(model_params=MAX_TREES | own), candidates, features, prices, halves, MAE, progress_bar
     )
     assert found.regressor[-1].learning_rate == learning_rate
     assert found.regressor[-1].max_iter == 30
@@ -119,7 +123,7 @@ def test_params_are_selected_on_a_sample(rows, monkeypatch):
     )
     halves = np.arange(150), np.arange(150, 300)
     tree_count.select_params_on_holdout(
-        unfitted(), [QUICK], rows[CONTRACT.features], rows["price"], halves, lambda items, total: items
+        unfitted(), [QUICK], rows[CONTRACT.features], rows["price"], halves, MAE, lambda items, total: items
     )
     assert sorted(sizes) == [20, 20, 40, 40]
 

@@ -30,7 +30,7 @@ def rows() -> pd.DataFrame:
 
 
 def fitted(rows: pd.DataFrame, model: str):
-    estimator = estimators.build(model, CONTRACT, "target", "identity", 0, {}, 500)
+    estimator = estimators.build(model, CONTRACT, "target", estimators.Preparation(), 0, {}, 500)
     return estimators.fit(estimator, rows[CONTRACT.features], rows["price"])
 
 
@@ -128,7 +128,25 @@ def test_a_random_forest_samples_columns_on_many_rows_and_extra_trees_do_not(mod
 
 
 def test_the_default_forest_is_extra_trees_up_to_2000_rows():
-    assert [catalog.default_models(rows)[1] for rows in (0, 2_000, 2_001)] == ["extra_trees", "extra_trees", "rf"]
+    forests = [catalog.default_models(rows, "mean_absolute_error")[1] for rows in (0, 2_000, 2_001)]
+    assert forests == ["extra_trees", "extra_trees", "rf"]
+
+
+@pytest.mark.parametrize("metric", catalog.BOOSTING_LOSSES)
+def test_boosting_learns_the_metric_and_a_second_one_the_mean_where_that_is_something_else(metric):
+    loss = catalog.regressor("boosting", 0, catalog.loss_params("boosting", metric, {})).loss
+    default = catalog.default_models(0, metric)
+    assert ("mean_boosting" in default) == (loss != "squared_error")
+    assert catalog.loss_params("mean_boosting", metric, {}) == catalog.loss_params("linear", metric, {}) == {}
+
+
+def test_boosting_learns_the_quantile_of_the_pinball_loss():
+    params = catalog.loss_params("boosting", "mean_pinball_loss", {"alpha": 0.9})
+    assert (
+        catalog.regressor("boosting", 0, params).get_params() | params
+        == catalog.regressor("boosting", 0, params).get_params()
+    )
+    assert params == {"loss": "quantile", "quantile": 0.9}
 
 
 def test_knn_stores_at_most_20000_rows_chosen_by_the_seed():

@@ -44,7 +44,7 @@ def coarse_rows(seed: int = 0) -> pd.DataFrame:
 
 def fitted(model: str, encoder: str, logarithm=np.log):
     rows = coarse_rows()
-    estimator = estimators.build(model, CONTRACT, encoder, "log", 0, PARAMS.get(model, {}))
+    estimator = estimators.build(model, CONTRACT, encoder, estimators.Preparation("log"), 0, PARAMS.get(model, {}))
     estimator.transformer.steps[0][1].func = logarithm
     return estimators.fit(estimator, rows[CONTRACT.features], rows["price"])
 

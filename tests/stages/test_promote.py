@@ -8,10 +8,12 @@ from frames import stored_rows
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.errors import UserError
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import estimators
 from workflow.stages.promote import Bounds, Model, Rules, parse_rules, run
 
 CONTRACT = Contract("y", {"x": Column("numeric"), "y": Column("numeric")}, unit="kg")
+MAE = ranking_metric("mean_absolute_error", {})
 ALL_RULES = Rules(
     thresholds={"r2_score": Bounds(min=0)}, baseline="mean_absolute_error", champion="mean_absolute_error"
 )
@@ -29,13 +31,13 @@ def sets(tmp_path_factory):
 
 def model(name: str, rows) -> Model:
     frame = rows.take(np.arange(len(rows)))
-    estimator = estimators.build(name, CONTRACT, "auto", "identity", 0, {})
+    estimator = estimators.build(name, CONTRACT, "auto", estimators.Preparation(), 0, {})
     return Model(estimators.fit(estimator, frame[["x"]], frame["y"]), rows, CONTRACT)
 
 
 def test_a_good_model_without_a_champion_is_promoted(sets):
     training_set, _, test_set = sets
-    decision = run(ALL_RULES, {"r2_score": 0.9}, model("linear", training_set), test_set, None, "", 0)
+    decision = run(ALL_RULES, MAE, {"r2_score": 0.9}, model("linear", training_set), test_set, None, "", 0)
     assert decision.passed
     assert [check.rule for check in decision.checks] == [
         "r2_score ≥ 0",
@@ -48,7 +50,14 @@ def test_a_constant_model_fails_the_baseline_and_the_champion(sets):
     training_set, other_set, test_set = sets
     champion = model("linear", other_set)
     decision = run(
-        ALL_RULES, {"r2_score": -0.1}, model("dummy", training_set), test_set, champion, "version 1, the champion", 0
+        ALL_RULES,
+        MAE,
+        {"r2_score": -0.1},
+        model("dummy", training_set),
+        test_set,
+        champion,
+        "version 1, the champion",
+        0,
     )
     assert [check.passed for check in decision.checks] == [False, False, False]
     assert decision.reason.startswith("r2_score ≥ 0: -0.1; mean_absolute_error below")
@@ -61,7 +70,7 @@ def test_a_constant_model_fails_the_baseline_and_the_champion(sets):
 def test_rows_that_the_champion_was_trained_on_are_not_compared(sets):
     training_set, _, test_set = sets
     champion = model("linear", test_set)
-    decision = run(ALL_RULES, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
+    decision = run(ALL_RULES, MAE, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
     assert not decision.passed
     assert decision.reason.endswith("cannot be compared: the champion was trained on all test rows")
 
@@ -70,7 +79,7 @@ def test_a_champion_of_other_columns_is_not_compared(sets):
     training_set, other_set, test_set = sets
     other = Contract("y", {"x": Column("categorical"), "y": Column("numeric")})
     champion = Model(model("linear", other_set).estimator, other_set, other)
-    decision = run(ALL_RULES, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
+    decision = run(ALL_RULES, MAE, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
     assert "the champion needs the columns x, which differ or are missing here" in decision.reason
 
 
@@ -78,8 +87,8 @@ def test_a_bound_is_inclusive_at_both_ends(sets):
     training_set, _, test_set = sets
     rules = Rules(thresholds={"r2_score": Bounds(min=0.5, max=0.5)})
     challenger = model("linear", training_set)
-    assert run(rules, {"r2_score": 0.5}, challenger, test_set, None, "", 0).passed
-    assert not run(rules, {"r2_score": 0.51}, challenger, test_set, None, "", 0).passed
+    assert run(rules, MAE, {"r2_score": 0.5}, challenger, test_set, None, "", 0).passed
+    assert not run(rules, MAE, {"r2_score": 0.51}, challenger, test_set, None, "", 0).passed
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,10 @@ def test_a_bound_is_inclusive_at_both_ends(sets):
     [
         ([1], "rules=r.yaml: expected a mapping with thresholds, baseline, champion"),
         ({"target": 1}, "rules=r.yaml: unknown rule target; expected one of thresholds, baseline, champion"),
-        ({"baseline": "mae"}, "rules=r.yaml: baseline: not an error metric: mae; expected one of mean_absolute_error"),
+        (
+            {"baseline": "mae"},
+            "rules=r.yaml: baseline: not a metric to compare by: mae; expected one of auto, mean_absolute_error",
+        ),
         ({"thresholds": {"r2_score": {"mn": 0}}}, "rules=r.yaml: thresholds: r2_score: mn: "),
         ({"thresholds": {"r2_score": {}}}, "rules=r.yaml: thresholds: r2_score: expected {min: …} or {max: …}"),
         ({"thresholds": {"r2_score": 0.5}}, "rules=r.yaml: thresholds: r2_score: "),

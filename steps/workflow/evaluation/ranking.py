@@ -46,7 +46,8 @@ class RankingMetric:
     def best_constant(self, target: np.ndarray) -> float:
         """Return the constant with the least error for a target of (rows,): its mean, or one of its percentiles."""
         sample = target[evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)]
-        candidates = [float(sample.mean()), *map(float, np.percentile(sample, range(1, 100)))]
+        nearest_the_median = sorted(range(1, 100), key=lambda percent: abs(percent - 50))
+        candidates = [float(sample.mean()), *map(float, np.percentile(sample, nearest_the_median))]
         return min(candidates, key=lambda constant: float(self.error(sample, np.full(len(sample), constant))))
 
     @property

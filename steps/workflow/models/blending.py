@@ -14,6 +14,7 @@ from workflow.data.sampling import evenly_spaced_positions
 ErrorFunction = Callable[[np.ndarray, np.ndarray], Any]  # a number, of the true and the predicted target
 FIRST_STEP, SMALLEST_STEP = 1 / 2, 1 / 1024  # of weights; finer ones do not change a score
 MAX_WEIGHT_ROWS = 20_000  # more rows do not change the weights
+LARGEST = 1e100  # prediction: an infinite one of weight 0 would make the blend NaN
 
 
 def stack_oof_predictions(oof_predictions: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -49,7 +50,7 @@ def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -
         regressions.
     """
     sample = evenly_spaced_positions(len(true), MAX_WEIGHT_ROWS)
-    predicted, true = predicted[sample], true[sample]
+    predicted, true = np.clip(predicted[sample], -LARGEST, LARGEST), true[sample]
     models = range(predicted.shape[1])
     alone = [error(true, predicted[:, model]) for model in models]
     best, step = min(alone), FIRST_STEP
