@@ -26,9 +26,11 @@ import pandas as pd
 from models import (
     DATASETS,
     PROJECT,
+    Options,
+    Sets,
     evaluate,
     evaluate_ours,
-    evaluate_packages,
+    evaluate_peers,
     geometric_mean,
     load_split,
     no_progress_bar,
@@ -36,7 +38,6 @@ from models import (
 )
 
 from workflow.data import split
-from workflow.data.contract import Contract
 from workflow.evaluation import cross_validation, search, tree_count
 from workflow.models import catalog, estimators
 from workflow.parallel.executors import iterate_in_processes, single_blas_thread
@@ -47,12 +48,12 @@ RATIOS = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}, the first over Cat
 class Trials:
     """Trials of a model on a training set."""
 
-    def __init__(self, model: str, train: pd.DataFrame, contract: Contract, folds: int = 5) -> None:
+    def __init__(self, model: str, sets: Sets, folds: int = 5) -> None:
         """Choose the target transform and the folds; fit nothing yet."""
-        self.model, self.contract = model, contract
-        self.features, self.target, self.rows = train[contract.features], train[contract.target], len(train)
+        self.model, self.contract, self.rows = model, sets.contract, len(sets.train)
+        self.features, self.target = sets.train[sets.contract.features], sets.train[sets.contract.target]
         self.target_transform = estimators.choose_target_transform("auto", self.target)
-        self.folds = split.folds(train, folds, 0)
+        self.folds = split.folds(sets.train, folds, 0)
 
     def build(self, params: dict[str, Any]):
         """Return an unfitted estimator."""
@@ -91,12 +92,12 @@ class Trials:
 def cost(trials: int) -> None:
     """Print the ratio for a fast model and for a slow one."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    train, _, contract = read_and_split(PROJECT / "data/wines.csv", "price")
+    sets = read_and_split(PROJECT / "data/wines.csv", "price")
     for model in ("linear", "boosting"):
         with tempfile.TemporaryDirectory() as folder:
             ours, path = end_to_end.search(Path(folder), model, trials)
             param_sets = [json.loads(params) for params in pd.read_parquet(path)["parameters"]]
-            bare = optuna_seconds(Trials(model, train, contract), param_sets, folder)
+            bare = optuna_seconds(Trials(model, sets), param_sets, folder)
         overhead = f"{1000 * (ours - bare) / trials:+.0f} ms per trial"
         print(f"{model:<10} {trials} trials: {ours:.1f} s, Optuna {bare:.1f} s, ratio {ours / bare:.2f}, {overhead}")
 
@@ -125,16 +126,16 @@ def gain(names: list[str], trials: int) -> None:
     warnings.simplefilter("ignore")
     lines = []
     for name in names or DATASETS:
-        train, test, contract = load_split(name)
-        boosting = Trials("boosting", train, contract)
+        sets = load_split(name)
+        boosting = Trials("boosting", sets)
         untuned, error = boosting.untuned()
         study = boosting.search(trials, untuned.regressor[-1].get_params())
         params = {"boosting": search.rounded(study.best_params)}
-        results = evaluate_ours(train, test, contract, catalog.default_models(len(train)), params)
+        results = evaluate_ours(sets, catalog.default_models(len(sets.train)), params)
         first = min(results, key=lambda each: each.ranked_by).mae
         after = next(each.mae for each in results if each.model == "boosting")
-        before = evaluate(name, untuned, test[contract.features], test[contract.target], 0).mae
-        catboost = evaluate_packages(train, test, contract)[-1].mae
+        before = evaluate(name, untuned, sets).mae
+        catboost = next(evaluate_peers(sets, Options(peers=("catboost",)), 0)).mae
         lines.append((study.best_value / error, after / before, after / catboost, first / catboost))
         print(f"{name:<16}", RATIOS.format(*lines[-1]), flush=True)
     lower = sum(line[0] < 1 for line in lines)
