@@ -44,17 +44,18 @@ sys.path[:0] = [str(PROJECT / "steps"), str(PROJECT / "tests")]
 import environment  # noqa: E402
 
 import skops.io  # noqa: E402
-from frames import distinct, enforced, split_frame  # noqa: E402
+from frames import distinct, enforced, split_frame, stored_rows  # noqa: E402
 
-from workflow.data import files, inference, split  # noqa: E402
+from workflow.data import files, inference  # noqa: E402
 from workflow.data.columns import CATEGORICAL, DATE  # noqa: E402
 from workflow.data.contract import Contract  # noqa: E402
 from workflow.documents import read_yaml_file  # noqa: E402
 from workflow.errors import UserError  # noqa: E402
-from workflow.evaluation import cross_validation, metrics, tree_count  # noqa: E402
-from workflow.models import blending, catalog, estimators  # noqa: E402
-from workflow.parallel.executors import ProgressBar  # noqa: E402
-from workflow.stages.compare import RANKING_METRIC  # noqa: E402
+from workflow.evaluation import metrics  # noqa: E402
+from workflow.evaluation.ranking import ranking_metric  # noqa: E402
+from workflow.models import catalog  # noqa: E402
+from workflow.parameters import DEFAULT_METRIC, TrainParams  # noqa: E402
+from workflow.stages import train  # noqa: E402
 
 DEFAULT_PEERS = ("lightgbm", "xgboost", "catboost")
 LEAST_SECONDS = 10.0  # for a search, however fast our models were
@@ -143,7 +144,7 @@ class Options:
     peers: tuple[str, ...] = DEFAULT_PEERS
     peer_python: str = sys.executable
     seconds: float | None = None
-    metric: str = RANKING_METRIC
+    metric: str = DEFAULT_METRIC
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,6 @@ class Result:
     seconds: float
     megabytes: float
     ranked_by: float = np.nan
-
-
-def no_progress_bar(description: str) -> ProgressBar:
-    """Return a progress bar that shows nothing."""
-    return lambda items, total: items
 
 
 def load_split(name: str) -> Sets:
@@ -199,33 +195,20 @@ def files_of(folder: Path | None) -> dict[str, Path]:
 
 
 def evaluate_ours(
-    sets: Sets, models: Sequence[str], model_params: Mapping[str, dict[str, Any]], metric: str = RANKING_METRIC
+    sets: Sets, models: Sequence[str], model_params: Mapping[str, dict[str, Any]], metric: str = DEFAULT_METRIC
 ) -> list[Result]:
     """Return a result for each of our models and for their blend; the seconds include the cross-validation."""
-    features, target = sets.train[sets.contract.features], sets.train[sets.contract.target]
-    transform = estimators.choose_target_transform("auto", target)
-    folds = split.folds(sets.train, 5, 0)
-    fitted, oof_predictions, results = {}, {}, []
-
-    # Of our side, only the ranking follows the metric: steps/ has no parameter for it, and whatever the metric is,
-    # models and weights of the blend are fitted as for the mean absolute error.
-    def add(model: str, estimator, started: float, oof: pd.DataFrame) -> None:
-        seconds = time.monotonic() - started
-        error = cross_validation.cross_validation_scores(oof)[f"cv_{metric}"]
-        results.append(evaluate(model, estimator, sets, seconds, error))
-
-    for model in models:
-        started = time.monotonic()
-        own = model_params.get(model, {})
-        estimator = estimators.build(model, sets.contract, "auto", transform, 0, own, len(sets.train))
-        fitted[model], oof_predictions[model] = tree_count.select_and_cross_validate(
-            model, own, estimator, features, target, folds, no_progress_bar
-        )
-        add(model, fitted[model], started, oof_predictions[model])
-    started = time.monotonic()
-    oof, predicted = blending.stack_oof_predictions(oof_predictions)
-    blend = blending.blend(fitted, blending.fit_mae_weights(predicted, oof["true"].to_numpy()))
-    add("blend", blend, started, blending.cross_validate(oof, predicted))
+    results, members = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = stored_rows(sets.train, Path(folder))
+        for model in (*models, catalog.BLEND):
+            started = time.monotonic()
+            params = TrainParams(model=model, model_params=model_params.get(model, {}), metric=metric)
+            fitted = train.run(params, train.TrainInputs(rows, sets.contract, members))
+            seconds, error = time.monotonic() - started, fitted.cv_scores[f"cv_{metric}"]
+            ranked_by = ranking_metric(metric, {}).as_error(error)
+            results.append(evaluate(model, fitted.estimator, sets, seconds, ranked_by))
+            members = members | {model: train.FittedMember(fitted.estimator, fitted.oof_predictions)}
     return results
 
 
@@ -291,7 +274,7 @@ def geometric_mean(ratios: Iterable[float]) -> float:
 
 def compare(name: str, sets: Sets, options: Options) -> pd.DataFrame:
     """Print and return a line of figures per model: those of `Result`, the file, and whether it is our first."""
-    models = options.models or catalog.default_models(len(sets.train))
+    models = options.models or catalog.default_models(len(sets.train), options.metric)
     ours = evaluate_ours(sets, models, {}, options.metric)
     first = min(ours, key=lambda each: each.ranked_by)
     held_out = ", held out" if name in HELD_OUT else ""
@@ -374,7 +357,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--peer_python", default=sys.executable, help="of their environment (default: this one)")
     parser.add_argument("--seconds", default="ours", help="of their searches, or `ours`: as long as our models took")
-    parser.add_argument("--metric", choices=peers.METRICS, default=RANKING_METRIC, help="to compare and to minimize")
+    parser.add_argument("--metric", choices=peers.METRICS, default=DEFAULT_METRIC, help="to compare and to minimize")
     arguments = parser.parse_args()
     if unknown := {*arguments.peers} - {*peers.PEERS}:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")

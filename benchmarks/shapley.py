@@ -82,7 +82,7 @@ def main(data: str) -> None:
     rows, background = test[contract.features].head(50), training[contract.features].sample(100, random_state=0)
     print(f"{'model':<13}{'method':<34}{'seconds':>8}{'correlation with exact':>24}")
     for model in ("linear", "knn", "rf", "extra_trees", "boosting"):
-        estimator = estimators.build(model, contract, "target", "log", 0, {}, len(training))
+        estimator = estimators.build(model, contract, "target", estimators.Preparation("log"), 0, {}, len(training))
         estimators.fit(estimator, training[contract.features], training[contract.target])
         explainer = catalog.MODELS[model].explainer
         with single_blas_thread():

@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 import warnings
+from operator import itemgetter
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -33,54 +34,53 @@ from models import (
     evaluate_peers,
     geometric_mean,
     load_split,
-    no_progress_bar,
     read_and_split,
+    stored_rows,
 )
 
-from workflow.data import split
-from workflow.evaluation import cross_validation, search, tree_count
+from workflow.evaluation import cross_validation, search
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import catalog, estimators
 from workflow.parallel.executors import iterate_in_processes, single_blas_thread
+from workflow.parameters import DEFAULT_METRIC, TrainParams
+from workflow.stages import train
 
+METRIC = ranking_metric(DEFAULT_METRIC, {})
 RATIOS = "CV error {:.3f}, test {:.3f}, over CatBoost {:.3f}, the first over CatBoost {:.3f}"
 
 
 class Trials:
     """Trials of a model on a training set."""
 
-    def __init__(self, model: str, sets: Sets, folds: int = 5) -> None:
-        """Choose the target transform and the folds; fit nothing yet."""
-        self.model, self.contract, self.rows = model, sets.contract, len(sets.train)
-        self.features, self.target = sets.train[sets.contract.features], sets.train[sets.contract.target]
-        self.target_transform = estimators.choose_target_transform("auto", self.target)
-        self.folds = split.folds(sets.train, folds, 0)
-
-    def build(self, params: dict[str, Any]):
-        """Return an unfitted estimator."""
-        return estimators.build(self.model, self.contract, "auto", self.target_transform, 0, params, self.rows)
+    def __init__(self, model: str, sets: Sets) -> None:
+        """Fit the untuned model, whose preparation of the data the trials share."""
+        self.params, self.contract, self.rows = TrainParams(model=model), sets.contract, sets.train
+        with tempfile.TemporaryDirectory() as folder:
+            inputs = train.TrainInputs(stored_rows(sets.train, Path(folder)), sets.contract)
+            self.untuned = train.run(self.params, inputs)
+        self.preparation = estimators.preparation_of(self.untuned.estimator)
+        self.folds = train.make_folds(self.params, sets.train, sets.contract)
 
     def error(self, params: dict[str, Any], fold: int) -> float:
         """Return the mean absolute error on one fold."""
-        predictions = cross_validation.predict_fold(self.build(params), self.features, self.target, self.folds[fold])
-        return cross_validation.fold_scores(predictions)["mean_absolute_error"]
-
-    def untuned(self):
-        """Return the fitted model without a search, and its cross-validated error."""
-        fitted, oof_predictions = tree_count.select_and_cross_validate(
-            self.model, {}, self.build({}), self.features, self.target, self.folds, no_progress_bar
+        estimator = train.build_estimator(
+            self.params, self.params.model, params, self.preparation, self.rows, self.contract
         )
-        return fitted, cross_validation.cross_validation_scores(oof_predictions)["cv_mean_absolute_error"]
+        features, target = self.rows[self.contract.features], self.rows[self.contract.target]
+        predictions = cross_validation.predict_fold(estimator, features, target, self.folds[fold])
+        return float(METRIC.error(predictions["true"].to_numpy(), predictions["predicted"].to_numpy()))
 
     def search(self, trials: int, start: dict[str, Any]) -> optuna.Study:
         """Return the study after a number of trials, the first of which has the parameters `start`."""
-        space = search.distributions(self.model, catalog.get_model(self.model).search_space)
+        space = search.distributions(self.params.model, catalog.get_model(self.params.model).search_space)
 
         def run_trial(request):
             def score_fold(fold):
-                return {"": self.error(request.params, fold)}
+                return {"error": self.error(request.params, fold)}
 
-            done = search.score_folds(score_fold, len(self.folds), request.pruning_thresholds, "")
-            return [scores[""] for scores in done]
+            error = itemgetter("error")
+            done = search.score_folds(score_fold, len(self.folds), request.pruning_thresholds, error)
+            return list(map(error, done))
 
         def run_trials(requests):
             return iterate_in_processes(run_trial, requests, prefetch_items=8)
@@ -128,10 +128,10 @@ def gain(names: list[str], trials: int) -> None:
     for name in names or DATASETS:
         sets = load_split(name)
         boosting = Trials("boosting", sets)
-        untuned, error = boosting.untuned()
+        untuned, error = boosting.untuned.estimator, boosting.untuned.cv_scores["cv_mean_absolute_error"]
         study = boosting.search(trials, untuned.regressor[-1].get_params())
         params = {"boosting": search.rounded(study.best_params)}
-        results = evaluate_ours(sets, catalog.default_models(len(sets.train)), params)
+        results = evaluate_ours(sets, catalog.default_models(len(sets.train), METRIC.name), params)
         first = min(results, key=lambda each: each.ranked_by).mae
         after = next(each.mae for each in results if each.model == "boosting")
         before = evaluate(name, untuned, sets).mae

@@ -44,11 +44,15 @@ class RankingMetric:
         return -value if self.greater_is_better else value
 
     def best_constant(self, target: np.ndarray) -> float:
-        """Return the constant with the least error for a target of (rows,): its mean, or one of its percentiles."""
+        """Return the constant with the least error for a target of (rows,): its mean, or one of its percentiles.
+
+        Of several, such as all between the two values in the middle, it is the one that is nearest the median.
+        """
         sample = target[evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)]
         nearest_the_median = sorted(range(1, 100), key=lambda percent: abs(percent - 50))
         candidates = [float(sample.mean()), *map(float, np.percentile(sample, nearest_the_median))]
-        return min(candidates, key=lambda constant: float(self.error(sample, np.full(len(sample), constant))))
+        errors = np.array([float(self.error(sample, np.full(len(sample), constant))) for constant in candidates])
+        return candidates[int(np.isclose(errors, errors.min(), rtol=1e-9, atol=0).argmax())]
 
     @property
     def has_target_unit(self) -> bool:
