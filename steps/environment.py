@@ -29,7 +29,8 @@ def processor_flags() -> set[str]:
 if find_spec("mlflow") is None:
     print(
         f"error: {sys.executable}, which `python` starts here, has no mlflow:"
-        " activate the environment with it (. .venv/bin/activate), or pip install uv && uv pip install -r requirements.txt",
+        " activate the environment with it (. .venv/bin/activate), or install it (pip install uv && uv pip install -r"
+        " requirements.txt)",
         file=sys.stderr,
     )
     sys.exit(2)

@@ -8,7 +8,7 @@ from mlflow.entities import LoggedModelInput
 from workflow.commands import train
 from workflow.models.catalog import BLEND
 from workflow.models.members import packages_of
-from workflow.parameters import EvaluateCommand, EvaluateParams
+from workflow.parameters import EvaluateCommand, EvaluateParams, TrainParams
 from workflow.provenance import digests
 from workflow.provenance.fingerprint import STEPS, Code
 from workflow.runs import cli, drawing, execution, tracking
@@ -42,6 +42,12 @@ def find_or_run(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) 
     found = EvaluateRun(execution.find_or_run(task(params, trained, data)))
     cli.print_findings(found.findings)
     return found
+
+
+def is_known(params: EvaluateParams, train_params: TrainParams, data: PreprocessRun) -> bool:
+    """Return whether the runs of training and evaluating a model exist."""
+    trained = execution.find_run(train.task(train_params, data).fingerprint())
+    return bool(trained and execution.find_run(task(params, TrainRun(trained), data).fingerprint()))
 
 
 def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task:

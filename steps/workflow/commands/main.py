@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
+from rich.text import Text
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.data import split
@@ -16,6 +19,8 @@ from workflow.errors import UserError
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
 from workflow.models.members import packages_of
+from workflow.parallel import forks
+from workflow.parallel.executors import available_cores
 from workflow.parameters import (
     CompareParams,
     EstimatorParams,
@@ -32,6 +37,7 @@ from workflow.reports.leaderboard import readable, title
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, drawing, execution, integrity, links, tracking
 from workflow.runs.artifacts import METRICS, ModelRuns, PreprocessRun
+from workflow.runs.cli import Follow
 from workflow.runs.execution import Report, Task
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
@@ -39,6 +45,13 @@ from workflow.stages import compare
 
 CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.ARTIFACT_FILES))
 FIGURE_CODE = Code(("workflow/reports/plots.py",))
+MAX_CELLS = 1_000_000  # of the training set, up to which models are trained beside each other
+IMPORTED = (  # by the process that others are forked from: what training, evaluating and drawing import
+    *("environment", "workflow.commands.main", "workflow.stages.train", "workflow.stages.evaluate"),
+    *("workflow.models.serving", "workflow.reports.model_report", "matplotlib.backends.backend_agg"),
+    *("mlflow.sklearn", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "skops.io", "git"),
+    *("sklearn.ensemble", "sklearn.linear_model"),
+)
 LINKED_PAGES = {  # in the description
     "compare": "side by side",
     "scores": "all scores",
@@ -56,17 +69,29 @@ def run(command: MainCommand) -> None:
     tracking.describe_command(
         "main", f"main {to_command_line(params.models)}", command.model_dump(mode="json", by_alias=True)
     )
-    data = preprocess.find_or_run(command.narrow(PreprocessParams))
-    params = params.model_copy(update={"models": models_of(params, data)})
-    runs = run_models(params, explain, data)
-    table = leaderboard(metric, runs)
-    execution.execute(task(params, explain, data, runs, table))
+    table, data, runs = find_or_run_all(params, explain, command.narrow(PreprocessParams), metric)
     pages = pages_of(data, table, runs)
     print_leaderboard(readable(table, metric, data.contract.unit), metric, findings_of(data, runs, table))
     if command.register_as:
         pages |= register(command.register_as)
     cli.print_links(pages)
     cli.print_proof()
+
+
+def find_or_run_all(
+    params: CompareParams, explain: EvaluateParams, prepare: PreprocessParams, metric: RankingMetric
+) -> tuple[pd.DataFrame, PreprocessRun, dict[str, ModelRuns]]:
+    """Find or make all runs, and log the leaderboard on the active run; return it, and what it was made from."""
+    if available_cores() > 1 and not preprocess.is_known(prepare):
+        forks.start_server(IMPORTED)  # it imports while this process preprocesses
+    possible = params.models if isinstance(params.models, list) else [*default_models(0, params.metric), BLEND]
+    with cli.followed("preprocess", len(possible) + 2) as follow:
+        data = preprocess.find_or_run(prepare)
+        params = params.model_copy(update={"models": models_of(params, data)})
+        runs = run_models(params, explain, data, follow)
+        table = leaderboard(metric, runs)
+        execution.execute(task(params, explain, data, runs, table))
+    return table, data, runs
 
 
 def possible_models(metric: str) -> list[str]:
@@ -100,17 +125,78 @@ def check_model_params(model_params: Mapping[str, EstimatorParams], models: Sequ
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
 
 
-def run_models(params: CompareParams, explain: EvaluateParams, data: PreprocessRun) -> dict[str, ModelRuns]:
+def run_models(
+    params: CompareParams, explain: EvaluateParams, data: PreprocessRun, follow: Follow
+) -> dict[str, ModelRuns]:
     """Find or make the runs of every model; the blend comes last, because it combines what the others leave."""
-    options = params.narrow(TrainingOptions).model_dump()
+    wanted = {model: train_params(params, model) for model in sorted(params.models, key=lambda name: name == BLEND)}
+    follow("preprocess", "train and evaluate")
+    make_beside_each_other([each for model, each in wanted.items() if model != BLEND], explain, data, follow)
     runs = {}
-    for model in sorted(params.models, key=lambda model: model == BLEND):
-        own = params.model_params.get(model, {})
-        if model == BLEND and not own:
-            own = {other: params.model_params.get(other, {}) for other in sorted(params.models) if other != BLEND}
-        trained = train.find_or_run(TrainParams(model=model, model_params=own, **options), data)
+    for model, own in wanted.items():
+        trained = train.find_or_run(own, data)
         runs[model] = ModelRuns(trained, evaluate.find_or_run(explain, trained, data))
+        follow(model, "train and evaluate")
     return {model: runs[model] for model in params.models}
+
+
+def train_params(params: CompareParams, model: str) -> TrainParams:
+    """Return the parameters with which a model is trained; a blend without its own combines the other models."""
+    own = params.model_params.get(model, {})
+    if model == BLEND and not own:
+        own = {other: params.model_params.get(other, {}) for other in sorted(params.models) if other != BLEND}
+    return TrainParams(model=model, model_params=own, **params.narrow(TrainingOptions).model_dump())
+
+
+def make_beside_each_other(
+    wanted: Sequence[TrainParams], explain: EvaluateParams, data: PreprocessRun, follow: Follow
+) -> None:
+    """Make the runs of models that do not exist yet, in processes beside each other, for the caller to find.
+
+    Nothing is made here where one core or a cluster computes, or where the data is so large that its copies would fill
+    the memory: the parts of a model run beside each other anyway.
+    """
+    cells = data.metrics["rows_train"] * len(data.contract.columns)
+    missing = [each for each in wanted if not evaluate.is_known(explain, each, data)]
+    n_processes = min(available_cores(), len(missing))
+    if n_processes < 2 or cells > MAX_CELLS:
+        return
+    forks.start_server(IMPORTED)
+    run_id, slowest_first = tracking.active_run().info.run_id, reversed(missing)  # boosting is last
+    jobs = [ModelJob(each, explain, data, run_id) for each in slowest_first]
+    for made in forks.iterate_in_forks(make_model, jobs, n_processes):
+        execution.LOGGED_RUNS.update(made.run_ids)
+        tracking.console.print(Text.from_ansi(made.printed.rstrip()))
+        follow(made.model, f"train and evaluate, {made.model} is done")
+
+
+@dataclass(frozen=True)
+class ModelJob:
+    """A model to train and evaluate in another process, for the main run with an id."""
+
+    params: TrainParams
+    explain: EvaluateParams
+    data: PreprocessRun
+    main_run_id: str
+
+
+@dataclass(frozen=True)
+class ModelMade:
+    """What a process did: the runs of a model, by their ids, and what it printed meanwhile."""
+
+    model: str
+    run_ids: list[str]
+    printed: str
+
+
+def make_model(job: ModelJob) -> ModelMade:
+    """Find or make the runs of one model, as children of the main run."""
+    cli.prepare_process()
+    tracking.console.file = printed = StringIO()
+    tracking.resume(job.main_run_id)
+    trained = train.find_or_run(job.params, job.data)
+    evaluated = evaluate.find_or_run(job.explain, trained, job.data)
+    return ModelMade(job.params.model, [trained.id, evaluated.id], printed.getvalue())
 
 
 def leaderboard(metric: RankingMetric, runs: Mapping[str, ModelRuns]) -> pd.DataFrame:

@@ -43,6 +43,11 @@ def find_or_run(params: PreprocessParams) -> PreprocessRun:
     return found
 
 
+def is_known(params: PreprocessParams) -> bool:
+    """Return whether the preprocess run of these parameters exists."""
+    return execution.find_run(task(params).fingerprint()) is not None
+
+
 def summarize(run: PreprocessRun) -> None:
     """Print what became of the data, what is odd about it, and where the data report is."""
     tracking.say(rows_summary(run.metrics))

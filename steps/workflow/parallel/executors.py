@@ -31,6 +31,11 @@ def no_progress_bar(description: str) -> ProgressBar:
     return lambda items, total: items
 
 
+def available_cores() -> int:
+    """Return how many cores of this machine may compute; one where the workers of a cluster do."""
+    return 1 if current_executor.get() else cpu_count()
+
+
 def single_blas_thread() -> threadpool_limits:
     """Return a context in which BLAS and OpenMP use one thread: with several, the last bits of sums differ."""
     return threadpool_limits(1)

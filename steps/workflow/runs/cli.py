@@ -12,7 +12,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,15 @@ from mlflow.exceptions import MlflowException
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
 from rich.table import Table
 
 from workflow.data.findings import Finding
@@ -47,6 +56,7 @@ from workflow.runs.tracking import (
     warn,
 )
 
+Follow = Callable[[str, str], None]  # takes the step that is done, and what is done next
 NUMBER_CODE = Code(("workflow/stages/train.py",))  # whose packages decide numbers
 HELP_OPTIONS = {"-h", "--help"}
 SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] [^'\"()]+")
@@ -195,6 +205,25 @@ def progress_bar(description: str) -> Callable[[Iterable[Any], int], Iterable[An
     return lambda items, total: track(
         items, description, total, console=console, transient=True, disable=not console.is_terminal
     )
+
+
+@contextmanager
+def followed(doing: str, total: int) -> Iterator[Follow]:
+    """Yield a function that marks a step as done and says what follows, in a progress bar on stderr with the time left.
+
+    A step that is done twice counts once. There is no bar where stderr is no terminal.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    done: set[str] = set()
+    with Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(doing, total=total)
+
+        def follow(step: str, next_one: str) -> None:
+            done.add(step)
+            progress.update(bar, completed=len(done), description=next_one)
+
+        yield follow
 
 
 def require(example: str, **texts: str) -> None:

@@ -75,6 +75,11 @@ def opened(run_id: str | None = None, **arguments: Any) -> Iterator[Run]:
     mlflow.end_run()
 
 
+def resume(run_id: str) -> None:
+    """Make a run, which another process has opened and will close, the active one of this process."""
+    mlflow.start_run(run_id)
+
+
 def store() -> str:
     """Return the tracking store's address, without a password, for people."""
     return without_secrets(mlflow.get_tracking_uri())
