@@ -35,7 +35,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/leakage.py": ["preprocess"],
     "workflow/evaluation/cross_validation.py": ["train"],
     "workflow/evaluation/tree_count.py": ["train"],
-    "workflow/evaluation/metrics.py": ["train", "evaluate"],
+    "workflow/evaluation/metrics.py": ["train", "evaluate", "main", "model report"],
     "workflow/evaluation/conformal.py": ["evaluate"],
     "workflow/evaluation/shapley.py": ["evaluate"],
     "workflow/evaluation/drift.py": [],

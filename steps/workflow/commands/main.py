@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import StringIO
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from rich.text import Text
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.data import split
@@ -166,7 +164,7 @@ def make_beside_each_other(
     jobs = [ModelJob(each, explain, data, run_id) for each in slowest_first]
     for made in forks.iterate_in_forks(make_model, jobs, n_processes):
         execution.LOGGED_RUNS.update(made.run_ids)
-        tracking.console.print(Text.from_ansi(made.printed.rstrip()))
+        tracking.relay(made.printed)
         follow(made.model, f"train and evaluate, {made.model} is done")
 
 
@@ -192,7 +190,7 @@ class ModelMade:
 def make_model(job: ModelJob) -> ModelMade:
     """Find or make the runs of one model, as children of the main run."""
     cli.prepare_process()
-    tracking.console.file = printed = StringIO()
+    printed = tracking.collect_messages()
     tracking.resume(job.main_run_id)
     trained = train.find_or_run(job.params, job.data)
     evaluated = evaluate.find_or_run(job.explain, trained, job.data)

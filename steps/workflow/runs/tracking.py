@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from workflow.data.findings import Finding
 from workflow.errors import UserError
@@ -56,6 +58,18 @@ def warn(message: str) -> None:
 def say(message: str) -> None:
     """Print, once, something that the user may want to know."""
     console.print(f"[dim]{escape(message)}[/dim]")
+
+
+def collect_messages() -> StringIO:
+    """Collect what this process would print about its runs, for `relay` in another one."""
+    messages = StringIO()
+    console.file = messages
+    return messages
+
+
+def relay(messages: str) -> None:
+    """Print what another process has collected."""
+    console.print(Text.from_ansi(messages.rstrip()))
 
 
 @contextmanager
