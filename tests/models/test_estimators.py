@@ -2,6 +2,7 @@ import functools
 import itertools
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -262,17 +263,28 @@ def test_permutation_values_agree_with_exact_ones(rows):
     assert np.corrcoef(exact.to_numpy().ravel(), sampled.to_numpy().ravel())[0, 1] > 0.999
 
 
-def test_rescaled_values_of_trees_on_a_logarithm_agree_with_permutations(rows, monkeypatch):
-    estimator, features = fitted(rows, "boosting", log_target=True), rows[CONTRACT.features]
-    arguments = (estimator, features.head(20), features.head(100), "tree", 0, lambda items, total: items)
-    permuted, base = shapley.explain(*arguments)
-    monkeypatch.setattr(shapley, "PERMUTATION_MAX_FEATURES", 1)
-    rescaled, same = shapley.explain(*arguments)
+@pytest.mark.parametrize("encoder", ["target", "onehot"])
+@pytest.mark.parametrize("model", ["rf", "extra_trees", "boosting"])
+def test_leaves_summed_along_walks_give_the_same_values_as_predictions_of_each_step(rows, monkeypatch, model, encoder):
+    estimator, features = fitted(rows, model, encoder, log_target=True), rows[CONTRACT.features]
+    arguments = (estimator, features.head(20), features.tail(60), "tree", 0, lambda items, total: items)
+    predicted, base = shapley.explain(*arguments)
+    monkeypatch.setattr(shapley, "PREDICTED_MAX_FEATURES", 0)
+    summed, same = shapley.explain(*arguments)
     assert base == same
-    assert not rescaled.equals(permuted)
-    assert np.corrcoef(permuted.to_numpy().ravel(), rescaled.to_numpy().ravel())[0, 1] > 0.98
-    predicted = estimators.predict(estimator, features.head(20))
-    np.testing.assert_allclose(rescaled.sum(axis=1) + base, predicted, rtol=1e-6)
+    pd.testing.assert_frame_equal(summed, predicted, rtol=1e-9, atol=1e-9)
+
+
+def test_many_features_have_fewer_permutations_of_other_background_rows(rows, monkeypatch):
+    estimator, features = fitted(rows, "knn"), rows[CONTRACT.features]
+    n_features = len(features.columns)
+    assert shapley.affordable_permutations(n_features) == 200
+    monkeypatch.setattr(shapley, "PERMUTATION_MAX_FEATURES", n_features / 2)
+    assert shapley.affordable_permutations(n_features) == 50
+    assert shapley.affordable_permutations(100 * n_features) == shapley.MIN_BACKGROUND
+    values, base = shapley.explain(estimator, features.head(5), features, None, 0, lambda items, total: items)
+    assert base == pytest.approx(estimators.predict(estimator, features.head(50)).mean())
+    np.testing.assert_allclose(values.sum(axis=1) + base, estimators.predict(estimator, features.head(5)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("logarithmic", [True, False])
@@ -318,9 +330,8 @@ def shapley_values(output, row: np.ndarray, background: np.ndarray, owners: np.n
 def test_permutations_approximate_shapley_values(output, tolerance):
     random = np.random.default_rng(1)
     background, row = random.normal(size=(100, 4)), np.array([1.0, -2.0, 0.5, 3.0])
-    found = shapley.permutation_shapley_values(
-        output, row[None], background, np.eye(4, dtype=bool), 0, lambda items, _: items
-    )
+    outputs = shapley.predicted_outputs(SimpleNamespace(predict=output), background, np.arange(4))
+    found = shapley.permutation_shapley_values(outputs, row[None], (100, 2, 4), 0, lambda items, _: items)
     expected = shapley_values(output, row, background, np.arange(4))
     np.testing.assert_allclose(found[0], expected, atol=tolerance * np.abs(expected).max())
 

@@ -1,9 +1,10 @@
 """Shapley values of the features: how far each moves a prediction from the mean prediction, in units of the target.
 
 Linear models are explained exactly, and so are trees that are fitted on the target itself. Trees that are fitted on its
-logarithm, and all other models, are explained by sampling permutations, whose cost grows with the square of the number
-of features. Beyond `PERMUTATION_MAX_FEATURES`, explanations of such trees are exact for the logarithm and rescaled to
-units of the target (benchmarks/shapley.py measures the error); other models get fewer background rows.
+logarithm, and all other models, are explained by sampling permutations: walks from a background row to the explained
+one. Along a walk, trees of many features are summed leaf by leaf; otherwise each step is predicted, whose cost grows
+with the square of the number of features, so beyond `PERMUTATION_MAX_FEATURES` there are fewer walks.
+benchmarks/shapley.py measures the errors.
 """
 
 import math
@@ -13,20 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.special import exprel
 from sklearn.base import RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 
+from workflow.evaluation.tree_walks import Trees, outputs_along_walks
 from workflow.models.encoders import encoded_column_owners
 from workflow.models.estimators import predict, target_transform_of
 from workflow.parallel.executors import ProgressBar, run_in_threads
 
 BACKGROUND = 100  # training rows whose values stand for "unknown"
 MIN_BACKGROUND = 10  # of them, where permutations of many features would take minutes
-PERMUTATION_MAX_FEATURES = 100
-QUADRATURE_NODES = 16
 PERMUTATIONS = 2  # per background row, each walked in both directions
+PERMUTATION_MAX_FEATURES = 40
+PREDICTED_MAX_FEATURES = 8  # of trees: with more, summing leaves is faster than predicting each step
+QUADRATURE_NODES = 16
 CHUNK_CELLS = 2**24  # numbers that a thread holds at once
+Outputs = Callable[[np.ndarray, np.ndarray], np.ndarray]  # the model's along walks: see `permutation_shapley_values`
 
 
 def explain(
@@ -52,36 +55,30 @@ def explain(
     """
     encode, regress = estimator.regressor_[:-1], estimator.regressor_[-1]
     logarithmic, n_features = target_transform_of(estimator) != "identity", rows.shape[1]
-    permute = uses_permutations(explainer, logarithmic, n_features)
-    if permute:
-        background = background.head(max_background_rows(n_features))
+    n_permutations = BACKGROUND * PERMUTATIONS if explainer else affordable_permutations(n_features)
+    background = background.head(n_permutations)
     encoded, encoded_background = dense(encode.transform(rows)), dense(encode.transform(background))
     owned = encoded_column_owners(encode[-1])
-    if permute:
-        inverse = estimator.transformer_.inverse_transform
-
-        def output(matrix: np.ndarray) -> np.ndarray:
-            return inverse(regress.predict(matrix)[:, None])[:, 0]
-
-        values = permutation_shapley_values(output, encoded, encoded_background, owned, seed, progress_bar)
+    owners = sparse.csr_array(owned.T.astype(float))
+    if explainer == "linear":
+        values = linear_shapley_values(regress, encoded, encoded_background, owners, logarithmic)
+    elif explainer == "tree" and not logarithmic:
+        values = tree_shapley_values(regress, encoded, encoded_background, owners)
     else:
-        exact = linear_shapley_values if explainer == "linear" else tree_shapley_values
-        values = exact(regress, encoded, encoded_background, sparse.csr_array(owned.T.astype(float)), logarithmic)
+        through_trees = explainer == "tree" and n_features > PREDICTED_MAX_FEATURES
+        outputs_of = tree_outputs if through_trees else predicted_outputs
+        outputs = outputs_of(regress, encoded_background, owned.argmax(axis=0))
+        outputs = in_units_of_target(outputs, estimator.transformer_.inverse_transform)
+        per_start = min(PERMUTATIONS, max(1, n_permutations // len(background)))
+        shape = (len(background), per_start, n_features)
+        values = permutation_shapley_values(outputs, encoded, shape, seed, progress_bar)
     return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
 
 
-def uses_permutations(explainer: str | None, logarithmic: bool, n_features: int) -> bool:
-    """Return whether a model is explained by permutations, not by the exact explainer of its kind."""
-    if explainer == "tree":
-        return logarithmic and n_features <= PERMUTATION_MAX_FEATURES
-    return explainer != "linear"
-
-
-def max_background_rows(n_features: int) -> int | None:
-    """Return how many background rows permutations of so many features can afford; None for all."""
-    if n_features <= PERMUTATION_MAX_FEATURES:
-        return None
-    return max(MIN_BACKGROUND, BACKGROUND * PERMUTATION_MAX_FEATURES**2 // n_features**2)
+def affordable_permutations(n_features: int) -> int:
+    """Return how many permutations of so many features a model that predicts each step can afford, for each row."""
+    fraction = min(1, PERMUTATION_MAX_FEATURES**2 / n_features**2)
+    return max(MIN_BACKGROUND, int(BACKGROUND * PERMUTATIONS * fraction))
 
 
 def colour_values(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,34 +136,35 @@ def linear_shapley_values(
 
 
 def tree_shapley_values(
-    regress: RegressorMixin, rows: np.ndarray, background: np.ndarray, owners: sparse.csr_array, logarithmic: bool
+    regress: RegressorMixin, rows: np.ndarray, background: np.ndarray, owners: sparse.csr_array
 ) -> np.ndarray:
-    """Return Shapley values of trees: (rows, features). They are exact unless the model is of the logarithm.
-
-    shap explains exactly by how much the model's output for a row exceeds that for one background row. For a model of
-    the logarithm, this is rescaled to the difference of the targets: the rescale rule of DeepLIFT (Shrikumar et al.
-    2017).
+    """Return exact Shapley values of trees, by shap: (rows, features).
 
     Args:
         regress: fitted.
         rows: (rows, encoded columns).
         background: (background rows, encoded columns).
         owners: 1 where an encoded column comes from a feature, else 0: (encoded columns, features).
-        logarithmic: whether the model is of the logarithm.
     """
+    explainer = tree_explainer(regress, background)
+    inputs = [round_down_to_float32(numbers.astype(explainer.model.input_dtype)) for numbers in (rows, background)]
+    values = np.zeros((len(rows), rows.shape[1]))
+    for start in inputs[1]:
+        explainer.data = start[None]
+        values += explainer.shap_values(inputs[0], check_additivity=False)
+    return values / len(background) @ owners
+
+
+def tree_explainer(regress: RegressorMixin, background: np.ndarray) -> Any:
+    """Return shap's explainer of trees; values that it compares are to be rounded by `round_down_to_float32`."""
     import shap
 
     explainer = shap.TreeExplainer(regress, shap.maskers.Independent(background[:1]))
     # shap's C code keeps thresholds in single precision: if one were rounded up, values just above it would go left.
     explainer.model.thresholds = round_down_to_float32(explainer.model.thresholds)
-    inputs = [round_down_to_float32(numbers.astype(explainer.model.input_dtype)) for numbers in (rows, background)]
-    values = np.zeros((len(rows), rows.shape[1]))
-    predicted = regress.predict(rows)
-    for start, before in zip(inputs[1], regress.predict(background), strict=True):
-        explainer.data = start[None]
-        scale = exprel(predicted - before) * np.exp(before) if logarithmic else np.ones(len(rows))
-        values += scale[:, None] * explainer.shap_values(inputs[0], check_additivity=False)
-    return values / len(background) @ owners
+    if explainer.model.model_type == "xgboost":
+        explainer.model.input_dtype = np.float32  # in which xgboost compares, but shap does not
+    return explainer
 
 
 def round_down_to_float32(numbers: np.ndarray) -> np.ndarray:
@@ -175,13 +173,18 @@ def round_down_to_float32(numbers: np.ndarray) -> np.ndarray:
     return np.where(near > numbers, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float64)
 
 
+def in_units_of_target(outputs: Outputs, inverse: Callable[[np.ndarray], np.ndarray]) -> Outputs:
+    """Return `outputs` after the inverse of the transformation that the model was fitted on."""
+
+    def transformed(row: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        found = outputs(row, ranks)
+        return inverse(found.reshape(-1, 1)).reshape(found.shape)
+
+    return transformed
+
+
 def permutation_shapley_values(
-    output: Callable[[np.ndarray], np.ndarray],
-    rows: np.ndarray,
-    background: np.ndarray,
-    owned: np.ndarray,
-    seed: int,
-    progress_bar: ProgressBar,
+    outputs: Outputs, rows: np.ndarray, shape: tuple[int, int, int], seed: int, progress_bar: ProgressBar
 ) -> np.ndarray:
     """Return Shapley values by antithetic permutation sampling: (rows, features).
 
@@ -189,24 +192,22 @@ def permutation_shapley_values(
     has permutations of its own, so that a few of them suffice.
 
     Args:
-        output: the model, of (n, encoded columns) to (n,).
+        outputs: called with a row, of (encoded columns,), and with the rank of each feature in the order in which a
+            walk switches it, of (background rows × permutations × 2, features); it returns the model's output before
+            the first and after each step of each walk: (walks, features + 1).
         rows: (rows, encoded columns).
-        background: (background rows, encoded columns).
-        owned: which encoded columns come from each feature: (features, encoded columns) of bool.
+        shape: the numbers of background rows, of permutations per background row, and of features.
         seed: with the position of a row, it decides the permutations, so that the number of threads does not matter.
         progress_bar: wraps an iterable of known length.
     """
-    n_features, n_encoded = owned.shape
-    owners = owned.argmax(axis=0)
-    starts = np.repeat(background, 2 * PERMUTATIONS, axis=0)
-    n_chunks = math.ceil(len(starts) * (n_features + 1) * n_encoded / CHUNK_CELLS)
-    chunks = np.array_split(np.arange(len(starts)), n_chunks)
+    n_background, n_permutations, n_features = shape
 
     def explain_row(position: int) -> np.ndarray:
         random = np.random.default_rng((seed, position))
-        ranks = np.argsort(antithetic_permutations(random, len(starts) // 2, n_features), axis=1)
-        moves = [feature_moves(output, rows[position], starts[chunk], ranks[chunk], owners) for chunk in chunks]
-        return np.concatenate(moves).mean(axis=0)
+        walks = antithetic_permutations(random, n_background * n_permutations, n_features)
+        ranks = np.argsort(walks, axis=1)
+        moves = np.diff(outputs(rows[position], ranks), axis=1)
+        return np.take_along_axis(moves, ranks, axis=1).mean(axis=0)
 
     return np.array(run_in_threads(explain_row, range(len(rows)), progress_bar))
 
@@ -217,27 +218,38 @@ def antithetic_permutations(random: np.random.Generator, n_pairs: int, n_feature
     return np.concatenate([forward[:, None], forward[:, None, ::-1]], axis=1).reshape(-1, n_features)
 
 
-def feature_moves(
-    output: Callable[[np.ndarray], np.ndarray],
-    row: np.ndarray,
-    starts: np.ndarray,
-    ranks: np.ndarray,
-    owners: np.ndarray,
-) -> np.ndarray:
-    """Return how far each feature moves the output, as features switch one by one from a background row to `row`.
+def predicted_outputs(regress: RegressorMixin, background: np.ndarray, owners: np.ndarray) -> Outputs:
+    """Return a function that predicts each step of each walk.
 
     Args:
-        output: the model, of (n, encoded columns) to (n,).
-        row: (encoded columns,).
-        starts: background rows: (walks, encoded columns).
-        ranks: when each feature is switched: (walks, features).
+        regress: fitted.
+        background: (background rows, encoded columns).
         owners: the feature that each encoded column comes from, switched together: (encoded columns,).
-
-    Returns:
-        (walks, features).
     """
-    n_walks, n_features = ranks.shape
-    switched = ranks[:, owners][:, None, :] < np.arange(n_features + 1)[:, None]
-    mixed = np.where(switched, row, starts[:, None, :])
-    walks = output(mixed.reshape(-1, len(row))).reshape(n_walks, n_features + 1)
-    return np.take_along_axis(np.diff(walks, axis=1), ranks, axis=1)
+
+    def outputs(row: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        n_walks, n_features = ranks.shape
+        starts = np.repeat(background, n_walks // len(background), axis=0)
+        n_chunks = math.ceil(n_walks * (n_features + 1) * len(row) / CHUNK_CELLS)
+        steps = np.arange(n_features + 1)[:, None]
+
+        def predicted(chunk: np.ndarray) -> np.ndarray:
+            switched = ranks[chunk][:, owners][:, None, :] < steps
+            mixed = np.where(switched, row, starts[chunk][:, None, :])
+            return regress.predict(mixed.reshape(-1, len(row))).reshape(len(chunk), len(steps))
+
+        return np.concatenate([predicted(chunk) for chunk in np.array_split(np.arange(n_walks), n_chunks)])
+
+    return outputs
+
+
+def tree_outputs(regress: RegressorMixin, background: np.ndarray, owners: np.ndarray) -> Outputs:
+    """Return a function that sums the leaves of trees along each walk; arguments as of `predicted_outputs`."""
+    ensemble = tree_explainer(regress, background).model
+    trees = Trees.of(ensemble, owners)
+
+    def goes_left(row: np.ndarray) -> np.ndarray:
+        return trees.goes_left(round_down_to_float32(row.astype(ensemble.input_dtype)))
+
+    starts_left = np.array([goes_left(start) for start in background])
+    return lambda row, ranks: outputs_along_walks(trees, goes_left(row), starts_left, ranks)
