@@ -30,8 +30,12 @@ def load(path: Path, models: Collection[str], recorded: Collection[str] = ()) ->
     was trained; MLflow would trust the types that the logged model itself lists. Raises UserError for any other type.
     """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
-    types = skops.io.get_untrusted_types(file=path)
+    try:
+        return skops.io.load(path, trusted=listed_types(models))
+    except UntrustedTypesFoundException:  # listing the types would parse every file twice
+        types = skops.io.get_untrusted_types(file=path)
     return skops.io.load(path, trusted=trusted_types(models, types, recorded))
 
 

@@ -18,6 +18,7 @@ from workflow.evaluation.ranking import RankingMetric
 from workflow.formatting import number
 
 INK, ACCENT, SOFT, WARM = "#22303c", "#7b1e3a", "#c9ced3", "#d98e04"
+DPI = 110
 MAX_POINTS = 5000  # of a scatter plot: more would hide each other, and take time
 MAX_FEATURES = 25  # of a figure: the most important ones
 MAX_LABEL_CHARACTERS = 40  # of the name of a feature
@@ -28,7 +29,7 @@ matplotlib.rcParams["text.parse_math"] = False  # a $ in the name of a column is
 
 def empty_figure(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
     """Return an empty figure in the project's style; its size is in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
@@ -37,7 +38,10 @@ def empty_figure(width: float = 7, height: float = 5) -> tuple[Figure, Axes]:
 
 def save(figure: Figure, path: Path) -> bytes:
     """Write a figure as a PNG file and return its bytes: the same for the same figure."""
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    if layout := figure.get_layout_engine():  # once: matplotlib would lay out in a drawing of its own
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+    figure.savefig(path, metadata={"Software": None})
     return path.read_bytes()
 
 
