@@ -279,7 +279,7 @@ def test_many_features_have_fewer_permutations_of_other_background_rows(rows, mo
     estimator, features = fitted(rows, "knn"), rows[CONTRACT.features]
     n_features = len(features.columns)
     assert shapley.affordable_permutations(n_features) == 200
-    monkeypatch.setattr(shapley, "PERMUTATION_MAX_FEATURES", n_features / 2)
+    monkeypatch.setattr(shapley, "PREDICTIONS", 100 * (n_features + 1))
     assert shapley.affordable_permutations(n_features) == 50
     assert shapley.affordable_permutations(100 * n_features) == shapley.MIN_BACKGROUND
     values, base = shapley.explain(estimator, features.head(5), features, None, 0, lambda items, total: items)

@@ -2,9 +2,8 @@
 
 Linear models are explained exactly, and so are trees that are fitted on the target itself. Trees that are fitted on its
 logarithm, and all other models, are explained by sampling permutations: walks from a background row to the explained
-one. Along a walk, trees of many features are summed leaf by leaf; otherwise each step is predicted, whose cost grows
-with the square of the number of features, so beyond `PERMUTATION_MAX_FEATURES` there are fewer walks.
-benchmarks/shapley.py measures the errors.
+one. Along a walk, trees of many features are summed leaf by leaf; otherwise each step is predicted, and models without
+an explainer of their kind get fewer walks the more features there are. benchmarks/shapley.py measures the errors.
 """
 
 import math
@@ -25,8 +24,8 @@ from workflow.parallel.executors import ProgressBar, run_in_threads
 BACKGROUND = 100  # training rows whose values stand for "unknown"
 MIN_BACKGROUND = 10  # of them, where permutations of many features would take minutes
 PERMUTATIONS = 2  # per background row, each walked in both directions
-PERMUTATION_MAX_FEATURES = 40
-PREDICTED_MAX_FEATURES = 8  # of trees: with more, summing leaves is faster than predicting each step
+PREDICTIONS = 4_500  # per explained row, where each step is predicted: enough for 200 permutations of ten features
+PREDICTED_MAX_FEATURES = 8  # of trees: with more, boosting is faster when leaves are summed
 QUADRATURE_NODES = 16
 CHUNK_CELLS = 2**24  # numbers that a thread holds at once
 Outputs = Callable[[np.ndarray, np.ndarray], np.ndarray]  # the model's along walks: see `permutation_shapley_values`
@@ -77,8 +76,8 @@ def explain(
 
 def affordable_permutations(n_features: int) -> int:
     """Return how many permutations of so many features a model that predicts each step can afford, for each row."""
-    fraction = min(1, PERMUTATION_MAX_FEATURES**2 / n_features**2)
-    return max(MIN_BACKGROUND, int(BACKGROUND * PERMUTATIONS * fraction))
+    walks = PREDICTIONS // (n_features + 1)
+    return min(BACKGROUND * PERMUTATIONS, max(MIN_BACKGROUND, walks // 2))
 
 
 def colour_values(estimator: TransformedTargetRegressor, rows: pd.DataFrame) -> pd.DataFrame:
