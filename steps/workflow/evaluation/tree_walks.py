@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-STARTS_AT_ONCE = 25  # a hundred would overflow the cache of a processor
+PATHS_AT_ONCE = 30_000  # from the roots: more would overflow the cache of a processor
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def outputs_along_walks(trees: Trees, row_left: np.ndarray, starts_left: np.ndar
         ranks: when each feature is switched: (starts × walks per start, features).
     """
     ranks = ranks.reshape(len(starts_left), -1, ranks.shape[1])
-    chunks = [slice(first, first + STARTS_AT_ONCE) for first in range(0, len(ranks), STARTS_AT_ONCE)]
+    n_starts = max(1, PATHS_AT_ONCE // len(trees.roots))
+    chunks = [slice(first, first + n_starts) for first in range(0, len(ranks), n_starts)]
     return np.concatenate([walk(trees, row_left, starts_left[chunk], ranks[chunk]) for chunk in chunks])
 
 
