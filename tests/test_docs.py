@@ -10,8 +10,10 @@ import environment
 import pytest
 from conftest import PROJECT
 
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models.catalog import BLEND, default_models
 from workflow.parameters import (
+    DEFAULT_METRIC,
     ContractParams,
     EvaluateCommand,
     MainCommand,
@@ -24,7 +26,7 @@ from workflow.parameters import (
     TuneCommand,
 )
 from workflow.parsing import AUTO, options_of, parse_texts
-from workflow.reports.leaderboard import TITLE, readable
+from workflow.reports.leaderboard import readable, title
 from workflow.stages import compare
 
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("data/*.md")])
@@ -123,10 +125,11 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
         model: outcome[f"train {model}"]["metrics"] | outcome[f"evaluate {model}"]["metrics"] for model in models
     }
     shown = [line.split() for line in (PROJECT / "README.md").read_text().splitlines()]
-    table = readable(compare.run(metrics), "EUR")
-    assert TITLE.split() in shown
+    metric = ranking_metric(DEFAULT_METRIC, {})
+    table = readable(compare.run(metric, metrics), metric, "EUR")
+    assert title(metric).split() in shown
     assert " ".join(table.columns).split() in shown
     places = [shown.index(" ".join(map(str, row)).split()) for row in table.itertuples(index=False)]
     assert places == list(range(places[0], places[0] + len(models)))
     assert MainCommand().models == AUTO
-    assert models == [*default_models(int(outcome["preprocess"]["metrics"]["rows_train"])), BLEND]
+    assert models == [*default_models(int(outcome["preprocess"]["metrics"]["rows_train"]), DEFAULT_METRIC), BLEND]

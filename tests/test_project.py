@@ -20,12 +20,15 @@ from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.evaluation import cross_validation
+from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending
+from workflow.parameters import DEFAULT_METRIC
+from workflow.reports.leaderboard import readable
 from workflow.runs.names import Files, Tags
 from workflow.stages import compare, train
 
 pytestmark = pytest.mark.slow
-MODELS = ["linear", "extra_trees", "boosting", "blend"]  # the defaults for few rows
+MODELS = ["linear", "extra_trees", "boosting", "mean_boosting", "blend"]  # the defaults for few rows
 RUN_OR_MODEL = re.compile(rb"(?:runs/|models/m-)[0-9a-f]{32}")
 
 
@@ -58,9 +61,10 @@ def test_main_says_what_became_of_the_data_before_it_trains(workflow):
 
 
 def test_warnings_stand_under_the_leaderboard_and_notes_do_not(capsys):
-    scores = dict.fromkeys(compare.SCORES, 0.5)
+    metric = ranking_metric(DEFAULT_METRIC, {})
+    scores = dict.fromkeys(compare.score_names(metric.name), 0.5)
     findings = [Finding("D004", "-200 recurs"), Finding("D003", "3 rows were rejected")]
-    main.print_leaderboard(pd.DataFrame([{"model": "rf", **scores}]), "EUR", findings)
+    main.print_leaderboard(readable(pd.DataFrame([{"model": "rf", **scores}]), metric, "EUR"), metric, findings)
     assert capsys.readouterr().out.rstrip().endswith("\nwarning: D004 -200 recurs")
 
 

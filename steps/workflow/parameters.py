@@ -223,6 +223,10 @@ class TuneCommand(ClusterOption, PreprocessParams, TuneParams, EvaluateParams, P
 class MainCommand(ClusterOption, EvaluateParams, CompareParams, PreprocessParams):
     """What `-e main` takes."""
 
+    time_limit: Annotated[int, FromText(integer(0), in_fingerprint=False)] = Field(
+        default=0,
+        description="seconds for everything: fewer models, or fewer training rows, if need be; 0 for no limit",
+    )
     register_as: Annotated[str, FromText(in_fingerprint=False)] = Field(
         default="",
         alias="register",

@@ -83,7 +83,7 @@ PACKAGES = {
     "numpy": [*STAGES, "main", *REPORTS],
     "duckdb": [*STAGES, *REPORTS],
     "scikit-learn": STAGES,
-    "scipy": STAGES,
+    "scipy": [*STAGES, "main", "model report"],
     "skops": ["train", "evaluate"],
     "shap": ["evaluate"],
     "jinja2": REPORTS,

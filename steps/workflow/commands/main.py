@@ -1,15 +1,15 @@
 """Main as an MLflow run: preprocess once, train and evaluate every model, compare them, name the best."""
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
 
-from workflow.commands import evaluate, preprocess, train
+from workflow.commands import models, preprocess
 from workflow.data import split
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
@@ -17,8 +17,6 @@ from workflow.errors import UserError
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
 from workflow.models.members import packages_of
-from workflow.parallel import forks
-from workflow.parallel.executors import available_cores
 from workflow.parameters import (
     CompareParams,
     EstimatorParams,
@@ -27,7 +25,6 @@ from workflow.parameters import (
     PreprocessParams,
     PromoteParams,
     TrainingOptions,
-    TrainParams,
 )
 from workflow.parsing import to_command_line
 from workflow.provenance.fingerprint import STEPS, Code
@@ -35,7 +32,6 @@ from workflow.reports.leaderboard import readable, title
 from workflow.reports.report import markdown_table
 from workflow.runs import cli, drawing, execution, integrity, links, tracking
 from workflow.runs.artifacts import METRICS, ModelRuns, PreprocessRun
-from workflow.runs.cli import Follow
 from workflow.runs.execution import Report, Task
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
@@ -43,13 +39,7 @@ from workflow.stages import compare
 
 CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.ARTIFACT_FILES))
 FIGURE_CODE = Code(("workflow/reports/plots.py",))
-MAX_CELLS = 1_000_000  # of the training set, up to which models are trained beside each other
-IMPORTED = (  # by the process that others are forked from: what training, evaluating and drawing import
-    *("environment", "workflow.commands.main", "workflow.stages.train", "workflow.stages.evaluate"),
-    *("workflow.models.serving", "workflow.reports.model_report", "matplotlib.backends.backend_agg"),
-    *("mlflow.sklearn", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "skops.io", "git"),
-    *("sklearn.ensemble", "sklearn.linear_model"),
-)
+FORESTS = ("rf", "extra_trees")
 LINKED_PAGES = {  # in the description
     "compare": "side by side",
     "scores": "all scores",
@@ -67,7 +57,8 @@ def run(command: MainCommand) -> None:
     tracking.describe_command(
         "main", f"main {to_command_line(params.models)}", command.model_dump(mode="json", by_alias=True)
     )
-    table, data, runs = find_or_run_all(params, explain, command.narrow(PreprocessParams), metric)
+    prepare = command.narrow(PreprocessParams)
+    table, data, runs = find_or_run_all(params, explain, prepare, metric, command.time_limit)
     pages = pages_of(data, table, runs)
     print_leaderboard(readable(table, metric, data.contract.unit), metric, findings_of(data, runs, table))
     if command.register_as:
@@ -77,19 +68,45 @@ def run(command: MainCommand) -> None:
 
 
 def find_or_run_all(
-    params: CompareParams, explain: EvaluateParams, prepare: PreprocessParams, metric: RankingMetric
+    params: CompareParams,
+    explain: EvaluateParams,
+    prepare: PreprocessParams,
+    metric: RankingMetric,
+    time_limit: float,
 ) -> tuple[pd.DataFrame, PreprocessRun, dict[str, ModelRuns]]:
     """Find or make all runs, and log the leaderboard on the active run; return it, and what it was made from."""
-    if available_cores() > 1 and not preprocess.is_known(prepare):
-        forks.start_server(IMPORTED)  # it imports while this process preprocesses
+    started = time.monotonic()
+    if not preprocess.is_known(prepare):
+        models.import_ahead()
     possible = params.models if isinstance(params.models, list) else [*default_models(0, params.metric), BLEND]
     with cli.followed("preprocess", len(possible) + 2) as follow:
         data = preprocess.find_or_run(prepare)
         params = params.model_copy(update={"models": models_of(params, data)})
-        runs = run_models(params, explain, data, follow)
+        if time_limit:
+            params = within(params, data, time_limit - (time.monotonic() - started))
+        runs = models.run_models(params, explain, data, follow)
         table = leaderboard(metric, runs)
         execution.execute(task(params, explain, data, runs, table))
     return table, data, runs
+
+
+def within(params: CompareParams, data: PreprocessRun, seconds: float) -> CompareParams:
+    """Return the parameters with fewer models or rows, if not all can be made within some seconds."""
+    from workflow.stages import plan, train
+
+    order = sorted(params.models, key=lambda model: model in FORESTS)  # the slowest for what they add to a blend
+    wanted = {model: models.train_params(params, model).inherit(data.params) for model in order}
+    with data.training_set() as training_set:
+        planned = plan.run(params, wanted, train.TrainInputs(training_set, data.contract), seconds)
+    rows = training_rows(params, data)
+    shown = (
+        f"{planned.max_rows:,} of {rows:,} training rows" if planned.max_rows < rows else f"all {rows:,} training rows"
+    )
+    tracking.say(f"planned for {seconds:.0f} s: {', '.join(planned.models)} on {shown}, about {planned.seconds:.0f} s")
+    kept = [model for model in params.models if model in planned.models]
+    max_rows = planned.max_rows if planned.max_rows < rows else params.max_rows
+    own = {model: each for model, each in params.model_params.items() if model in kept}
+    return params.model_copy(update={"models": kept, "max_rows": max_rows, "model_params": own})
 
 
 def possible_models(metric: str) -> list[str]:
@@ -121,80 +138,6 @@ def check_model_params(model_params: Mapping[str, EstimatorParams], models: Sequ
     for model in model_params:
         if model not in models:
             raise UserError(f"model_params={{{model}: …}}: not among the models; {nearest(model, models)}")
-
-
-def run_models(
-    params: CompareParams, explain: EvaluateParams, data: PreprocessRun, follow: Follow
-) -> dict[str, ModelRuns]:
-    """Find or make the runs of every model; the blend comes last, because it combines what the others leave."""
-    wanted = {model: train_params(params, model) for model in sorted(params.models, key=lambda name: name == BLEND)}
-    follow("preprocess", "train and evaluate")
-    make_beside_each_other([each for model, each in wanted.items() if model != BLEND], explain, data, follow)
-    runs = {}
-    for model, own in wanted.items():
-        trained = train.find_or_run(own, data)
-        runs[model] = ModelRuns(trained, evaluate.find_or_run(explain, trained, data))
-        follow(model, "train and evaluate")
-    return {model: runs[model] for model in params.models}
-
-
-def train_params(params: CompareParams, model: str) -> TrainParams:
-    """Return the parameters with which a model is trained; a blend without its own combines the other models."""
-    own = params.model_params.get(model, {})
-    if model == BLEND and not own:
-        own = {other: params.model_params.get(other, {}) for other in sorted(params.models) if other != BLEND}
-    return TrainParams(model=model, model_params=own, **params.narrow(TrainingOptions).model_dump())
-
-
-def make_beside_each_other(
-    wanted: Sequence[TrainParams], explain: EvaluateParams, data: PreprocessRun, follow: Follow
-) -> None:
-    """Make the runs of models that do not exist yet, in processes beside each other, for the caller to find.
-
-    Nothing is made here where one core or a cluster computes, or where the data is so large that its copies would fill
-    the memory: the parts of a model run beside each other anyway.
-    """
-    cells = data.metrics["rows_train"] * len(data.contract.columns)
-    missing = [each for each in wanted if not evaluate.is_known(explain, each, data)]
-    n_processes = min(available_cores(), len(missing))
-    if n_processes < 2 or cells > MAX_CELLS:
-        return
-    forks.start_server(IMPORTED)
-    run_id, slowest_first = tracking.active_run().info.run_id, reversed(missing)  # boosting is last
-    jobs = [ModelJob(each, explain, data, run_id) for each in slowest_first]
-    for made in forks.iterate_in_forks(make_model, jobs, n_processes):
-        execution.LOGGED_RUNS.update(made.run_ids)
-        tracking.relay(made.printed)
-        follow(made.model, f"train and evaluate, {made.model} is done")
-
-
-@dataclass(frozen=True)
-class ModelJob:
-    """A model to train and evaluate in another process, for the main run with an id."""
-
-    params: TrainParams
-    explain: EvaluateParams
-    data: PreprocessRun
-    main_run_id: str
-
-
-@dataclass(frozen=True)
-class ModelMade:
-    """What a process did: the runs of a model, by their ids, and what it printed meanwhile."""
-
-    model: str
-    run_ids: list[str]
-    printed: str
-
-
-def make_model(job: ModelJob) -> ModelMade:
-    """Find or make the runs of one model, as children of the main run."""
-    cli.prepare_process()
-    printed = tracking.collect_messages()
-    tracking.resume(job.main_run_id)
-    trained = train.find_or_run(job.params, job.data)
-    evaluated = evaluate.find_or_run(job.explain, trained, job.data)
-    return ModelMade(job.params.model, [trained.id, evaluated.id], printed.getvalue())
 
 
 def leaderboard(metric: RankingMetric, runs: Mapping[str, ModelRuns]) -> pd.DataFrame:
