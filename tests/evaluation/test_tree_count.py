@@ -164,3 +164,35 @@ def test_of_equal_errors_the_smallest_number_of_trees_wins():
 )
 def test_trees_are_counted_on_few_rows_unless_the_user_sets_them(model, model_params, rows, param):
     assert catalog.iteration_param(model, model_params, rows) == param
+
+
+def test_a_grown_estimator_equals_one_that_was_fitted_with_all_trees(rows):
+    features, prices = rows[CONTRACT.features], rows["price"]
+    small = estimators.fit(unfitted(model_params={"max_iter": 7}), features, prices)
+    grown = estimators.grow(small, features, prices, {"max_iter": 30})
+    whole = tree_count.staged_predict(estimators.fit(unfitted(), features, prices), features)
+    np.testing.assert_array_equal(tree_count.staged_predict(grown, features), whole)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "counts"), [(30, [30]), (100, [100]), (150, [100, 150]), (600, [100, 200, 400, 600])]
+)
+def test_trees_are_grown_by_doubling(maximum, counts):
+    assert tree_count.growing_counts(maximum) == counts
+
+
+def test_no_more_trees_are_grown_where_the_error_has_long_been_rising(rows, monkeypatch):
+    """The rows are mostly noise: a few trees err least, and the maximum is never fitted."""
+    monkeypatch.setattr(tree_count, "FIRST_COUNT", 40)
+    fitted_counts, fit = [], estimators.fit
+    monkeypatch.setattr(
+        estimators, "fit", lambda own, *rows: fitted_counts.append(own.regressor[-1].max_iter) or fit(own, *rows)
+    )
+    monkeypatch.setattr(estimators, "grow", lambda *arguments: pytest.fail("grown"))
+    estimator = unfitted(model_params={"max_iter": 600})
+    folds = list(model_selection.KFold(3, shuffle=True, random_state=0).split(rows))
+    fitted, _ = tree_count.cross_val_predict_and_refit(
+        estimator, "max_iter", rows[CONTRACT.features], rows["price"], folds, MAE, lambda items, total: items
+    )
+    assert fitted_counts[:3] == [40, 40, 40]
+    assert fitted.regressor_[-1].n_iter_ == fitted_counts[3] <= 24

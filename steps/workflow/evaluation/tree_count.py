@@ -16,6 +16,8 @@ from workflow.models.catalog import candidate_params, iteration_param
 from workflow.parallel.executors import ProgressBar, iterate_in_threads, single_blas_thread
 
 ERROR_DECIMALS = 3  # of the distance to the least error, in units of that: errors that agree so far count as equal
+FIRST_COUNT = 100  # trees, after which the errors are looked at for the first time
+ENOUGH = 0.6  # fraction of the trees, up to which the best number must lie for no more to be grown
 MAX_HOLDOUT_TRAIN_ROWS = 8_000  # sampled to compare candidates
 MAX_HOLDOUT_TEST_ROWS = 2_000
 
@@ -103,30 +105,50 @@ def cross_val_predict_and_refit(
 
     Like `cross_validation.cross_val_predict_and_refit`, except that `counted` names the parameter with the number of
     trees, whose value in `estimator` is the maximum; it may be empty. To predict a fold, the number is chosen on the
-    others, so that no row decides how it is predicted. A fold counts by its rows.
+    others, so that no row decides how it is predicted. A fold counts by its rows. Trees are grown until the error has
+    long been rising: see `ENOUGH`.
     """
     if not counted:
         return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar)
+    counts = growing_counts(estimator.get_params()[f"regressor__regress__{counted}"])
     staged: list[np.ndarray] = []
     errors: list[np.ndarray] = []
 
-    def predict_stages(fold: tuple[Any, ...]) -> np.ndarray:
-        train, test = fold
-        fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
-        return staged_predict(fitted, features.iloc[test])
+    def grow(job: tuple[tuple[Any, ...], TransformedTargetRegressor | None, int]) -> Any:
+        (train, test), fitted, n_trees = job
+        rows, params = (features.iloc[train], target.iloc[train]), {counted: n_trees}
+        fitted = (
+            estimators.grow(fitted, *rows, params) if fitted else estimators.fit(with_params(estimator, params), *rows)
+        )
+        return fitted, staged_predict(fitted, features.iloc[test])
 
     def refit(n_trees: int) -> TransformedTargetRegressor:
         return estimators.fit(with_params(estimator, {counted: n_trees}), features, target)
 
     def results() -> Iterator[Any]:
-        for (_, test), predicted in zip(folds, iterate_in_threads(predict_stages, folds), strict=True):
-            staged.append(predicted)
-            errors.append(len(test) * metric.error(target.iloc[test].to_numpy(), predicted))
-            yield predicted
+        grown: list[TransformedTargetRegressor | None] = [None] * len(folds)
+        for n_trees in counts:
+            jobs = [(fold, fitted, n_trees) for fold, fitted in zip(folds, grown, strict=True)]
+            grown, staged[:], errors[:] = [], [], []
+            for (_, test), (fitted, predicted) in zip(folds, iterate_in_threads(grow, jobs), strict=True):
+                grown.append(fitted)
+                staged.append(predicted)
+                errors.append(len(test) * metric.error(target.iloc[test].to_numpy(), predicted))
+                yield fitted
+            if best_count(np.sum(errors, axis=0)) <= ENOUGH * n_trees:
+                break
         yield from iterate_in_threads(refit, [best_count(np.sum(errors, axis=0))])
 
-    *_, fitted = progress_bar(results(), len(folds) + 1)
+    *_, fitted = progress_bar(results(), len(counts) * len(folds) + 1)
     return fitted, best_stages(target, folds, staged, errors)
+
+
+def growing_counts(maximum: int) -> list[int]:
+    """Return numbers of trees to look at on the way to the maximum: each twice the one before."""
+    counts = [FIRST_COUNT]
+    while counts[-1] < maximum:
+        counts.append(min(maximum, 2 * counts[-1]))
+    return [min(maximum, count) for count in counts]
 
 
 def best_stages(

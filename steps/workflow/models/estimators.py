@@ -158,10 +158,39 @@ def fit(
     """
     from workflow.parallel.executors import single_blas_thread
 
-    # As categories, strings that repeat are shared; scikit-learn would create an object for each row.
-    categories = {name: "category" for name in features if features[name].dtype == "str"}
     with single_blas_thread():
-        return estimator.fit(features.astype(categories), target)
+        return estimator.fit(with_categories(features), target)
+
+
+def grow(
+    estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series", params: dict[str, Any]
+) -> "TransformedTargetRegressor":
+    """Grow a fitted estimator in place to more trees, as if it had been fitted with them.
+
+    Args:
+        estimator: fitted on the same rows with fewer trees, by a regressor that has a warm start.
+        features: (rows, features).
+        target: (rows,).
+        params: parameter of the regressor with the number of trees.
+
+    Returns:
+        `estimator`.
+    """
+    from sklearn.base import clone
+
+    from workflow.parallel.executors import single_blas_thread
+
+    transformer, regress = estimator.transformer_, estimator.regressor_[-1]
+    with single_blas_thread():
+        learned = transformer.transform(target.to_numpy().reshape(-1, 1)).ravel()
+        encoded = clone(estimator.regressor[0]).fit_transform(with_categories(features), learned)
+        regress.set_params(warm_start=True, **params).fit(encoded, learned)
+    return estimator
+
+
+def with_categories(features: "DataFrame") -> "DataFrame":
+    """Return features whose texts are categories: texts that repeat are shared, where scikit-learn would copy them."""
+    return features.astype({name: "category" for name in features if features[name].dtype == "str"})
 
 
 @contextmanager
