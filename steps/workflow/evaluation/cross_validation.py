@@ -14,6 +14,7 @@ from workflow.models import estimators
 from workflow.parallel.executors import ProgressBar, run_in_threads
 
 MAX_SAMPLE_ROWS = (4_000, 1_000)  # of a fold, to learn from and to test on
+ENOUGH_ROWS = 1_500  # to test on, in all folds; on more, errors differ by chance no less
 
 
 def cross_val_predict_and_refit(
@@ -90,10 +91,12 @@ def error_on_sample(
         estimator: unfitted, and left so.
         features: (rows, features).
         target: (rows,).
-        folds: (training positions, test positions) of each; `MAX_SAMPLE_ROWS` of them are used.
+        folds: (training positions, test positions) of each; as many are used, the last ones, as have `ENOUGH_ROWS`.
         metric: that is averaged.
         progress_bar: wraps an iterable of known length.
     """
+    sizes = np.cumsum([min(len(test), MAX_SAMPLE_ROWS[1]) for _, test in reversed(folds)])
+    used = folds[-1 - int(np.searchsorted(sizes[:-1], ENOUGH_ROWS)) :]
 
     def error(fold: tuple[Any, ...]) -> float:
         pairs = zip(fold, MAX_SAMPLE_ROWS, strict=True)
@@ -101,7 +104,7 @@ def error_on_sample(
         predictions = predict_fold(estimator, features, target, sample)
         return float(metric.error(predictions["true"].to_numpy(), predictions["predicted"].to_numpy()))
 
-    return float(np.mean(run_in_threads(error, folds, progress_bar)))
+    return float(np.mean(run_in_threads(error, used, progress_bar)))
 
 
 def cross_validation_scores(oof_predictions: pd.DataFrame, metric: RankingMetric) -> dict[str, float]:

@@ -127,7 +127,7 @@ BOOSTING = Model(
     size_limits=boosting_limits,
     candidates=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
     iteration_param="max_iter",
-    quick={"max_iter": 100, "learning_rate": 0.15, "early_stopping": False},
+    quick={"max_iter": 150, "early_stopping": False},
     search_space={
         "learning_rate": LEARNING_RATE,
         "max_iter": Range(100, 2000, log=True),
@@ -182,7 +182,7 @@ MODELS = {
         {"n_jobs": 1},
         ("sklearn.tree._tree.Tree",),
         size_limits=random_forest_limits,
-        quick={"n_estimators": 10},
+        quick={"n_estimators": 25},
         search_space={"max_features": COLUMN_FRACTION, "min_samples_leaf": Range(1, 20, log=True)},
     ),
     "extra_trees": Model(
@@ -191,7 +191,7 @@ MODELS = {
         {"n_jobs": 1, "min_samples_split": 4},
         ("sklearn.tree._tree.Tree",),
         size_limits=forest_limits,
-        quick={"n_estimators": 10},
+        quick={"n_estimators": 25},
         search_space={"max_features": COLUMN_FRACTION, "min_samples_split": Range(2, 40, log=True)},
     ),
     "boosting": BOOSTING,  # learns the metric that ranks: see `BOOSTING_LOSSES`
