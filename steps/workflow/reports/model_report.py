@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
+from workflow.evaluation.ranking import IN_TARGET_UNIT
 from workflow.formatting import number, percent
 from workflow.reports import plots
 from workflow.reports.report import Page, Section
@@ -19,6 +20,8 @@ METRIC_NAMES = {
     "root_mean_squared_error": "root mean squared error",
     "median_absolute_error": "median absolute error",
     "mean_absolute_percentage_error": "mean absolute percentage error",
+    "root_mean_squared_log_error": "root mean squared log error",
+    "mean_pinball_loss": "mean pinball loss",
 }
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
 SCORES_TEXT = (
@@ -90,7 +93,11 @@ def model_report(
     target, metrics = result.contract.target, result.metrics
     logged = [(name, str(value)) for name, value in result.parameters.items()]
     sections = [
-        Section("Scores", SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])), score_table(metrics)),
+        Section(
+            "Scores",
+            SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])),
+            score_table(metrics, result.parameters["metric"]),
+        ),
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
         Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
         Section("Residuals", pictures=(pictures[RESIDUALS],)),
@@ -107,18 +114,20 @@ def model_report(
 
 def model_summary(result: ModelResult) -> str:
     """Return how good a model is, in a sentence, and which question its score answers."""
-    metrics = result.metrics
-    unit = f" {result.contract.unit}" if result.contract.unit else ""
-    error, baseline = metrics["mean_absolute_error"], metrics["baseline_mean_absolute_error"]
-    low, high = number(metrics["mean_absolute_error_low"]), number(metrics["mean_absolute_error_high"])
+    ranking, metrics = result.parameters["metric"], result.metrics
+    words = METRIC_NAMES.get(ranking, ranking)
+    unit = f" {result.contract.unit}" if result.contract.unit and ranking in IN_TARGET_UNIT else ""
+    score, baseline = metrics[ranking], metrics[f"baseline_{ranking}"]
+    low, high = number(metrics[f"{ranking}_low"]), number(metrics[f"{ranking}_high"])
     return (
-        f"{result.model} has a mean absolute error of {number(error)}{unit} on the test set (95 % confidence interval"
-        f" {low}–{high}); the constant baseline has {number(baseline)}{unit}. This says how well {result.question}."
+        f"{result.model} has {'an' if words == 'R²' else 'a'} {words} of {number(score)}{unit} on the test set (95 %"
+        f" confidence interval {low}–{high}); the constant baseline has {number(baseline)}{unit}. This says how well"
+        f" {result.question}."
     )
 
 
-def score_table(metrics: Mapping[str, float]) -> pd.DataFrame:
-    """Return the test scores beside the baseline's, a row per metric."""
+def score_table(metrics: Mapping[str, float], ranking: str) -> pd.DataFrame:
+    """Return the test scores beside the baseline's, a row per metric; the ranking one may be a function of the user."""
     return pd.DataFrame(
         [
             {
@@ -130,7 +139,7 @@ def score_table(metrics: Mapping[str, float]) -> pd.DataFrame:
                 "baseline from": metrics[f"baseline_{name}_low"],
                 "baseline to": metrics[f"baseline_{name}_high"],
             }
-            for name, label in METRIC_NAMES.items()
+            for name, label in (METRIC_NAMES | {ranking: METRIC_NAMES.get(ranking, ranking)}).items()
             if name in metrics  # a percentage exists only for a positive target
         ]
     )
