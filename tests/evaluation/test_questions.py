@@ -14,6 +14,7 @@ from workflow.evaluation.questions import (
     question_findings,
     too_good_finding,
 )
+from workflow.evaluation.ranking import ranking_metric
 from workflow.stages.compare import baseline_findings
 
 RANDOM = np.random.default_rng(0)
@@ -128,8 +129,9 @@ def test_a_quick_model_that_is_too_good_names_the_columns_that_suffice(tmp_path)
     ],
 )
 def test_a_winner_below_the_baseline_is_a_finding(r2, words):
-    table = pd.DataFrame({"model": ["a", "b"], "cv_r2_score": r2, "r2_score": r2})
-    found = baseline_findings(table)
+    errors = {"mean_absolute_error": 3.0, "baseline_mean_absolute_error": 4.0}
+    table = pd.DataFrame({"model": ["a", "b"], "cv_r2_score": r2, "r2_score": r2, **errors})
+    found = baseline_findings(ranking_metric("mean_absolute_error", {}), table)
     assert [finding.code for finding in found] == (["M002"] if words else [])
     assert words in (found[0].message if found else "")
 

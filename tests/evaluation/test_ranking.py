@@ -125,3 +125,18 @@ def test_a_metric_refuses_a_target_that_it_does_not_apply_to(name, lowest, expec
 def test_the_best_constant_is_what_the_metric_elicits(name, params, expected):
     target = np.random.default_rng(0).lognormal(size=999)
     assert ranking_metric(name, params).best_constant(target) == pytest.approx(expected(target), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "r2", "expected"),
+    [
+        ("mean_absolute_error", 3.0, 0.1, True),
+        ("mean_absolute_error", 3.0, -0.1, False),
+        ("mean_absolute_error", 5.0, 0.1, False),
+        ("mean_pinball_loss", 3.0, -0.1, True),
+        ("mean_pinball_loss", 5.0, 0.1, False),
+    ],
+)
+def test_a_model_beats_a_constant_by_the_metric_and_if_that_is_about_the_middle_by_r2(name, error, r2, expected):
+    scores = {name: error, f"baseline_{name}": 4.0, "cv_r2_score": r2, "r2_score": r2}
+    assert ranking_metric(name, {}).beats_constant(scores) is expected

@@ -17,6 +17,8 @@ SCORES = {
     "r2_score": 0.8592,
     "r2_score_low": 0.692,
     "r2_score_high": 0.951,
+    "baseline_mean_absolute_error": 80.5,
+    "baseline_r2_score": 0.0,
 }
 
 

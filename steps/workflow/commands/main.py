@@ -60,7 +60,7 @@ def run(command: MainCommand) -> None:
     prepare = command.narrow(PreprocessParams)
     table, data, runs = find_or_run_all(params, explain, prepare, metric, command.time_limit)
     pages = pages_of(data, table, runs)
-    print_leaderboard(readable(table, metric, data.contract.unit), metric, findings_of(data, runs, table))
+    print_leaderboard(readable(table, metric, data.contract.unit), metric, findings_of(metric, data, runs, table))
     if command.register_as:
         pages |= register(command.register_as)
     cli.print_links(pages)
@@ -184,11 +184,12 @@ def task(
 
 def work(params: CompareParams, data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> None:
     """Log the leaderboard, tag the winner, and describe the run and its experiment."""
-    findings = findings_of(data, runs, table)
+    metric = ranking_metric(params.metric, params.metric_params)
+    findings = findings_of(metric, data, runs, table)
     with tracking.artifacts() as folder:
         table.to_csv(folder / Files.LEADERBOARD, index=False)
         tracking.write_findings(folder, findings)
-    winner, metric = table.iloc[0], ranking_metric(params.metric, params.metric_params)
+    winner = table.iloc[0]
     mlflow.log_metrics({name: float(winner[name]) for name in compare.score_names(metric.name)})
     tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
     mlflow.MlflowClient().set_tag(winner["train_run_id"], Tags.WINNER_OF, tracking.active_run().info.run_id)
@@ -249,10 +250,12 @@ def description(
     )
 
 
-def findings_of(data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame) -> list[Finding]:
+def findings_of(
+    metric: RankingMetric, data: PreprocessRun, runs: Mapping[str, ModelRuns], table: pd.DataFrame
+) -> list[Finding]:
     """Return what is odd about the data and about the scores."""
     found = [*data.findings, *(finding for each in runs.values() for finding in each.evaluate.findings)]
-    found += compare.baseline_findings(table)
+    found += compare.baseline_findings(metric, table)
     return list({str(finding): finding for finding in found}.values())
 
 

@@ -54,6 +54,18 @@ class RankingMetric:
         errors = np.array([float(self.error(sample, np.full(len(sample), constant))) for constant in candidates])
         return candidates[int(np.isclose(errors, errors.min(), rtol=1e-9, atol=0).argmax())]
 
+    def beats_constant(self, scores: Mapping[str, float]) -> bool:
+        """Return whether a model beats the best constant on the test set, and has an R² above 0.
+
+        R² says nothing against a quantile, or against a function that we do not know.
+
+        Args:
+            scores: `<name>` and `baseline_<name>`, `cv_r2_score` and `r2_score`, among others.
+        """
+        is_better = self.as_error(scores[self.name]) < self.as_error(scores[f"baseline_{self.name}"])
+        says_nothing = self.name == "mean_pinball_loss" or "." in self.name
+        return bool(is_better and (says_nothing or min(scores["cv_r2_score"], scores["r2_score"]) > 0))
+
     @property
     def has_target_unit(self) -> bool:
         """Whether it is in units of the target."""

@@ -31,7 +31,7 @@ def title(metric: RankingMetric) -> str:
 def readable(table: pd.DataFrame, metric: RankingMetric, unit: str) -> pd.DataFrame:
     """Return a leaderboard as texts: scores with their standard deviation or confidence interval.
 
-    The winner is starred if it beats a constant in R².
+    The winner is starred if it beats a constant.
 
     Args:
         table: as `stages.compare.run` returns it.
@@ -39,7 +39,7 @@ def readable(table: pd.DataFrame, metric: RankingMetric, unit: str) -> pd.DataFr
         unit: of the target.
     """
     names = [metric.name, "mean_absolute_error" if metric.name == "r2_score" else "r2_score"]
-    starred = min(table["cv_r2_score"][0], table["r2_score"][0]) > 0
+    starred = metric.beats_constant(table.iloc[0])
     shown = {"model": [f"{table['model'][0]} ★" if starred else table["model"][0], *table["model"][1:]]}
     for name in names:
         number, _ = formats(table[name][0], name)
