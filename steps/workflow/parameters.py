@@ -4,7 +4,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from workflow.models.catalog import BLEND, BOOSTING_LOSSES, EXTRA_TREES_MAX_ROWS, MODELS, OPTIONAL, default_models
+from workflow.models.catalog import (
+    BLEND,
+    BOOSTING_LOSSES,
+    BOTH_BOOSTINGS_MAX_ROWS,
+    EXTRA_TREES_MAX_ROWS,
+    MODELS,
+    OPTIONAL,
+    default_models,
+)
 from workflow.models.estimators import ENCODERS, LOG_TARGET
 from workflow.parsing import (
     AUTO,
@@ -145,7 +153,8 @@ class CompareParams(TrainingOptions):
         description=(
             f"comma-separated, of {', '.join(MODEL_NAMES)}, or import paths of regressors; {BLEND} combines the others;"
             f" auto: {','.join(default_models(0, DEFAULT_METRIC))},{BLEND}, with rf instead of extra_trees above"
-            f" {EXTRA_TREES_MAX_ROWS:,} training rows, and mean_boosting only where boosting does not learn the mean"
+            f" {EXTRA_TREES_MAX_ROWS:,} training rows, and mean_boosting up to"
+            f" {BOTH_BOOSTINGS_MAX_ROWS:,} rows where boosting does not learn the mean"
         ),
     )
     model_params: Annotated[dict[str, EstimatorParams], FromText(nested_mapping("{rf: {n_estimators: 300}}"))] = Field(

@@ -137,6 +137,7 @@ def test_boosting_learns_the_metric_and_a_second_one_the_mean_where_that_is_some
     loss = catalog.regressor("boosting", 0, catalog.loss_params("boosting", metric, {})).loss
     default = catalog.default_models(0, metric)
     assert ("mean_boosting" in default) == (loss != "squared_error")
+    assert "mean_boosting" not in catalog.default_models(100_001, metric)
     assert catalog.loss_params("mean_boosting", metric, {}) == catalog.loss_params("linear", metric, {}) == {}
 
 

@@ -15,6 +15,7 @@ CANDIDATES_MAX_COLUMNS = 100  # with more features, trying candidates takes too 
 SMALL_TREES_MAX_ROWS = 1_999  # up to so many training rows, smaller trees err less
 EARLY_STOPPING_MIN_ROWS = 10_001  # from so many on, boosting can spare a validation set for early stopping
 COLUMN_SAMPLING_MIN_ROWS = 10_001  # from so many on, a random forest gains from a sample of columns per split
+BOTH_BOOSTINGS_MAX_ROWS = 100_000  # with more training rows, a second boosting takes too long
 EXTRA_TREES_MAX_ROWS = 2_000  # up to so many training rows, extra trees err less
 
 if TYPE_CHECKING:
@@ -247,7 +248,8 @@ DEFAULT_BLEND_MEMBERS = ("linear", "rf", "boosting", "mean_boosting")
 def default_models(rows: int, metric: str) -> list[str]:
     """Return the models that `main` compares and blends by default, for this number of training rows and metric."""
     forest = "extra_trees" if rows <= EXTRA_TREES_MAX_ROWS else "rf"
-    return ["linear", forest, "boosting", *(["mean_boosting"] if BOOSTING_LOSSES.get(metric) else [])]
+    both = bool(BOOSTING_LOSSES.get(metric)) and rows <= BOTH_BOOSTINGS_MAX_ROWS
+    return ["linear", forest, "boosting", *(["mean_boosting"] if both else [])]
 
 
 def loss_params(model: str, metric: str, metric_params: Mapping[str, Any]) -> dict[str, Any]:
