@@ -24,7 +24,7 @@ from workflow.parallel.executors import ProgressBar, run_in_threads
 BACKGROUND = 100  # training rows whose values stand for "unknown"
 MIN_BACKGROUND = 10  # of them, where permutations of many features would take minutes
 PERMUTATIONS = 2  # per background row, each walked in both directions
-PREDICTIONS = 4_500  # per explained row, where each step is predicted: enough for 200 permutations of ten features
+PREDICTIONS = 9_000  # per explained row, where each step is predicted: enough for 200 permutations of 21 features
 PREDICTED_MAX_FEATURES = 8  # of trees: with more, boosting is faster when leaves are summed
 QUADRATURE_NODES = 16
 CHUNK_CELLS = 2**24  # numbers that a thread holds at once
