@@ -1,6 +1,7 @@
 """The metric that ranks models."""
 
 import sys
+from contextlib import nullcontext
 from types import ModuleType
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn import metrics as sklearn_metrics
 
 from workflow.errors import UserError
 from workflow.evaluation import metrics
+from workflow.evaluation.cross_validation import cross_validation_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models.catalog import BOOSTING_LOSSES
 
@@ -67,7 +69,17 @@ def test_a_function_of_which_greater_is_better_is_negated(module):
     [
         ("nowhere.cost", {}, "metric=nowhere.cost: no such function; expected an import path, such as my_metrics.cost"),
         ("costs.text", {}, "metric=costs.text: no such function"),
-        ("costs.cost", {"greater": True}, "metric_params={greater: …}: costs.cost has no such argument"),
+        ("builtins.max", {}, "metric=builtins.max: no such function"),
+        (
+            "costs.cost",
+            {"greater": True},
+            "metric_params={greater: …}: costs.cost has no such argument; it takes weight",
+        ),
+        (
+            "costs.cost",
+            {"greater_is_better": "True"},
+            "metric_params={greater_is_better: True}: must be true or false",
+        ),
         ("r2_score", {"alpha": 1}, "metric_params={alpha: …}: r2_score has no such argument"),
         ("mean_pinball_loss", {"alpha": 90}, "metric_params={alpha: 90}: must be a number between 0 and 1"),
         (
@@ -78,7 +90,7 @@ def test_a_function_of_which_greater_is_better_is_negated(module):
     ],
 )
 def test_what_is_no_metric_is_refused_in_one_line(module, name, params, message):
-    module.text, module.cost = "text", lambda y_true, y_pred: 0.0
+    module.text, module.cost = "text", lambda y_true, y_pred, weight=1: 0.0
     with pytest.raises(UserError) as error:
         ranking_metric(name, params)
     assert str(error.value).startswith(message)
@@ -88,6 +100,7 @@ def test_what_is_no_metric_is_refused_in_one_line(module, name, params, message)
     ("cost", "message"),
     [
         (lambda y_true, y_pred: 1 / 0, "metric=costs.cost: ZeroDivisionError: division by zero"),
+        (lambda y_true, y_pred: sys.exit(3), "metric=costs.cost: SystemExit: 3"),
         (lambda y_true, y_pred: "low", "metric=costs.cost: ValueError: could not convert string to float: 'low'"),
     ],
 )
@@ -96,6 +109,34 @@ def test_a_function_that_fails_is_named(module, cost, message):
     with pytest.raises(UserError) as error:
         ranking_metric("costs.cost", {}).error(TRUE, PREDICTED)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("cost", "params", "is_refused"),
+    [
+        (sklearn_metrics.explained_variance_score, {}, True),
+        (sklearn_metrics.explained_variance_score, {"greater_is_better": True}, False),
+        (sklearn_metrics.explained_variance_score, {"greater_is_better": False}, False),
+        (sklearn_metrics.max_error, {}, False),
+        (lambda y_true, y_pred: float(np.mean(y_pred - y_true)), {}, False),
+        (lambda y_true, y_pred: float("nan"), {}, False),
+    ],
+)
+def test_a_function_with_less_error_for_the_mean_needs_a_direction(module, cost, params, is_refused):
+    module.cost = cost
+    metric = ranking_metric("costs.cost", params)
+    with pytest.raises(UserError, match="pass -P metric_params=") if is_refused else nullcontext():
+        metric.check_direction(TRUE)
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_a_model_is_not_ranked_by_what_is_no_finite_number_in_one_fold(module, score):
+    module.cost = lambda y_true, y_pred: score if y_true[0] == 1 else 0.0
+    folds = pd.DataFrame({"true": TRUE, "predicted": PREDICTED, "fold": [0, 0, 1, 1]})
+    with pytest.raises(UserError) as error:
+        cross_validation_scores(folds, ranking_metric("costs.cost", {}))
+    expected = "in a fold of the cross-validation; expected a finite number"
+    assert str(error.value) == f"metric=costs.cost: {score} {expected}"
 
 
 @pytest.mark.parametrize(

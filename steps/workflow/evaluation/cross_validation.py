@@ -113,8 +113,13 @@ def cross_validation_scores(oof_predictions: pd.DataFrame, metric: RankingMetric
     Args:
         oof_predictions: as `cross_val_predict_and_refit` returns them.
         metric: which is added to the common ones.
+
+    Raises UserError if the metric is no finite number.
     """
-    return mean_scores([fold_scores(fold, metric) for _, fold in oof_predictions.groupby("fold")])
+    folds = [fold_scores(fold, metric) for _, fold in oof_predictions.groupby("fold")]
+    for fold in folds:
+        metric.check_score(fold[metric.name], "in a fold of the cross-validation")
+    return mean_scores(folds)
 
 
 def fold_scores(predictions: pd.DataFrame, metric: RankingMetric) -> dict[str, float]:

@@ -29,11 +29,13 @@ class RankingMetric:
         name: one of `catalog.BOOSTING_LOSSES`; of another function, its import path.
         function: of the true and the predicted target, along an axis.
         greater_is_better: as `sklearn.metrics.make_scorer` takes it.
+        is_direction_known: whether it is one of ours, or the user said which is better.
     """
 
     name: str
     function: Callable[..., Any]
     greater_is_better: bool = False
+    is_direction_known: bool = True
 
     def error(self, true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
         """Return the metric if less is better, else its negative."""
@@ -80,6 +82,24 @@ class RankingMetric:
                 " metric, or set the column's range in the contract"
             )
 
+    def check_direction(self, target: np.ndarray) -> None:
+        """Raise UserError if nobody said that greater is better, but better predictions of (rows,) have more error."""
+        if self.is_direction_known:
+            return
+        sample = target[evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)]
+        constant = np.full(len(sample), sample.mean())
+        better, worse = float(self.error(sample, (sample + constant) / 2)), float(self.error(sample, constant))
+        if better > worse and not np.isclose(better, worse, rtol=1e-9, atol=0):
+            raise UserError(
+                f"metric={self.name}: {worse:g} for the mean, but {better:g} for predictions with half its errors; if"
+                " greater is better, pass -P metric_params='{greater_is_better: true}', else false"
+            )
+
+    def check_score(self, score: float, scored: str) -> None:
+        """Raise UserError if a score is no finite number, by which models cannot be ranked."""
+        if not np.isfinite(score):
+            raise UserError(f"metric={self.name}: {score} {scored}; expected a finite number")
+
 
 def ranking_metric(name: str, params: Mapping[str, Any]) -> RankingMetric:
     """Return the metric with a name or an import path.
@@ -90,17 +110,20 @@ def ranking_metric(name: str, params: Mapping[str, Any]) -> RankingMetric:
 
     Raises UserError for a path that leads to no function, and for arguments that it does not take.
     """
-    options = dict(params)
-    greater_is_better = name == "r2_score" or ("." in name and options.pop("greater_is_better", False) is True)
-    function = own_function(name) if "." in name else getattr(metrics, name)
-    taken = [key for key in inspect.signature(function).parameters if key not in ("true", "predicted", "axis")]
+    options, is_own = dict(params), "." in name
+    greater_is_better = options.pop("greater_is_better", None) if is_own else name == "r2_score"
+    if not isinstance(greater_is_better, bool | None):
+        raise UserError(f"metric_params={{greater_is_better: {greater_is_better}}}: must be true or false")
+    function = own_function(name) if is_own else getattr(metrics, name)
+    taken = [key for key in [*inspect.signature(function).parameters][2:] if key != "axis"]
     if unknown := [key for key in options if key not in taken]:
         expected = f"; it takes {', '.join(taken)}" if taken else ""
         raise UserError(f"metric_params={{{unknown[0]}: …}}: {name} has no such argument{expected}")
     if "alpha" in options and name == "mean_pinball_loss" and not is_quantile(options["alpha"]):
         raise UserError(f"metric_params={{alpha: {options['alpha']}}}: must be a number between 0 and 1")
     function = partial(function, **options) if options else function
-    return RankingMetric(name, along_axis(name, function) if "." in name else function, greater_is_better)
+    along = along_axis(name, function) if is_own else function
+    return RankingMetric(name, along, bool(greater_is_better), greater_is_better is not None)
 
 
 def is_quantile(value: Any) -> bool:
@@ -114,7 +137,7 @@ def own_function(path: str) -> Callable[..., Any]:
         found = locate(path)
     except ErrorDuringImport as error:
         raise UserError(f"metric={path}: cannot be imported: {error.value}") from error
-    if not callable(found):
+    if not callable(found) or not inspect.isfunction(inspect.unwrap(found)):  # which has a source and a signature
         raise UserError(f"metric={path}: no such function; expected an import path, such as my_metrics.cost")
     return found
 
@@ -128,7 +151,7 @@ def along_axis(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def value(true: np.ndarray, predicted: np.ndarray) -> float:
         try:
             return float(function(true, predicted))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # which would end a thread that others wait for
             raise UserError(f"metric={name}: {type(error).__name__}: {error}") from error
 
     def metric(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:

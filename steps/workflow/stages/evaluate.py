@@ -83,12 +83,14 @@ def run(
         head_rows: how many of the scored rows to return.
         progress: makes a progress bar of a description.
 
-    Raises UserError if every test row was seen in training.
+    Raises UserError if every test row was seen in training, and for a metric that is no finite number.
     """
     contract, test_set = inputs.contract, inputs.test_set
     metric = ranking_metric(params.metric, params.metric_params)
     tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
+    scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed)
+    metric.check_score(scores[metric.name], "on the test set")
     predictions = with_intervals(tested, inputs)
     sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
     explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
@@ -96,7 +98,7 @@ def run(
     worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
         predictions=predictions,
-        scores=metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed),
+        scores=scores,
         other_scores=other_scores(scored, tested, predictions, params.seed),
         shap_values=shap_values(params, inputs, explained_rows, progress),
         shap_colours=shapley.colour_values(last_member(inputs), explained_rows),

@@ -76,12 +76,13 @@ def run(
 ) -> TrainResult:
     """Fit and cross-validate a model; `progress` makes a progress bar of a description.
 
-    Raises UserError for parameters that the model does not take.
+    Raises UserError for parameters that the model does not take, and for a metric that cannot rank it.
     """
     contract, metric = inputs.contract, ranking_metric(params.metric, params.metric_params)
     rows = subsample_training_rows(params, inputs.training_set, contract)
     features, target = rows[contract.features], rows[contract.target]
     metric.check_target(target)
+    metric.check_direction(target.to_numpy())
     if params.model == BLEND:
         estimator, oof_predictions = fit_blend(inputs.members, metric)
     else:
