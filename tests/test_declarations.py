@@ -43,6 +43,11 @@ def test_mlproject_declares_the_parameters_and_defaults_of_every_entry_point():
         assert sorted(map(str.strip, options)) == sorted(f"{name} {{{name}}}" for name in found)
 
 
+def test_every_parameter_is_explained():
+    for entry_point, (kind, _) in ENTRY_POINTS.items():
+        assert [name for name, option in options_of(kind).items() if not option.description] == [], entry_point
+
+
 def test_both_environments_install_the_one_lock_file():
     lock = "-r requirements.txt"
     assert yaml.safe_load((PROJECT / "python_env.yaml").read_text())["dependencies"] == [lock]

@@ -36,7 +36,7 @@ DEFAULT_METRIC = "mean_absolute_error"
 SAME, RECORDED = "same", "recorded"
 PROMOTION_RULES = "steps/promotion.yaml"
 EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value
-Seed = Annotated[int, FromText(integer(0))]
+Seed = Annotated[int, FromText(integer(0)), Field(description="random seed of this and all later stages")]
 Split = Annotated[str, FromText(one_of(("random", "group", "time")))]
 Source = Annotated[str, FromText(without_secrets, in_fingerprint=False)]
 IntegerOrAuto = Annotated[int | str, FromText(or_auto(integer(2)))]
@@ -89,7 +89,7 @@ class PreprocessParams(ContractParams):
     test_size: Annotated[float, FromText(fraction)] = Field(
         default=0.2, description="fraction of the rows (or groups) in the test set"
     )
-    seed: Seed = Field(default=0, description="random seed of this and all later stages")
+    seed: Seed = 0
 
 
 class MetricOptions(Params):
