@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
@@ -36,6 +37,9 @@ from workflow.runs.execution import Report, Task
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
 from workflow.stages import compare
+
+if TYPE_CHECKING:
+    from workflow.stages.plan import Plan
 
 CODE = Code(("workflow/stages/compare.py",), ("workflow/commands/main.py", *execution.ARTIFACT_FILES))
 FIGURE_CODE = Code(("workflow/reports/plots.py",))
@@ -99,14 +103,21 @@ def within(params: CompareParams, data: PreprocessRun, seconds: float) -> Compar
     with data.training_set() as training_set:
         planned = plan.run(params, wanted, train.TrainInputs(training_set, data.contract), seconds)
     rows = training_rows(params, data)
-    shown = (
-        f"{planned.max_rows:,} of {rows:,} training rows" if planned.max_rows < rows else f"all {rows:,} training rows"
-    )
-    tracking.say(f"planned for {seconds:.0f} s: {', '.join(planned.models)} on {shown}, about {planned.seconds:.0f} s")
+    tracking.say(planned_text(planned, rows, seconds))
     kept = [model for model in params.models if model in planned.models]
     max_rows = planned.max_rows if planned.max_rows < rows else params.max_rows
     own = {model: each for model, each in params.model_params.items() if model in kept}
     return params.model_copy(update={"models": kept, "max_rows": max_rows, "model_params": own})
+
+
+def planned_text(planned: "Plan", rows: int, seconds: float) -> str:
+    """Return what was planned for the seconds that remain, with `rows` training rows at most."""
+    shown = f"{planned.max_rows:,} of {rows:,}" if planned.max_rows < rows else f"all {rows:,}"
+    above = ", which is above the limit" if planned.seconds > seconds else ""
+    return (
+        f"planned for {max(seconds, 0):.0f} s: {', '.join(planned.models)} on {shown} training rows,"
+        f" about {planned.seconds:.0f} s{above}"
+    )
 
 
 def possible_models(metric: str) -> list[str]:

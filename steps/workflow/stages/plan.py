@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workflow.data import split
 from workflow.data.sampling import evenly_spaced_positions
+from workflow.errors import UserError
 from workflow.models import estimators
 from workflow.models.catalog import BLEND, get_model, regressor
 from workflow.models.estimators import Preparation
@@ -59,9 +60,13 @@ def run(params: "CompareParams", wanted: Mapping[str, "TrainParams"], inputs: "T
         wanted: parameters of the models, the most useful ones first.
         inputs: the training set.
         limit: for all that remains to be done.
+
+    Raises UserError for a blend alone, whose members are not in `wanted`.
     """
     rows = len(subsample_training_rows(params, inputs.training_set, inputs.contract))
     costs = {model: cost(each, inputs, rows) for model, each in wanted.items() if model != BLEND}
+    if not costs:
+        raise UserError("time_limit: models=blend: no model to plan; name its members too: models=linear,rf,blend")
     limit -= OVERHEAD_SECONDS if BLEND in wanted else 0
     first_two = list(costs.values())[:2]
     affordable = (limit - sum(each.fixed for each in first_two)) / sum(each.per_row for each in first_two)
