@@ -2,7 +2,10 @@
 
 import pandas as pd
 
+from workflow.data.columns import Column
+from workflow.data.contract import Contract
 from workflow.evaluation.ranking import ranking_metric
+from workflow.reports import plots
 from workflow.reports.leaderboard import readable, title
 
 MAE = ranking_metric("mean_absolute_error", {})
@@ -53,3 +56,10 @@ def test_another_metric_stands_first_in_its_own_unit():
 def test_beside_r2_stands_the_error():
     table = readable(pd.DataFrame([{"model": "rf", **SCORES}]), ranking_metric("r2_score", {}), "EUR")
     assert list(table) == ["model", "CV R²", "CV error EUR", "test R² (95 %)", "test error EUR (95 %)"]
+
+
+def test_a_figure_is_drawn_of_an_interval_beside_the_score():
+    table = pd.DataFrame([{"model": "rf", **SCORES, "r2_score_low": 0.9}])
+    contract = Contract("price", {"price": Column("numeric")})
+    figure = plots.leaderboard(table, ranking_metric("r2_score", {}), contract)
+    assert figure.axes[0].get_xlabel() == "R² of price"

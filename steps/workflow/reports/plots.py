@@ -189,12 +189,12 @@ def leaderboard(table: pd.DataFrame, metric: RankingMetric, contract: Contract) 
     error = metric.name
     axes.barh(heights + 0.19, table[f"cv_{error}"], 0.34, xerr=table[f"cv_{error}_std"], color=ACCENT, ecolor=INK,
               capsize=3, label="cross-validated on the training set, ± standard deviation over folds")  # fmt: skip
-    interval = [table[error] - table[f"{error}_low"], table[f"{error}_high"] - table[error]]
+    interval = np.maximum([table[error] - table[f"{error}_low"], table[f"{error}_high"] - table[error]], 0)  # or raises
     axes.barh(heights - 0.19, table[error], 0.34, xerr=interval, color=SOFT, ecolor=INK, capsize=3,
               label="test set, 95 % confidence interval")  # fmt: skip
     axes.set_yticks(heights, table["model"])
     axes.set_xlim(*((None, None) if metric.greater_is_better else (0, None)))
-    words = metric.name.replace("_", " ") if "." not in metric.name else metric.name
+    words = "R²" if metric.name == "r2_score" else metric.name if "." in metric.name else metric.name.replace("_", " ")
     target = contract.target_label if metric.has_target_unit else contract.target
     axes.set(xlabel=f"{words} of {target}", title="Best model first")
     figure.legend(loc="outside lower left", frameon=False, fontsize=9)
