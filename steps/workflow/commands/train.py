@@ -70,14 +70,23 @@ def task(params: TrainParams, data: PreprocessRun) -> Task:
 
 
 def metric_source(params: MetricOptions) -> dict[str, str]:
-    """Return the digest of the file that a ranking metric comes from, if it is named by an import path.
+    """Return the digest of the code of a ranking metric that is named by an import path.
+
+    That is its file, with those that it imports from beside it; not those of an installed package, which has a version.
 
     Raises UserError if it is not found.
     """
     if "." not in params.metric:
         return {}
-    file = inspect.getsourcefile(inspect.unwrap(own_function(params.metric)))
-    return {"metric": fingerprint.file_digest(Path(file))} if file else {}
+    function = inspect.unwrap(own_function(params.metric))
+    file = Path(inspect.getsourcefile(function) or "")
+    if not file.is_file():  # of a function that was typed in
+        return {}
+    if "site-packages" in file.parts:
+        return {"metric": fingerprint.file_digest(file)}
+    depth = function.__module__.count(".") + (file.stem == "__init__")
+    sources, _ = fingerprint.imports(file, file.parents[depth])
+    return {"metric": fingerprint.digest({name: fingerprint.file_digest(path) for name, path in sources.items()})}
 
 
 def work(params: TrainParams, data: PreprocessRun) -> None:
