@@ -157,3 +157,14 @@ def test_the_receipt_of_main_takes_the_newest_train_run_and_names_the_packages_o
     )
     assert {"workflow/stages/preprocess.py", "workflow/stages/train.py"} <= made.code.files.keys()
     assert {"duckdb", "scikit-learn", "skops"} <= made.environment.packages.keys()
+
+
+def test_another_version_of_a_metric_runs_what_scores_by_it(edited, tmp_path, monkeypatch):
+    monkeypatch.setitem(edited.environment, "PYTHONPATH", str(tmp_path))
+    for factor in (1, 2):
+        text = f"cost = lambda true, predicted: {factor} * float(abs(true - predicted).mean())\n"
+        (tmp_path / "my_costs.py").write_text(text)
+        assert again(edited, metric="my_costs.cost") == {"train", "evaluate"}
+    newest, *_ = edited.runs("evaluate")
+    scores = newest.data.metrics
+    assert scores["my_costs.cost"] == pytest.approx(2 * scores["mean_absolute_error"])

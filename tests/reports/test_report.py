@@ -33,4 +33,4 @@ def test_the_ranking_metric_is_among_the_scores_of_a_model():
     names = ["costs.cost", "mean_pinball_loss", "r2_score"]
     ends = ["", "_low", "_high"]
     metrics = {f"{prefix}{name}{end}": 0.5 for name in names for prefix in ("", "baseline_") for end in ends}
-    assert list(score_table(metrics)["score"]) == ["R²", "mean pinball loss", "costs.cost"]
+    assert list(score_table(metrics, "costs.cost")["score"]) == ["R²", "mean pinball loss", "costs.cost"]

@@ -63,7 +63,7 @@ def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task
         code=CODE,
         params=params,
         work=lambda: work(params, trained, data),
-        reads=reads | {"model": model.model},
+        reads=reads | {"model": model.model} | train.metric_source(params),
         upstream=(data, trained),
         lineage=(data.params, model),
         tags={Tags.UPSTREAM: trained.id, Tags.PREPROCESS: data.id},

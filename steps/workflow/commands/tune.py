@@ -106,7 +106,7 @@ def task(params: TuneParams, explain: EvaluateParams, data: PreprocessRun) -> Ta
         code=CODE,
         params=params,
         work=lambda: None,
-        reads=data.digests(*READS),
+        reads=data.digests(*READS) | train.metric_source(params),
         upstream=(data,),
         lineage=(data.params, explain),
         tags={Tags.UPSTREAM: data.id},
@@ -199,7 +199,8 @@ def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> s
     """Return the digest of everything that decides the trials of a model, except for the parameters that are tried."""
     options = params.narrow(TrainingOptions).model_dump(mode="json")
     decided = options | {"model": model, "seed": params.seed, "split": params.split}
-    return fingerprint.fingerprint("trial", train.CODE, decided, data.digests(*READS), packages_of(model, {}))
+    reads = data.digests(*READS) | train.metric_source(params)
+    return fingerprint.fingerprint("trial", train.CODE, decided, reads, packages_of(model, {}))
 
 
 def follow(studies: "Iterable[Study]", model: str, params: TuneParams, unit: str) -> "Study":
