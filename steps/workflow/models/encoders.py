@@ -27,6 +27,7 @@ HASH_BUCKETS = 2**14  # for words and pairs of words
 TEXT_COMPONENTS = 30  # of a text, for a model that takes no sparse matrix
 WORD_COMPONENTS = 5  # of the words of a category; more take longer and err no less
 MIN_WORDY_CATEGORIES = 20  # of which half have several words, so that some may share a word
+MAX_WORDY_COLUMNS = 3  # those with the most categories; more would take too long
 MAX_WORDY_ROWS = 20_000  # of more rows, words would take too long
 MAX_DEVIATIONS = 3.0  # standard deviations from the mean at which a bounded number is clipped
 
@@ -161,7 +162,9 @@ def word_columns(rows: "pd.DataFrame", contract: Contract) -> list[str]:
 
     if len(rows) > MAX_WORDY_ROWS:
         return []
-    return [name for name in contract.features if contract.columns[name].kind == CATEGORICAL and is_wordy(name)]
+    categories = [name for name in contract.features if contract.columns[name].kind == CATEGORICAL]
+    wordy = [name for name in categories if is_wordy(name)]
+    return sorted(wordy, key=lambda name: -rows[name].nunique())[:MAX_WORDY_COLUMNS]
 
 
 def encoded_words(encode: ColumnTransformer) -> list[str]:
