@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -52,10 +55,11 @@ def iterate_in_forks(function: Callable[[Any], Any], items: Iterable[Any], n_pro
             for connection in wait(list(running)):
                 yield received(connection, running)
     finally:
-        for process in running.values():
-            if process.pid:
-                process.terminate()
-                process.join()
+        started = [process for process in running.values() if process.pid]
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.join()
 
 
 def received(connection: Any, running: dict[Any, BaseProcess]) -> Any:
@@ -73,10 +77,20 @@ def received(connection: Any, running: dict[Any, BaseProcess]) -> Any:
 
 def send_result(function: Callable[[Any], Any], item: Any, connection: Connection) -> None:
     """Send whether `function(item)` succeeded, and its result or its error, which notes where it was raised."""
+    os.setpgrp()  # Ctrl-C is for the parent, which sends SIGTERM: a second signal would interrupt what the first ends
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         result = True, function(item)
     except BaseException as error:
         if not isinstance(error, UserError):
             error.add_note(f"raised in another process:\n{traceback.format_exc()}")
         result = False, error
-    connection.send(result)
+    with suppress(BrokenPipeError):  # the parent was killed
+        connection.send(result)
+
+
+def end_with_parent() -> None:
+    """Send this process SIGTERM once its parent has ended: nobody would receive its result."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
