@@ -61,12 +61,12 @@ def run(params: "CompareParams", wanted: Mapping[str, "TrainParams"], inputs: "T
         inputs: the training set.
         limit: for all that remains to be done.
 
-    Raises UserError for a blend alone, whose members are not in `wanted`.
+    Raises UserError if there is no model but the blend.
     """
     rows = len(subsample_training_rows(params, inputs.training_set, inputs.contract))
     costs = {model: cost(each, inputs, rows) for model, each in wanted.items() if model != BLEND}
     if not costs:
-        raise UserError("time_limit: models=blend: no model to plan; name its members too: models=linear,rf,blend")
+        raise UserError(f"time_limit: models={BLEND} leaves nothing to plan; name the models that it combines too")
     limit -= OVERHEAD_SECONDS if BLEND in wanted else 0
     first_two = list(costs.values())[:2]
     affordable = (limit - sum(each.fixed for each in first_two)) / sum(each.per_row for each in first_two)
