@@ -95,8 +95,12 @@ def run(script: Path, arguments: list[str], environment: dict[str, str], folder:
 
 
 def start(script: Path, arguments: list[str], environment: dict[str, str], folder: Path, output: Path):
-    """Start a forked process that runs `script`."""
+    """Start a forked process that runs `script`, on one core unless the environment says otherwise.
+
+    On several, `main` starts a server of its own to fork models from, which imports everything again.
+    """
     start_server()
+    environment = {"LOKY_MAX_CPU_COUNT": "1"} | environment
     process = SERVER.Process(target=work, args=(script, arguments, environment, folder, output, empty_store()))
     process.start()
     return process

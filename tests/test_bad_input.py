@@ -91,9 +91,13 @@ def files(tmp_path_factory, small_data):
         (
             "main",
             {"model_params": "{rf: {}}"},
-            "not among the models; expected one of linear, extra_trees, boosting, blend",
+            "not among the models; expected one of linear, extra_trees, boosting, mean_boosting, blend",
         ),
-        ("main", {"model_params": "{svm: {}}"}, "the models; expected one of linear, extra_trees, boosting, rf, blend"),
+        (
+            "main",
+            {"model_params": "{svm: {}}"},
+            "expected one of linear, extra_trees, boosting, mean_boosting, rf, blend",
+        ),
         ("main", {"models": "linear", "model_params": "{svm: {}}"}, "not among the models; expected one of linear"),
         ("main", {"model_params": "{rf: 3}"}, "rf must be mapped to a mapping, as in {rf: {n_estimators: 300}}"),
         ("train", {"model_params": "{max_depth: 2020-01-01}"}, "date is not JSON serializable"),

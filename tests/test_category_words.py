@@ -55,7 +55,7 @@ def test_shapley_values_belong_to_the_column_of_the_words_and_add_up(named):
     for run in named.runs("evaluate"):
         values = pd.read_parquet(named.artifacts(run, Files.SHAP_VALUES))
         assert list(values.columns) == ["name", "year", "base"]
-        predicted = pd.read_parquet(named.artifacts(run, Files.PREDICTIONS))["prediction"]
+        predicted = pd.read_parquet(named.artifacts(run, Files.PREDICTIONS))["predicted"]
         np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-7)  # shap's C code
         if run.info.run_name != "evaluate dummy":
             assert values["name"].abs().mean() > 10 * values["year"].abs().mean()

@@ -26,7 +26,6 @@ MAIN = {"models": "linear,rf", "model_params": "{rf: {n_estimators: 5}}", "cv": 
 def alone(tmp_path_factory, small_data) -> Workflow:
     """Return a workflow without a cluster, on one core, in which `main` and `tune` ran once."""
     workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
-    workflow.environment["LOKY_MAX_CPU_COUNT"] = "1"
     assert workflow.step("main", **MAIN).code == 0
     assert workflow.step("tune", **SEARCH).code == 0
     return workflow

@@ -46,7 +46,7 @@ def test_main_prints_a_leaderboard_with_links_into_the_model_training_view(workf
     matches = [row.match(line) for line in workflow.first_output.splitlines()]
     assert sum(match is not None for match in matches) >= 4
     links = re.findall(r"http://127.0.0.1:5000/#/\S+[?&]workflowType=machine_learning", workflow.first_output)
-    assert len(links) == 10
+    assert len(links) == 11
 
 
 def test_main_says_what_became_of_the_data_before_it_trains(workflow):
@@ -138,17 +138,18 @@ def test_shap_values_add_up_to_the_prediction(workflow):
         values = pd.read_parquet(workflow.artifacts(run, "shap_values.parquet"))
         predicted = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))["predicted"]
         assert list(values.columns[:2]) == ["winery", "wine"]
-        np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-9)
+        # Where trees learn the target itself, shap's C code explains them, in single precision.
+        np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-7, err_msg=run.info.run_name)
 
 
 def test_a_second_main_reuses_every_run_and_reports_it(workflow):
     children = len(workflow.runs("train"))
     result = workflow.step("main")
     assert result.code == 0, result.output
-    assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 9
+    assert len(re.findall(r"reused +run [0-9a-f]{32}", result.output)) == 11
     assert len(workflow.runs("train")) == children
     parent = workflow.last()
-    assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 4
+    assert pd.read_csv(workflow.artifacts(parent, "leaderboard.csv")).shape[0] == 5
     assert workflow.artifacts(parent, "leaderboard.png").stat().st_size > 5000
 
 
@@ -160,8 +161,9 @@ def test_a_blend_is_scored_on_folds_that_its_weights_were_not_fitted_on(workflow
         model: pd.read_parquet(workflow.artifacts(trained[model], Files.OOF_PREDICTIONS))
         for model in sorted(MODELS[:-1])
     }
+    metric = ranking_metric(DEFAULT_METRIC, {})
     expected = cross_validation.cross_validation_scores(
-        blending.cross_validate(*blending.stack_oof_predictions(tables))
+        blending.cross_validate(*blending.stack_oof_predictions(tables), metric.error), metric
     )
     assert expected == pytest.approx({name: trained["blend"].data.metrics[name] for name in expected}, rel=1e-12)
 
@@ -266,7 +268,7 @@ def test_the_default_models_depend_on_the_number_of_training_rows(rows, max_rows
     contract = Contract("y", {"y": Column("numeric"), "x": Column("numeric")})
     data = SimpleNamespace(metrics={"rows_train": float(rows)}, contract=contract)
     params = parameters.CompareParams(max_rows=max_rows)
-    assert main.models_of(params, data) == ["linear", forest, "boosting", "blend"]
+    assert main.models_of(params, data) == ["linear", forest, "boosting", "mean_boosting", "blend"]
 
 
 def test_a_time_split_tests_on_later_rows_than_it_trains_on(workflow):
@@ -295,14 +297,18 @@ def results(workflow: Workflow) -> dict[str, object]:
                 }
                 receipt = json.loads(workflow.artifacts(run, "receipt.json").read_text())
                 del receipt["sha256"], receipt["provenance"]
-                receipt["environment"]["threads"].pop("OMP_NUM_THREADS", None)  # differs on purpose
+                for name in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):  # differ on purpose
+                    receipt["environment"]["threads"].pop(name, None)
                 found[f"{run.info.run_name}/receipt"] = json.dumps(receipt)
     return found
 
 
-def test_results_do_not_depend_on_threads_hash_seed_locale_time_zone_or_order_of_models(workflow, tmp_path, small_data):
+def test_results_do_not_depend_on_threads_processes_hash_seed_locale_time_zone_or_order_of_models(
+    workflow, tmp_path, small_data
+):
     other = Workflow(tmp_path)
     other.environment |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    other.environment["LOKY_MAX_CPU_COUNT"] = "1"  # in `workflow`, models are trained in processes
     words = ["--data", str(small_data), "--models", ",".join(reversed(MODELS))]
     result = other.execute([sys.executable, str(PROJECT / "steps/main.py"), *words])
     assert result.code == 0, result.output

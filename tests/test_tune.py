@@ -13,6 +13,7 @@ import pytest
 from conftest import Workflow
 
 from workflow.evaluation.paired import Difference
+from workflow.evaluation.ranking import ranking_metric
 from workflow.formatting import number
 from workflow.stages import tune
 
@@ -24,7 +25,6 @@ SEARCH = {"models": "linear,knn", "trials": "6", "cv": "2", "shap_samples": "3"}
 def tuned(tmp_path_factory, small_data) -> Workflow:
     """Return a workflow in which `tune` ran once, on one core and so without worker processes."""
     workflow = Workflow(tmp_path_factory.mktemp("tuned"), data=small_data)
-    workflow.environment["LOKY_MAX_CPU_COUNT"] = "1"
     result = workflow.run("tune", **SEARCH)
     assert result.code == 0, result.output
     workflow.first_output = result.output
@@ -71,7 +71,8 @@ def test_a_search_logs_its_trials_and_compares_tuned_with_untuned_models(tuned):
 def test_the_difference_is_negative_where_the_tuned_model_has_the_smaller_error():
     true = pd.Series([1.0, 2.0, 3.0])
     untuned, tuned = (pd.DataFrame({"true": true, "predicted": predicted}) for predicted in (true + 2, true - 1))
-    assert tune.difference_on_test_set(untuned, tuned, 0) == Difference(-1, -1, -1)
+    metric = ranking_metric("mean_absolute_error", {})
+    assert tune.difference_on_test_set(metric, untuned, tuned, 0) == Difference(-1, -1, -1)
 
 
 def test_a_trial_is_a_run_with_its_parameters_and_scores(tuned):
@@ -102,6 +103,7 @@ def test_a_repeated_or_longer_search_reuses_its_trials(tuned):
 
 def test_a_killed_search_continues_from_its_trials_and_finds_the_same(tuned, tmp_path, small_data):
     workflow = Workflow(tmp_path / "killed", data=small_data)
+    workflow.environment["LOKY_MAX_CPU_COUNT"] = "2"  # or no processes would run the trials
     own = {name: value for name, value in SEARCH.items() if name != "models"} | {"model": "knn"}
     words = [word for name, value in own.items() for word in (f"--{name}", value)]
     script, words = workflow.project / "steps/tune.py", ["--data", str(small_data), *words]
@@ -132,7 +134,7 @@ def test_the_best_model_and_the_whole_search_are_reproduced_bit_for_bit(tuned, m
     assert result.code == 0, result.output
     assert "bit for bit" in result.output
     assert "evaluate" in tuned.last().info.run_name
-    monkeypatch.delitem(tuned.environment, "LOKY_MAX_CPU_COUNT")
+    monkeypatch.setitem(tuned.environment, "LOKY_MAX_CPU_COUNT", "2")
     result = tuned.step("reproduce", run=run_id, search="true")
     assert result.code == 0, result.output
     assert "bit for bit" in result.output

@@ -56,7 +56,6 @@ def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task
     params = params.inherit(data.params).inherit(model)
     reads = data.digests(Files.TRAINING_SET, Files.TEST_SET, Files.CONTRACT)
     reads |= {name: trained.digest(name) for name in (Files.MODEL, Files.OOF_PREDICTIONS)}
-    reads |= train.metric_source(params)
     return Task(
         stage="evaluate",
         label=f"evaluate {model.model}",
