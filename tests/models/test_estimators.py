@@ -105,6 +105,7 @@ def test_log_target_with_zeros_fits_log1p(rows):
     [
         ("auto", [1, 2, 3, 100], ["log", "identity"]),
         ("auto", [0, 2, 3, 100], ["log1p", "identity"]),
+        ("auto", [*range(1, 50), 1000], ["log"]),
         ("auto", [-1, 2, 3, 100], ["identity"]),
         ("auto", [1, 2, 3, 4], ["identity", "log"]),
         ("true", [1, 2, 3, 4], ["log"]),

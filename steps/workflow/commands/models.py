@@ -17,7 +17,7 @@ IMPORTED = (  # by the process that others are forked from: what training, evalu
     *("environment", "workflow.commands.main", "workflow.stages.train", "workflow.stages.evaluate"),
     *("workflow.models.serving", "workflow.reports.model_report", "matplotlib.backends.backend_agg"),
     *("mlflow.sklearn", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "skops.io", "git"),
-    *("sklearn.ensemble", "sklearn.linear_model"),
+    *("sklearn.ensemble", "sklearn.linear_model", "shap", "pyarrow.dataset", "pyarrow.parquet"),
 )
 
 

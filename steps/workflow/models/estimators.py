@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ENCODERS = ("auto", "target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
 TARGET_TRANSFORMS = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # by name: how it is displayed
+EXTREME_SKEWNESS = 3  # from which nothing else is tried: it would seldom win, and trials take time
 HIGH_SKEWNESS = 1  # from which a distribution is highly skewed: Bulmer 1979, Principles of Statistics
 
 
@@ -87,8 +88,8 @@ def resolve_encoder(model: str, encoder: str) -> str:
 def target_transforms(log_target: str, target: "Series") -> list[str]:
     """Return which of `TARGET_TRANSFORMS` may be chosen for a target; the first one is best if they are equally good.
 
-    `auto` takes the logarithm first if the target is highly skewed, and never if it has negative values. It is
-    log(1 + target) if the target has zeros.
+    `auto` takes the logarithm first if the target is highly skewed, alone if extremely, and never if it has negative
+    values. It is log(1 + target) if the target has zeros.
 
     Args:
         log_target: one of `LOG_TARGET`.
@@ -105,9 +106,10 @@ def target_transforms(log_target: str, target: "Series") -> list[str]:
     if log_target == "false" or lowest < 0:
         return ["identity"]
     logarithm = "log" if lowest > 0 else "log1p"
-    if log_target == "true":
+    skewness = target.skew()
+    if log_target == "true" or skewness > EXTREME_SKEWNESS:
         return [logarithm]
-    return [logarithm, "identity"] if target.skew() > HIGH_SKEWNESS else ["identity", logarithm]
+    return [logarithm, "identity"] if skewness > HIGH_SKEWNESS else ["identity", logarithm]
 
 
 def preparation_of(estimator: "TransformedTargetRegressor") -> Preparation:
