@@ -176,6 +176,7 @@ def test_a_search_lowers_the_error_of_the_metric(ranked, name, case):
     assert json.loads(tuned.data.tags["workflow.parameters"])["model_params"] == json.loads(
         finished["parameters"].iloc[0]
     )
+    assert tuned.data.metrics[f"cv_{case.name}"] == pytest.approx(finished[f"cv_{case.name}"].iloc[0])
     if name == "quantile":
         for run_id in table["train_run_id"]:
             assert ranked.client.get_run(run_id).data.params["quantile"] == "0.9"

@@ -9,7 +9,7 @@ from workflow.data.sampling import evenly_spaced_positions
 from workflow.evaluation import cross_validation, metrics, tree_count
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models import blending, estimators, model_files
-from workflow.models.catalog import BLEND, get_model, loss_params
+from workflow.models.catalog import BLEND, MODELS, OPTIONAL, get_model, loss_params
 from workflow.models.encoders import word_columns
 from workflow.models.estimators import Preparation
 from workflow.models.members import member_params
@@ -134,9 +134,13 @@ def select_preparation(
     metric: RankingMetric,
     progress: "Callable[[str], ProgressBar]",
 ) -> Preparation:
-    """Return the scale of the target with which `model` errs least, and whether words of categories help it."""
+    """Return the scale of the target with which `model` errs least, and whether words of categories help it.
+
+    The parameters of a model in the catalog do not matter, so that a tuned model is prepared as its trials were.
+    """
     features, target = rows[contract.features], rows[contract.target]
-    quick, folds = get_model(model).quick | model_params, make_folds(params, rows, contract)
+    quick = get_model(model).quick if model in (*MODELS, *OPTIONAL) else model_params
+    folds = make_folds(params, rows, contract)
     first, *others = estimators.target_transforms(params.log_target, target)
     words = tuple(word_columns(rows, contract))
     changes: list[dict[str, Any]] = [
