@@ -144,10 +144,10 @@ def cross_val_predict_and_refit(
 
 
 def growing_counts(maximum: int) -> list[int]:
-    """Return numbers of trees to look at on the way to the maximum: each twice the one before."""
+    """Return numbers of trees to look at on the way to the maximum: each three times the one before."""
     counts = [FIRST_COUNT]
     while counts[-1] < maximum:
-        counts.append(min(maximum, 2 * counts[-1]))
+        counts.append(min(maximum, 3 * counts[-1]))
     return [min(maximum, count) for count in counts]
 
 
