@@ -66,10 +66,9 @@ def explain(
     else:
         through_trees = explainer == "tree" and n_features > PREDICTED_MAX_FEATURES
         outputs_of = tree_outputs if through_trees else predicted_outputs
-        outputs = outputs_of(regress, encoded_background, owned.argmax(axis=0))
-        outputs = in_units_of_target(outputs, estimator.transformer_.inverse_transform)
-        per_start = min(PERMUTATIONS, max(1, n_permutations // len(background)))
-        shape = (len(background), per_start, n_features)
+        steps = outputs_of(regress, encoded_background, owned.argmax(axis=0))
+        outputs = in_units_of_target(steps, estimator.transformer_.inverse_transform)
+        shape = (len(background), min(PERMUTATIONS, max(1, n_permutations // len(background))), n_features)
         values = permutation_shapley_values(outputs, encoded, shape, seed, progress_bar)
     return pd.DataFrame(values, columns=rows.columns, index=rows.index), float(predict(estimator, background).mean())
 

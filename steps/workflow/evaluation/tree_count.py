@@ -1,6 +1,8 @@
 """Choice of parameters on a holdout, and of the number of trees by cross-validation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,22 +107,13 @@ def cross_val_predict_and_refit(
 
     Like `cross_validation.cross_val_predict_and_refit`, except that `counted` names the parameter with the number of
     trees, whose value in `estimator` is the maximum; it may be empty. To predict a fold, the number is chosen on the
-    others, so that no row decides how it is predicted. A fold counts by its rows. Trees are grown until the error has
-    long been rising: see `ENOUGH`.
+    others, so that no row decides how it is predicted. Trees are grown until the error has long risen: see `ENOUGH`.
     """
     if not counted:
         return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar)
     counts = growing_counts(estimator.get_params()[f"regressor__regress__{counted}"])
-    staged: list[np.ndarray] = []
-    errors: list[np.ndarray] = []
-
-    def grow(job: tuple[tuple[Any, ...], TransformedTargetRegressor | None, int]) -> Any:
-        (train, test), fitted, n_trees = job
-        rows, params = (features.iloc[train], target.iloc[train]), {counted: n_trees}
-        fitted = (
-            estimators.grow(fitted, *rows, params) if fitted else estimators.fit(with_params(estimator, params), *rows)
-        )
-        return fitted, staged_predict(fitted, features.iloc[test])
+    grow = partial(grow_fold, estimator, counted, features, target)
+    staged, errors = list[np.ndarray](), list[np.ndarray]()
 
     def refit(n_trees: int) -> TransformedTargetRegressor:
         return estimators.fit(with_params(estimator, {counted: n_trees}), features, target)
@@ -128,19 +121,42 @@ def cross_val_predict_and_refit(
     def results() -> Iterator[Any]:
         grown: list[TransformedTargetRegressor | None] = [None] * len(folds)
         for n_trees in counts:
-            jobs = [(fold, fitted, n_trees) for fold, fitted in zip(folds, grown, strict=True)]
+            jobs = [GrowingFold(fold, fitted, n_trees) for fold, fitted in zip(folds, grown, strict=True)]
             grown, staged[:], errors[:] = [], [], []
             for (_, test), (fitted, predicted) in zip(folds, iterate_in_threads(grow, jobs), strict=True):
                 grown.append(fitted)
                 staged.append(predicted)
                 errors.append(len(test) * metric.error(target.iloc[test].to_numpy(), predicted))
                 yield fitted
-            if best_count(np.sum(errors, axis=0)) <= ENOUGH * n_trees:
+            best = best_count(np.sum(errors, axis=0))
+            if best <= ENOUGH * n_trees:
                 break
-        yield from iterate_in_threads(refit, [best_count(np.sum(errors, axis=0))])
+        yield from iterate_in_threads(refit, [best])
 
     *_, fitted = progress_bar(results(), len(counts) * len(folds) + 1)
     return fitted, best_stages(target, folds, staged, errors)
+
+
+@dataclass(frozen=True)
+class GrowingFold:
+    """A fold whose estimator, if it is fitted already, is to be grown to a number of trees."""
+
+    positions: tuple[Any, ...]
+    fitted: TransformedTargetRegressor | None
+    n_trees: int
+
+
+def grow_fold(
+    estimator: TransformedTargetRegressor, counted: str, features: pd.DataFrame, target: pd.Series, fold: GrowingFold
+) -> tuple[TransformedTargetRegressor, np.ndarray]:
+    """Return the estimator of a fold with its number of trees, and its predictions of the test rows after each one."""
+    train, test = fold.positions
+    rows, params = (features.iloc[train], target.iloc[train]), {counted: fold.n_trees}
+    if fold.fitted:
+        fitted = estimators.grow(fold.fitted, *rows, params)
+    else:
+        fitted = estimators.fit(with_params(estimator, params), *rows)
+    return fitted, staged_predict(fitted, features.iloc[test])
 
 
 def growing_counts(maximum: int) -> list[int]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.base import BaseEstimator
 
-NUMBERS, CATEGORIES, WORDS = "numbers", "categories", "words"  # names of transformers
+NUMBERS, CATEGORIES, TEXTS, WORDS = "numbers", "categories", "text", "words"  # names of transformers
 MAX_CATEGORIES = 1000  # encoded columns of a one-hot encoded feature; the rarest categories share one
 HASH_BUCKETS = 2**14  # for words and pairs of words
 TEXT_COMPONENTS = 30  # of a text, for a model that takes no sparse matrix
@@ -63,7 +63,6 @@ def column_encoders(
     rounding = rounding_to_grid() if on_grid else []
     encode_numbers = [*number_steps(bounded), *rounding]
     encode_categories = [*category_steps(encoder, seed), *(rounding if encoder != "onehot" else [])]
-    sparse = encoder == "onehot" and not dense
     parts = [
         (NUMBERS, make_pipeline(*encode_numbers), numbers),
         (CATEGORIES, make_pipeline(*encode_categories), categories),
@@ -71,16 +70,20 @@ def column_encoders(
             (f"date {i}", make_pipeline(*date_steps(contract.columns[name]), *rounding), [name])
             for i, name in enumerate(dates)
         ),
-        *(
-            (f"text {i}", make_pipeline(*text_steps(sparse, seed, TEXT_COMPONENTS)), [name])
-            for i, name in enumerate(texts)
-        ),
-        *(
-            (f"{WORDS} {i}", make_pipeline(*text_steps(sparse, seed, WORD_COMPONENTS)), [name])
-            for i, name in enumerate(words)
-        ),
+        *text_parts(texts, words, encoder == "onehot" and not dense, seed),
     ]
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0 if dense else 0.3)
+
+
+def text_parts(
+    texts: Sequence[str], words: Sequence[str], sparse: bool, seed: int
+) -> list[tuple[str, Pipeline, list[str]]]:
+    """Return name, transformer and column of each text, and of each category whose words are encoded too."""
+    parts = [*((TEXTS, name, TEXT_COMPONENTS) for name in texts), *((WORDS, name, WORD_COMPONENTS) for name in words)]
+    return [
+        (f"{part} {i}", make_pipeline(*text_steps(sparse, seed, components)), [name])
+        for i, (part, name, components) in enumerate(parts)
+    ]
 
 
 def number_steps(bounded: bool) -> "list[BaseEstimator]":

@@ -12,7 +12,7 @@ from workflow.evaluation import conformal, holdout, metrics, shapley
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
 from workflow.models.catalog import BLEND, get_model
-from workflow.parallel.executors import no_progress_bar
+from workflow.parallel.executors import no_progress_bar, single_blas_thread
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -146,7 +146,8 @@ def shap_values(
     background = inputs.training_set.take(positions)[features]
     explainer = get_model(inputs.model).explainer
     track = progress(f"explaining {inputs.model}")
-    values, base = shapley.explain(inputs.estimator, rows, background, explainer, params.seed, track)
+    with single_blas_thread():
+        values, base = shapley.explain(inputs.estimator, rows, background, explainer, params.seed, track)
     return values.assign(base=base)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from workflow.parallel.executors import ProgressBar
     from workflow.parameters import TrainingOptions, TrainParams, TuneParams
 
+MIN_TRIAL_ROWS = 200  # fewer would choose by chance
 MIN_IMPROVEMENT = 0.01  # of the error, for which data is prepared in another way; chance makes smaller differences
 
 
@@ -136,12 +137,15 @@ def select_preparation(
 ) -> Preparation:
     """Return the scale of the target with which `model` errs least, and whether words of categories help it.
 
-    The parameters of a model in the catalog do not matter, so that a tuned model is prepared as its trials were.
+    Fewer than `MIN_TRIAL_ROWS` rows get the scale that suits the skewness of the target, and no words. The parameters
+    of a model in the catalog do not matter, so that a tuned model is prepared as its trials were.
     """
     features, target = rows[contract.features], rows[contract.target]
     quick = get_model(model).quick if model in (*MODELS, *OPTIONAL) else model_params
     folds = make_folds(params, rows, contract)
     first, *others = estimators.target_transforms(params.log_target, target)
+    if len(rows) < MIN_TRIAL_ROWS:
+        return Preparation(first)
     words = tuple(word_columns(rows, contract))
     changes: list[dict[str, Any]] = [
         *({"target_transform": other} for other in others),
