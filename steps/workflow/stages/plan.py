@@ -12,7 +12,7 @@ from workflow.models import estimators
 from workflow.models.catalog import BLEND, get_model, regressor
 from workflow.models.estimators import Preparation
 from workflow.parallel.executors import available_cores
-from workflow.stages.train import build_estimator, subsample_training_rows
+from workflow.stages.train import build_estimator
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,7 +63,8 @@ def run(params: "CompareParams", wanted: Mapping[str, "TrainParams"], inputs: "T
 
     Raises UserError if there is no model but the blend.
     """
-    rows = len(subsample_training_rows(params, inputs.training_set, inputs.contract))
+    most = split.max_training_rows(len(inputs.contract.features), params.max_rows)
+    rows = min(len(inputs.training_set), most)
     costs = {model: cost(each, inputs, rows) for model, each in wanted.items() if model != BLEND}
     if not costs:
         raise UserError(f"time_limit: models={BLEND} leaves nothing to plan; name the models that it combines too")

@@ -119,7 +119,7 @@ def fit_single(
     model, model_params, folds = params.model, params.model_params, make_folds(params, rows, contract)
     features, target = rows[contract.features], rows[contract.target]
     with estimators.estimator_errors_as_user_errors(model, model_params):
-        preparation = select_preparation(params, model, model_params, rows, contract, metric, progress)
+        preparation = select_preparation(params, rows, contract, folds, metric, progress)
         estimator = build_estimator(params, model, model_params, preparation, rows, contract)
         return tree_count.select_and_cross_validate(
             model, model_params, estimator, features, target, folds, metric, progress
@@ -128,21 +128,19 @@ def fit_single(
 
 def select_preparation(
     params: "TrainParams",
-    model: str,
-    model_params: dict[str, Any],
     rows: "DataFrame",
     contract: "Contract",
+    folds: list[tuple[Any, ...]],
     metric: RankingMetric,
     progress: "Callable[[str], ProgressBar]",
 ) -> Preparation:
-    """Return the scale of the target with which `model` errs least, and whether words of categories help it.
+    """Return the scale of the target that gives a model the lowest error, and the categories whose words lower it.
 
     Fewer than `MIN_TRIAL_ROWS` rows get the scale that suits the skewness of the target, and no words. The parameters
     of a model in the catalog do not matter, so that a tuned model is prepared as its trials were.
     """
-    features, target = rows[contract.features], rows[contract.target]
-    quick = get_model(model).quick if model in (*MODELS, *OPTIONAL) else model_params
-    folds = make_folds(params, rows, contract)
+    model, features, target = params.model, rows[contract.features], rows[contract.target]
+    quick = get_model(model).quick if model in (*MODELS, *OPTIONAL) else params.model_params
     first, *others = estimators.target_transforms(params.log_target, target)
     if len(rows) < MIN_TRIAL_ROWS:
         return Preparation(first)
