@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import mlflow
 import pandas as pd
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from workflow.commands import evaluate, preprocess, train
 from workflow.commands.main import leaderboard
@@ -206,10 +205,7 @@ def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> s
 def follow(studies: "Iterable[Study]", model: str, params: TuneParams, unit: str) -> "Study":
     """Return the last of the `studies`, with a progress bar that shows the best metric so far."""
     metric = ranking_metric(params.metric, params.metric_params)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    quiet = not tracking.console.is_terminal
-    with Progress(*columns, *times, console=tracking.console, transient=True, disable=quiet) as progress:
+    with cli.timed_progress() as progress:
         bar = progress.add_task(f"tuning {model}", total=params.trials)
         for study in studies:
             best = f"{label(metric.name, unit)} {number(metric.as_error(study.best_value))}"

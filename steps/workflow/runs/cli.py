@@ -207,16 +207,21 @@ def progress_bar(description: str) -> Callable[[Iterable[Any], int], Iterable[An
     )
 
 
+def timed_progress() -> Progress:
+    """Return a progress bar on stderr with the time left; nothing is shown where stderr is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)
+
+
 @contextmanager
 def followed(doing: str, total: int) -> Iterator[Follow]:
     """Yield a function that marks a step as done and says what follows, in a progress bar on stderr with the time left.
 
     A step that is done twice counts once. There is no bar where stderr is no terminal.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     done: set[str] = set()
-    with Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with timed_progress() as progress:
         bar = progress.add_task(doing, total=total)
 
         def follow(step: str, next_one: str) -> None:
