@@ -132,7 +132,7 @@ def is_quantile(value: Any) -> bool:
 
 
 def own_function(path: str) -> Callable[..., Any]:
-    """Import a function by its path; UserError if there is none."""
+    """Import a function by its path. Raises UserError for a path that leads to no function."""
     try:
         found = locate(path)
     except ErrorDuringImport as error:
