@@ -68,9 +68,9 @@ def address(houses):
         yield address
 
 
-def invoke(address: str, rows: list[dict]) -> tuple[int, dict]:
+def invoke(address: str, rows: list[dict], **params: object) -> tuple[int, dict]:
     """Post rows as JSON records; return the status and the body of the response."""
-    body = json.dumps({"dataframe_records": rows}).encode()
+    body = json.dumps({"dataframe_records": rows} | ({"params": params} if params else {})).encode()
     request = urllib.request.Request(f"{address}/invocations", body, {"content-type": "application/json"})
     try:
         with urllib.request.urlopen(request) as answer:
@@ -111,6 +111,24 @@ def test_a_served_model_takes_rows_as_the_file_has_them(houses, address):
     np.testing.assert_array_equal(
         [row if np.isscalar(row) else row["price"] for row in answer["predictions"]], expected
     )
+
+
+def test_a_served_model_returns_prediction_intervals_at_the_level_of_the_request(houses, address):
+    expected = expected_predictions(houses)
+    row = raw_rows(houses).loc[expected.index[0]].astype(object)
+    rows = [row.where(row.notna(), None).to_dict()]
+    logged = pd.read_parquet(houses.artifacts(evaluation(houses), "predictions.parquet"))
+    own = logged[logged["predicted"] == expected.iloc[0]].iloc[0]
+    status, answer = invoke(address, rows, level=0.9)
+    assert status == 200, answer
+    names = {"prediction": "predicted", "prediction_low": "low", "prediction_high": "high"}
+    assert answer["predictions"][0] == pytest.approx({name: own[column] for name, column in names.items()}, rel=1e-12)
+    _, narrow = invoke(address, rows, level=0.5)
+    assert own["low"] < narrow["predictions"][0]["prediction_low"] < own["predicted"]
+    for level in (1.5, -0.1, 0.9999):
+        status, answer = invoke(address, rows, level=level)
+        assert status == 400
+        assert f"level={level:g}: " in answer["message"]
 
 
 def test_a_served_model_takes_texts_and_typed_json_values(address):
@@ -174,6 +192,20 @@ def test_predict_matches_evaluate_on_the_test_set(houses, tmp_path):
         assert scored[name] == pytest.approx(run.data.metrics[name], rel=1e-12)
 
 
+def test_predict_writes_intervals_of_several_levels(houses, tmp_path):
+    data = f"runs:/{houses.first('preprocess').info.run_id}/test.parquet"
+    given = {"model": "models:/houses@champion", "data": data, "output": tmp_path / "out.parquet"}
+    assert houses.step("predict", **given, level="0.9,0.5").code == 0
+    written, scored = pd.read_parquet(tmp_path / "out.parquet"), houses.last().data.metrics
+    assert (written["prediction_low"] <= written["prediction_low_50"]).all()
+    assert (written["prediction_high_50"] <= written["prediction_high"]).all()
+    inside = written["price"].between(written["prediction_low_50"], written["prediction_high_50"])
+    assert scored["interval_coverage_50"] == pytest.approx(inside.mean(), rel=1e-12)
+    assert scored["interval_coverage"] == evaluation(houses).data.metrics["interval_coverage"]
+    wrong = houses.step("predict", **given, level="1.5", overwrite="true")
+    assert wrong.error == "level=1.5: must be a number between 0 and 1"
+
+
 @contextmanager
 def one_bit_changed(houses, run: Run, path: Path) -> Iterator[None]:
     """Change one bit of a file of a run, and restore it."""
@@ -192,11 +224,11 @@ def model_folder(houses, run: Run) -> Path:
     return Path(houses.client.get_logged_model(run.outputs.model_outputs[0].model_id).artifact_location)
 
 
-@pytest.mark.parametrize("name", ["model.skops", "cross_validation.parquet", "contract.yaml", "train.parquet"])
+@pytest.mark.parametrize("name", ["model.skops", "intervals.skops", "contract.yaml", "train.parquet"])
 def test_predict_refuses_what_is_not_as_recorded_in_one_line(houses, tmp_path, name):
     trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
     run = houses.first("preprocess") if name in ("contract.yaml", "train.parquet") else trained
-    folder = model_folder(houses, run) if name == "model.skops" else Path(run.info.artifact_uri)
+    folder = model_folder(houses, run) if name.endswith(".skops") else Path(run.info.artifact_uri)
     with one_bit_changed(houses, run, folder / name):
         output = tmp_path / "out.csv"
         result = houses.step("predict", model="models:/houses@champion", data=houses.data, output=output)
@@ -428,7 +460,7 @@ def test_a_dry_run_registers_nothing(houses):
         (
             "promote",
             {"run": "{main}", "name": "other", "rules": "data/wines.yaml"},
-            "unknown rule target; expected one of thresholds, baseline, champion",
+            "unknown rule target; expected one of thresholds, coverage, baseline, champion",
         ),
         ("promote", {"run": "{main}", "name": "other", "rules": "rules.yaml"}, "rules=rules.yaml: no such file"),
         ("rollback", {"name": "houses"}, "version 1 is the first champion; nothing to roll back to"),

@@ -13,7 +13,7 @@ from workflow.models.catalog import (
     OPTIONAL,
     default_models,
 )
-from workflow.models.estimators import ENCODERS, LOG_TARGET
+from workflow.models.estimators import ENCODERS, LOG_TARGET, NOMINAL_LEVEL
 from workflow.parsing import (
     AUTO,
     FromText,
@@ -138,7 +138,15 @@ class TrainParams(TrainingOptions):
     seed: Seed = 0
 
 
-class EvaluateParams(MetricOptions):
+class IntervalOptions(Params):
+    """How often prediction intervals should contain the true value."""
+
+    level: Annotated[list[float], FromText(csv_list(fraction))] = Field(
+        default=[NOMINAL_LEVEL], description="fraction of rows within their prediction intervals; or several: 0.5,0.9"
+    )
+
+
+class EvaluateParams(IntervalOptions, MetricOptions):
     """Parameters of `evaluate`; `seed` is the preprocess run's, and the metric that of the train run."""
 
     shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
@@ -260,7 +268,7 @@ class RollbackParams(Params):
     name: str = Field(default="", description="registered model")
 
 
-class PredictCommand(ClusterOption):
+class PredictCommand(ClusterOption, IntervalOptions):
     """What `-e predict` takes."""
 
     model: str = Field(

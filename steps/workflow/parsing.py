@@ -17,6 +17,7 @@ from workflow.spelling import nearest
 AUTO = "auto"
 MAX_SEED = 2**32 - 1  # the largest that numpy takes
 ParamsType = TypeVar("ParamsType", bound="Params")
+ItemType = TypeVar("ItemType")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def unknown_parameter(argument: str, names: Sequence[str]) -> str:
 def to_command_line(value: Any) -> str:
     """Return the text that the command line takes for a parsed value."""
     if isinstance(value, list):
-        return ",".join(value)
+        return ",".join(map(str, value))
     if value == {}:
         return "null"
     return value if isinstance(value, str) else json.dumps(value)
@@ -130,10 +131,10 @@ def or_auto(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: text if text == AUTO else parse(text)
 
 
-def csv_list(parse: Callable[[str], str]) -> Callable[[str], list[str]]:
+def csv_list(parse: Callable[[str], ItemType]) -> Callable[[str], list[ItemType]]:
     """Return a parser of a comma-separated list whose items `parse` takes, without repetitions."""
 
-    def parse_list(text: str) -> list[str]:
+    def parse_list(text: str) -> list[ItemType]:
         chosen = [parse(name.strip()) for name in text.split(",") if name.strip()]
         if not chosen:
             raise ValueError("must name at least one")

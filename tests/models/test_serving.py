@@ -4,9 +4,9 @@ from workflow.errors import UserError
 from workflow.models import serving
 
 
-@pytest.mark.parametrize("name", [serving.ESTIMATOR_FILE, serving.CONTRACT_FILE])
+@pytest.mark.parametrize("name", serving.READ_FILES)
 def test_a_file_that_was_replaced_beside_a_served_model_is_refused(tmp_path, name):
-    for file in (serving.ESTIMATOR_FILE, serving.CONTRACT_FILE):
+    for file in serving.READ_FILES:
         (tmp_path / file).write_text(file)
     recorded = serving.digests_in(tmp_path)
     serving.check_files(tmp_path, recorded)

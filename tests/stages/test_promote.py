@@ -10,7 +10,7 @@ from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import estimators
-from workflow.stages.promote import Bounds, Model, Rules, parse_rules, run
+from workflow.stages.promote import Bounds, Model, Rules, check_thresholds, parse_rules, run
 
 CONTRACT = Contract("y", {"x": Column("numeric"), "y": Column("numeric")}, unit="kg")
 MAE = ranking_metric("mean_absolute_error", {})
@@ -94,8 +94,8 @@ def test_a_bound_is_inclusive_at_both_ends(sets):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1], "rules=r.yaml: expected a mapping with thresholds, baseline, champion"),
-        ({"target": 1}, "rules=r.yaml: unknown rule target; expected one of thresholds, baseline, champion"),
+        ([1], "rules=r.yaml: expected a mapping with thresholds, coverage, baseline, champion"),
+        ({"target": 1}, "rules=r.yaml: unknown rule target; expected one of thresholds, coverage, baseline, champion"),
         (
             {"baseline": "mae"},
             "rules=r.yaml: baseline: not a metric to compare by: mae; expected one of auto, mean_absolute_error",
@@ -114,3 +114,10 @@ def test_rules_of_another_form_are_refused_in_one_line(values, message):
 
 def test_rules_that_are_left_out_are_empty():
     assert parse_rules({"champion": None}, "rules=r.yaml") == Rules()
+
+
+@pytest.mark.parametrize(("covered", "passed"), [(0.9, True), (0.7, False)])
+def test_intervals_must_cover_what_the_rules_demand(covered, passed):
+    rules = parse_rules({"coverage": {"min": 0.85}}, "rules=r.yaml")
+    (check,) = check_thresholds(rules, {"interval_coverage": covered})
+    assert (check.rule, check.passed) == ("interval_coverage ≥ 0.85", passed)

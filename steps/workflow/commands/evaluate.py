@@ -55,7 +55,7 @@ def task(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> Task
     model = trained.params
     params = params.inherit(data.params).inherit(model)
     reads = data.digests(Files.TRAINING_SET, Files.TEST_SET, Files.CONTRACT)
-    reads |= {name: trained.digest(name) for name in (Files.MODEL, Files.OOF_PREDICTIONS)}
+    reads |= {name: trained.digest(name) for name in (Files.MODEL, Files.INTERVALS)}
     return Task(
         stage="evaluate",
         label=f"evaluate {model.model}",
@@ -81,7 +81,7 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
     members = member_shap_values(params, trained, data, estimator) if model == BLEND else {}
     with data.training_set() as training_set, data.test_set() as test_set:
         inputs = evaluate.EvaluateInputs(
-            model, estimator, trained.oof_predictions(), training_set, test_set, contract, members
+            model, estimator, trained.intervals(), training_set, test_set, contract, members
         )
         rows = tracking.dataset_rows(len(contract.columns))
         result = evaluate.run(params, inputs, rows, cli.progress_bar)
@@ -89,6 +89,7 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result.predictions.to_parquet(folder / Files.PREDICTIONS)
         result.shap_values.to_parquet(folder / Files.SHAP_VALUES)
         result.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
+        result.calibration.to_csv(folder / Files.INTERVAL_CALIBRATION, index=False)
         result.segments.to_csv(folder / Files.SEGMENTS, index=False)
         result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
         tracking.write_findings(folder, result.findings)

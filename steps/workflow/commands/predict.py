@@ -15,10 +15,8 @@ from workflow.data import files, split
 from workflow.data.contract import Contract
 from workflow.data.inference import unreadable_reason
 from workflow.errors import UserError
-from workflow.evaluation import conformal
 from workflow.evaluation.drift import drift
 from workflow.formatting import number
-from workflow.models import estimators
 from workflow.parallel.executors import iterate_in_threads
 from workflow.parameters import PredictCommand
 from workflow.reports.drift_report import drift_report
@@ -52,7 +50,7 @@ def run(params: PredictCommand) -> None:
     contract = trained.preprocess().contract
     training_rows, hashes = training_rows_of(trained, contract)
     predictions = write_predictions(params, trained, contract, list(training_rows.columns), hashes)
-    scores, rejected = predictions.scores(), predictions.rejected
+    scores, rejected = predictions.scores(params.level), predictions.rejected
     summary = summary_of(predictions, rejected, scores, params.output, contract)
     log_drift(drift(training_rows, predictions.sample, contract), rejected, summary)
     mlflow.log_metrics({"rows_in": predictions.rows, "rows_rejected": rejected["row"].nunique()} | scores)
@@ -81,21 +79,13 @@ def write_predictions(
     ):
         predictions = Predictions(table)
         fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
-        predictor = predictor_of(trained, contract, columns, hashes, fraction)
+        predictor = Predictor(
+            trained.estimator(), contract, trained.intervals(), params.level, columns, hashes, fraction
+        )
         chunks = predictions.collect(iterate_in_threads(predictor, table.chunks()))
         write(path, with_status(chunks, predictions), params.escape_formulas)
         predictions.check_rejected()
     return predictions
-
-
-def predictor_of(
-    trained: TrainRun, contract: Contract, columns: list[str], hashes: pd.Series, fraction: float
-) -> Predictor:
-    """Return the predictor with the model of a train run."""
-    estimator = trained.estimator()
-    transform = estimators.target_transform_of(estimator)
-    quantile = conformal.conformal_quantile(trained.oof_predictions(), transform)
-    return Predictor(estimator, contract, quantile, columns, hashes, fraction)
 
 
 def with_status(chunks: Iterator[pd.DataFrame], predictions: Predictions) -> Iterator[pd.DataFrame]:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 SERVING = "workflow/models/serving.py"
 CODE = Code(("workflow/stages/train.py", SERVING), ("workflow/commands/train.py", *execution.ARTIFACT_FILES))
 READS = (Files.TRAINING_SET, Files.CONTRACT, Files.EXAMPLES)
-PROVEN_ARTIFACTS = {Files.MODEL: digests.model, Files.OOF_PREDICTIONS: digests.numbers}
+PROVEN_ARTIFACTS = {
+    Files.MODEL: digests.model,
+    Files.INTERVALS: digests.model,
+    Files.OOF_PREDICTIONS: digests.numbers,
+}
 
 
 def run(command: TrainCommand) -> None:
@@ -140,6 +144,7 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
         params={name: to_command_line(value) for name, value in own.items()} | description,
         metadata={"models": list(member_params(params.model, params.model_params)), "types": [*result.trusted_types]},
         estimator=result.estimator,
+        interval_model=result.intervals,
         contract=contract,
         sources=sources,
         serialization_format="skops",

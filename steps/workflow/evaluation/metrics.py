@@ -1,6 +1,6 @@
 """Regression metrics, their bootstrap confidence intervals, and errors by segment of the target."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,11 @@ def scores_with_intervals(
         low, high = bootstrap_interval(metric, (true, predicted), seed)
         found |= {f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
     return found
+
+
+def level_suffixes(levels: Iterable[float]) -> list[str]:
+    """Return what ends the names that belong to each level: nothing for the first, `_95` for another one of 0.95."""
+    return ["" if place == 0 else f"_{100 * level:.10g}" for place, level in enumerate(levels)]
 
 
 def bootstrap_interval(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import VotingRegressor
 
     Estimator: TypeAlias = TransformedTargetRegressor | VotingRegressor
+NOMINAL_LEVEL = 0.9  # of prediction intervals: fraction of true values inside, unless another one is chosen
 ENCODERS = ("auto", "target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
 TARGET_TRANSFORMS = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # by name: how it is displayed

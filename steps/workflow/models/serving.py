@@ -17,36 +17,46 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.types.schema import AnyType, ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract, wrong_json_type
 from workflow.errors import UserError
-from workflow.models import estimators, model_files
+from workflow.models import estimators, intervals, model_files
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-ESTIMATOR_FILE, CONTRACT_FILE = "model.skops", "contract.yaml"
+ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE = "model.skops", "intervals.skops", "contract.yaml"
+
+LEVEL = "level"  # parameter of a request
+READ_FILES = (ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE)  # to predict
 
 
 class ServedModel:
     """The object whose `predict` MLflow calls."""
 
-    def __init__(self, estimator: "estimators.Estimator", contract: Contract) -> None:
-        """Predict with `estimator` from rows that are parsed by `contract`."""
-        self.estimator, self.contract = estimator, contract.select(contract.features)
+    def __init__(
+        self, estimator: "estimators.Estimator", interval_model: intervals.IntervalModel, contract: Contract
+    ) -> None:
+        """Predict with `estimator` and `interval_model` from rows that are parsed by `contract`."""
+        self.estimator, self.intervals = estimator, interval_model
+        self.contract = contract.select(contract.features)
 
-    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray":
-        """Return the predicted target of each row: (rows,).
+    def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray | pd.DataFrame":
+        """Return the predicted target of each row: (rows,); with a level, a frame with the prediction intervals.
 
         Args:
             rows: strings as in a CSV file, or typed values as in JSON or Parquet. An absent column counts as missing
                 in all rows; MLflow has checked that it is optional.
-            params: not used; part of MLflow's interface.
+            params: `level` of the prediction intervals, between 0 and 1; 0 for none.
 
         Raises:
-            MlflowException: for a value that the contract does not allow; a server answers with status 400.
+            MlflowException: for a value that the contract does not allow, and for another level; a server answers with
+                status 400.
         """
+        level = (params or {}).get(LEVEL, 0.0)
+        if not 0 <= level < 1:
+            raise MlflowException(f"level={level:g}: must be a number between 0 and 1", INVALID_PARAMETER_VALUE)
         for name in self.contract.columns:
             for row, value in rows[name].items() if name in rows and rows[name].dtype in (object, bool) else ():
                 if reason := wrong_json_type(value, self.contract.columns[name]):
@@ -54,7 +64,16 @@ class ServedModel:
         typed, violations = check(as_file_values(rows, self.contract), self.contract)
         if len(violations):
             raise refused(*violations.iloc[0])
-        return estimators.predict(self.estimator, typed)
+        predicted = estimators.predict(self.estimator, typed)
+        return self.with_intervals(typed, predicted, level) if level else predicted
+
+    def with_intervals(self, typed: pd.DataFrame, predicted: "ndarray", level: float) -> pd.DataFrame:
+        """Return predictions with both ends of their intervals: (rows, 3)."""
+        try:
+            low, high = self.intervals.predict(typed, predicted, level)
+        except UserError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+        return pd.DataFrame({"prediction": predicted, "prediction_low": low, "prediction_high": high})
 
 
 def refused(row: Any, column: str, value: Any, reason: str) -> MlflowException:
@@ -69,12 +88,12 @@ def _load_pyfunc(folder: str) -> ServedModel:
     check_files(path, config.flavors["python_function"].get("digests", {}))
     metadata = config.metadata or {}
     estimator = model_files.load(path / ESTIMATOR_FILE, metadata["models"], metadata["types"])
-    return ServedModel(estimator, read_contract(path / CONTRACT_FILE))
+    return ServedModel(estimator, intervals.load(path / INTERVALS_FILE), read_contract(path / CONTRACT_FILE))
 
 
 def digests_in(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file that is read to predict, by name."""
-    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in (ESTIMATOR_FILE, CONTRACT_FILE)}
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in READ_FILES}
 
 
 def check_files(folder: Path, recorded: Mapping[str, str]) -> None:
@@ -88,6 +107,7 @@ def save_model(
     path: str,
     mlflow_model: Model,
     estimator: "estimators.Estimator",
+    interval_model: intervals.IntervalModel,
     contract: Contract,
     sources: dict[str, Path],
     validate_serving_input: bool = True,
@@ -99,6 +119,7 @@ def save_model(
         path: folder to create.
         mlflow_model: its configuration.
         estimator: fitted.
+        interval_model: from which its prediction intervals are computed.
         contract: of the rows that it takes.
         sources: modules to save with it, by their paths relative to the folder with the code.
         validate_serving_input: handled by MLflow, which passes it on nevertheless.
@@ -112,6 +133,7 @@ def save_model(
             shutil.copy(source, Path(folder) / name)
         code = [str(file) for file in Path(folder).iterdir()]
         mlflow.sklearn.save_model(estimator, path, mlflow_model=mlflow_model, code_paths=code, **arguments)
+    intervals.save(interval_model, Path(path) / INTERVALS_FILE)
     (Path(path) / CONTRACT_FILE).write_text(contract_text(contract, {}), encoding="utf-8")
     mlflow_model.flavors["python_function"] |= {"loader_module": __name__, "digests": digests_in(Path(path))}
     del mlflow_model.flavors["python_function"]["model_path"]  # points to the skops file; ours loads from the folder
@@ -119,9 +141,13 @@ def save_model(
 
 
 def signature(contract: Contract, optional: set[str]) -> ModelSignature:
-    """Return the names of the features, of any type because the contract checks values, and which are `optional`."""
+    """Return the names of the features, of any type because the contract checks values, and which are `optional`.
+
+    A request may have the parameter `LEVEL`.
+    """
     anything = AnyType()  # type: ignore[no-untyped-call]
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(anything, name, required=name not in optional) for name in contract.features
     ]
-    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]))
+    params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0)])
+    return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]), params)

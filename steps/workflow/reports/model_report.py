@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
+from workflow.evaluation.metrics import level_suffixes
 from workflow.evaluation.ranking import IN_TARGET_UNIT
 from workflow.formatting import number, percent
 from workflow.reports import plots
@@ -24,9 +25,12 @@ METRIC_NAMES = {
     "mean_pinball_loss": "mean pinball loss",
 }
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
-SCORES_TEXT = (
-    "With 95 % bootstrap confidence intervals; the baseline is a constant prediction. The 90 % prediction intervals"
-    " cover {covered} of the test set."
+CALIBRATION = "interval_calibration.png"
+SCORES_TEXT = "With 95 % bootstrap confidence intervals; the baseline is a constant prediction."
+INTERVALS_TEXT = (
+    "An interval of level 90 % should contain the true value of nine rows in ten. Coverage is the fraction of the test"
+    " set whose true value is inside, with its 95 % confidence interval. The interval score adds to the width what is"
+    " missed; lower is better."
 )
 SHAP_TEXT = (
     "SHAP values say how much each feature moved a prediction away from the mean prediction. First their mean size;"
@@ -47,6 +51,7 @@ class ModelResult:
         predictions: `true` and `predicted` of each test row.
         shap_values: (rows, features) and the column `base`.
         shap_colours: (rows, features).
+        calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         findings: what is odd about the test set.
@@ -60,6 +65,7 @@ class ModelResult:
     predictions: pd.DataFrame
     shap_values: pd.DataFrame
     shap_colours: pd.DataFrame
+    calibration: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
     findings: Sequence[Finding]
@@ -75,6 +81,7 @@ def figures(result: ModelResult) -> dict[str, Figure]:
         PREDICTIONS: plots.predictions(true, predicted, label, f"{model} on the test set"),
         RESIDUALS: plots.residuals(true, predicted, label, f"{model}: errors on the test set"),
         IMPORTANCE: plots.importance(values, label, f"{model}: what moves a prediction"),
+        CALIBRATION: plots.interval_calibration(result.calibration, f"{model}: prediction intervals"),
         BEESWARM: plots.beeswarm(values, result.shap_colours, label, f"{model}: what moves a prediction, row by row"),
     }
 
@@ -95,8 +102,14 @@ def model_report(
     sections = [
         Section(
             "Scores",
-            SCORES_TEXT.format(covered=percent(metrics["interval_coverage"])),
+            SCORES_TEXT,
             score_table(metrics, result.parameters["metric"]),
+        ),
+        Section(
+            "Prediction intervals",
+            INTERVALS_TEXT,
+            interval_table(metrics, result.parameters["level"]),
+            pictures=(pictures[CALIBRATION],),
         ),
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
         Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
@@ -141,5 +154,22 @@ def score_table(metrics: Mapping[str, float], ranking: str) -> pd.DataFrame:
             }
             for name, label in (METRIC_NAMES | {ranking: METRIC_NAMES.get(ranking, ranking)}).items()
             if name in metrics  # a percentage exists only for a positive target
+        ]
+    )
+
+
+def interval_table(metrics: Mapping[str, float], levels: Sequence[float]) -> pd.DataFrame:
+    """Return how good the prediction intervals of each level are on the test set, a row per level."""
+    return pd.DataFrame(
+        [
+            {
+                "level": f"{100 * level:.10g} %",
+                "coverage": percent(metrics[f"interval_coverage{suffix}"], 1),
+                "from": percent(metrics[f"interval_coverage{suffix}_low"], 1),
+                "to": percent(metrics[f"interval_coverage{suffix}_high"], 1),
+                "mean width": metrics[f"interval_width{suffix}"],
+                "interval score": metrics[f"interval_score{suffix}"],
+            }
+            for suffix, level in zip(level_suffixes(levels), levels, strict=True)
         ]
     )

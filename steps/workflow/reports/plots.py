@@ -100,6 +100,24 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
     return figure
 
 
+def interval_calibration(calibration: pd.DataFrame, title: str) -> Figure:
+    """Plot the coverage of prediction intervals against their level, with its confidence interval.
+
+    Args:
+        calibration: as `intervals.calibration` returns it.
+        title: of the figure.
+    """
+    figure, axes = empty_figure(5.5, 5)
+    level, covered = calibration["level"], calibration["coverage"]
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=1, label="as promised")
+    errors = [covered - calibration["low"], calibration["high"] - covered]
+    axes.errorbar(level, covered, np.maximum(errors, 0), fmt="o", color=ACCENT, capsize=3, label="test set, 95 % CI")
+    axes.set(xlabel="level of the prediction intervals", ylabel="fraction of true values inside", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
 def importance(shap_values: pd.DataFrame, target: str, title: str) -> Figure:
     """Plot the mean |SHAP value| of each feature.
 

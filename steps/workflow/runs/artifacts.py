@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workflow.data.findings import Finding
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
+    from workflow.models.intervals import IntervalModel
 
 
 METRICS = "metrics"  # among the digests of what a run left
@@ -216,6 +217,13 @@ class TrainRun(StageRun):
         with downloaded(self.run, Files.MODEL) as path:
             return model_files.load(path, member_params(params.model, params.model_params), types)
 
+    def intervals(self) -> "IntervalModel":
+        """Return from what the prediction intervals of its estimator are computed."""
+        from workflow.models import intervals
+
+        with downloaded(self.run, Files.INTERVALS) as path:
+            return intervals.load(path)
+
     def oof_predictions(self) -> "DataFrame":
         """Return the out-of-fold predictions: see `cross_validation.cross_val_predict_and_refit`."""
         return self.table(Files.OOF_PREDICTIONS)
@@ -249,7 +257,7 @@ class EvaluateRun(StageRun):
         return self.upstream(PreprocessRun, self.tags[Tags.PREPROCESS])
 
     def predictions(self) -> "DataFrame":
-        """Return `true`, `predicted`, `low` and `high` of each scored test row."""
+        """Return `true`, `predicted`, `low` and `high` of each scored test row, and the ends at further levels."""
         return self.table(Files.PREDICTIONS)
 
     def shap_values(self) -> "DataFrame":

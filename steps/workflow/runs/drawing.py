@@ -97,6 +97,7 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         predictions=evaluated.predictions(),
         shap_values=evaluated.shap_values(),
         shap_colours=evaluated.table(Files.SHAP_COLOURS),
+        calibration=evaluated.table(Files.INTERVAL_CALIBRATION),
         segments=evaluated.table(Files.SEGMENTS),
         worst=evaluated.table(Files.WORST_PREDICTIONS),
         findings=evaluated.findings,

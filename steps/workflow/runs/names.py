@@ -56,10 +56,12 @@ class Files:
     FINDINGS = "findings.json"
     DATA_REPORT = "data_report.html"
     MODEL = "model/model.skops"  # `model/` leads into the model that the run logged
+    INTERVALS = "model/intervals.skops"
     OOF_PREDICTIONS = "cross_validation.parquet"
     PREDICTIONS = "predictions.parquet"
     SHAP_VALUES = "shap_values.parquet"
     SHAP_COLOURS = "shap_colours.parquet"
+    INTERVAL_CALIBRATION = "interval_calibration.csv"
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
     MODEL_REPORT = "report.html"

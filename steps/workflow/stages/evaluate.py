@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
-from workflow.evaluation import conformal, holdout, metrics, shapley
+from workflow.data.stored import CHUNK_ROWS
+from workflow.evaluation import holdout, metrics, shapley
+from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
-from workflow.models import blending, estimators
+from workflow.models import blending
 from workflow.models.catalog import BLEND, get_model
 from workflow.parallel.executors import no_progress_bar, single_blas_thread
 
@@ -21,20 +24,23 @@ if TYPE_CHECKING:
     from workflow.data.stored import StoredRows
     from workflow.evaluation.holdout import TestPredictions
     from workflow.models.estimators import Estimator
+    from workflow.models.intervals import IntervalModel
     from workflow.parallel.executors import ProgressBar
     from workflow.parameters import EvaluateParams
+
+CALIBRATED_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of prediction intervals, whose coverage is shown
 
 
 @dataclass(frozen=True)
 class EvaluateInputs:
-    """A fitted estimator with its out-of-fold predictions, both sets and their contract.
+    """A fitted estimator, from what its prediction intervals are computed, both sets and their contract.
 
     Of a blend, `member_shap_values` are the SHAP values of its members, by model, as `run` returns them.
     """
 
     model: str
     estimator: "Estimator"
-    oof_predictions: "DataFrame"
+    intervals: "IntervalModel"
     training_set: "StoredRows"
     test_set: "StoredRows"
     contract: "Contract"
@@ -46,11 +52,12 @@ class EvaluateResult:
     """Scores and explanations of an estimator on the test rows that were not seen in training.
 
     Attributes:
-        predictions: `true`, `predicted`, `low` and `high`: (scored rows, 4).
+        predictions: `true`, `predicted`, `low` and `high`, and both ends at further levels: (scored rows, …).
         scores: test metrics with their 95 % intervals, by which models are compared.
         other_scores: those of the baseline, of the prediction intervals, and with leaked rows.
         shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
         shap_colours: numbers that order the values of each feature in that sample.
+        calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         findings: what is odd about the test set.
@@ -62,6 +69,7 @@ class EvaluateResult:
     other_scores: dict[str, float]
     shap_values: "DataFrame"
     shap_colours: "DataFrame"
+    calibration: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
     findings: list[Finding]
@@ -91,17 +99,22 @@ def run(
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
     scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed)
     metric.check_score(scores[metric.name], "on the test set")
-    predictions = with_intervals(tested, inputs)
+    sizes = residual_sizes(inputs, tested)
+    ends, calibrated = (
+        {level: inputs.intervals.around(tested.predicted, sizes, level) for level in levels}
+        for levels in (params.level, CALIBRATED_LEVELS)
+    )
     sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
     explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
     worst = metrics.worst(tested.true, tested.predicted)
     worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
-        predictions=predictions,
+        predictions=with_intervals(tested, ends),
         scores=scores,
-        other_scores=other_scores(scored, tested, predictions, params.seed),
+        other_scores=other_scores(scored, tested, ends, params.seed),
         shap_values=shap_values(params, inputs, explained_rows, progress),
         shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
+        calibration=calibration(tested.true, calibrated),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
         findings=findings_of(tested),
@@ -110,24 +123,32 @@ def run(
     )
 
 
-def with_intervals(tested: "TestPredictions", inputs: EvaluateInputs) -> pd.DataFrame:
+def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndarray:
+    """Return the typical size of the residual of each scored row, on which its prediction interval depends: (rows,)."""
+    model, features = inputs.intervals, inputs.contract.features
+    chunks = [slice(start, start + CHUNK_ROWS) for start in range(0, len(tested.positions), CHUNK_ROWS)]
+    return np.concatenate(
+        [model.sizes(inputs.test_set.take(tested.positions[rows])[features], tested.predicted[rows]) for rows in chunks]
+    )
+
+
+def with_intervals(tested: "TestPredictions", ends: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
     """Return the predictions of the scored rows with their prediction intervals."""
-    transform = estimators.target_transform_of(inputs.estimator)
-    quantile = conformal.conformal_quantile(inputs.oof_predictions, transform)
-    low, high = conformal.prediction_interval(tested.predicted, quantile, transform)
-    return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, "low": low, "high": high})
+    columns = interval_columns(("low", "high"), ends)
+    return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, **columns})
 
 
 def other_scores(
-    scored: Mapping[str, Callable[..., Any]], tested: "TestPredictions", predictions: pd.DataFrame, seed: int
+    scored: Mapping[str, Callable[..., Any]],
+    tested: "TestPredictions",
+    ends: Mapping[float, tuple[np.ndarray, np.ndarray]],
+    seed: int,
 ) -> dict[str, float]:
     """Return the scores of the baseline, of the prediction intervals, and with leaked rows."""
-    low, high = predictions["low"].to_numpy(), predictions["high"].to_numpy()
     return {
         **tested.leaked_scores,
         **metrics.scores_with_intervals(scored, tested.true, tested.baseline, seed, "baseline_"),
-        "interval_coverage": conformal.coverage(tested.true, low, high),
-        "interval_width": float((high - low).mean()),
+        **interval_scores(tested.true, ends),
     }
 
 

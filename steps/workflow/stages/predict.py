@@ -14,14 +14,17 @@ from workflow.data.findings import Finding
 from workflow.data.rejections import coercion_findings, rejection_findings
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
-from workflow.evaluation import conformal, metrics
+from workflow.evaluation import metrics
+from workflow.evaluation.intervals import interval_columns, interval_scores
 from workflow.models import estimators
 
 if TYPE_CHECKING:
     from workflow.data.tables import Table
     from workflow.models.estimators import Estimator
+    from workflow.models.intervals import IntervalModel
 
-PREDICTION_COLUMNS = ["prediction", "prediction_low", "prediction_high"]
+PREDICTION = "prediction"
+INTERVAL = ("prediction_low", "prediction_high")
 DRIFT_SAMPLE_ROWS = 20_000
 
 
@@ -32,7 +35,8 @@ class Predictor:
     Attributes:
         estimator: fitted.
         contract: of its training set.
-        quantile: see `conformal.conformal_quantile`.
+        intervals: from which the prediction intervals are computed.
+        levels: of the intervals.
         columns: of the training set.
         training_hashes: the `split.row_hashes` of the training set.
         drift_fraction: of the rows of a chunk that drift is measured on.
@@ -40,7 +44,8 @@ class Predictor:
 
     estimator: "Estimator"
     contract: Contract
-    quantile: float
+    intervals: "IntervalModel"
+    levels: list[float]
     columns: list[str]
     training_hashes: pd.Series
     drift_fraction: float
@@ -52,11 +57,11 @@ class Predictor:
         """
         features = self.contract.select(self.contract.features)
         contract.check_columns(rows, features, "is it the file for this model?")
-        if taken := [name for name in PREDICTION_COLUMNS if name in rows]:
-            raise UserError(f"column {', '.join(taken)} of the data is called like a column of the output; rename it")
         typed_already = contract.is_typed_by(rows, self.contract)
         typed, rejected = contract.check(rows, features, typed_already)
         predictions = self.predict(typed)
+        if taken := [name for name in predictions if name in rows]:
+            raise UserError(f"column {', '.join(taken)} of the data is called like a column of the output; rename it")
         chunk = Chunk(
             predicted=pd.concat([rows.loc[typed.index], predictions], axis=1),
             rows=len(rows),
@@ -69,12 +74,15 @@ class Predictor:
         return chunk
 
     def predict(self, typed: pd.DataFrame) -> pd.DataFrame:
-        """Return the predictions of typed rows with their intervals: (rows, 3)."""
+        """Return the predictions of typed rows with the ends of their intervals: (rows, 1 + 2 · levels)."""
         predicted = estimators.predict(self.estimator, typed) if len(typed) else np.empty(0)
-        transform = estimators.target_transform_of(self.estimator)
-        low, high = conformal.prediction_interval(predicted, self.quantile, transform)
-        columns = zip(PREDICTION_COLUMNS, (predicted, low, high), strict=True)
-        return pd.DataFrame(dict(columns), index=typed.index)
+        ends = self.ends(typed, predicted)
+        return pd.DataFrame({PREDICTION: predicted, **interval_columns(INTERVAL, ends)}, index=typed.index)
+
+    def ends(self, typed: pd.DataFrame, predicted: np.ndarray) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+        """Return the lower and the upper ends of the prediction intervals, each (rows,), by level."""
+        sizes = self.intervals.sizes(typed, predicted)
+        return {level: self.intervals.around(predicted, sizes, level) for level in self.levels}
 
     def add_true_values(
         self, chunk: "Chunk", rows: pd.DataFrame, typed: pd.DataFrame, predictions: pd.DataFrame, typed_already: bool
@@ -163,10 +171,10 @@ class Predictions:
                 f" {value!r} in line {row}); is it the file for this model?"
             )
 
-    def scores(self) -> dict[str, float]:
+    def scores(self, levels: list[float]) -> dict[str, float]:
         """Return the scores of the rows with a target that were not in training; empty if there are none."""
         if not self.tested or not sum(map(len, self.tested)):
             return {}
-        true, predicted, low, high = pd.concat(self.tested).to_numpy().T
-        covered = {"interval_coverage": conformal.coverage(true, low, high)}
-        return metrics.scores(metrics.applicable_metrics(true), true, predicted) | covered
+        true, predicted, *bounds = pd.concat(self.tested).to_numpy().T
+        ends = dict(zip(levels, zip(bounds[::2], bounds[1::2], strict=True), strict=True))
+        return metrics.scores(metrics.applicable_metrics(true), true, predicted) | interval_scores(true, ends)

@@ -55,6 +55,7 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     thresholds: dict[str, Bounds] = Field(default_factory=dict)
+    coverage: Bounds | None = None
     baseline: MetricName = None
     champion: MetricName = None
 
@@ -190,9 +191,10 @@ def compare_with_champion(
 
 
 def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
-    """Return a check for each bound of a metric."""
+    """Return a check for each bound of a metric, and of the coverage of the prediction intervals."""
     checks = []
-    for name, bounds in rules.thresholds.items():
+    coverage = {"interval_coverage": rules.coverage} if rules.coverage else {}
+    for name, bounds in (rules.thresholds | coverage).items():
         if bounds.min is not None:
             checks.append(Check(f"{name} ≥ {bounds.min:g}", number(metrics[name]), metrics[name] >= bounds.min))
         if bounds.max is not None:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from workflow.data import split
 from workflow.data.sampling import evenly_spaced_positions
-from workflow.evaluation import cross_validation, metrics, tree_count
+from workflow.evaluation import cross_validation, intervals, metrics, tree_count
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models import blending, estimators, model_files
 from workflow.models.catalog import BLEND, MODELS, OPTIONAL, get_model, loss_params
 from workflow.models.encoders import word_columns
 from workflow.models.estimators import Preparation
+from workflow.models.intervals import IntervalModel
 from workflow.models.members import member_params
 from workflow.parallel.executors import no_progress_bar
 
@@ -53,6 +54,7 @@ class TrainResult:
         estimator: fitted on all training rows.
         rows: the training rows.
         oof_predictions: see `cross_validation.cross_val_predict_and_refit`.
+        intervals: from which its prediction intervals are computed.
         cv_scores: mean and standard deviation over the folds, by metric.
         training_scores: by metric.
         description: what was chosen, by parameter.
@@ -64,6 +66,7 @@ class TrainResult:
     estimator: "Estimator"
     rows: "DataFrame"
     oof_predictions: "DataFrame"
+    intervals: IntervalModel
     cv_scores: dict[str, float]
     training_scores: dict[str, float]
     description: dict[str, str]
@@ -93,6 +96,7 @@ def run(
         estimator=estimator,
         rows=rows,
         oof_predictions=oof_predictions,
+        intervals=fit_intervals(params, estimator, oof_predictions, rows, contract, progress),
         cv_scores=cross_validation.cross_validation_scores(oof_predictions, metric),
         training_scores=metrics.scores(metrics.TRAINING, target.to_numpy(), predicted, "training_"),
         description=describe(params, estimator, oof_predictions, len(rows), contract.target),
@@ -189,6 +193,20 @@ def fit_blend(members: Mapping[str, FittedMember], metric: RankingMetric) -> "tu
     weights = blending.fit_weights(predicted, oof["true"].to_numpy(), metric.error)
     blend = blending.blend({model: each.estimator for model, each in members.items()}, weights)
     return blend, blending.cross_validate(oof, predicted, metric.error)
+
+
+def fit_intervals(
+    params: "TrainParams",
+    estimator: "Estimator",
+    oof_predictions: "DataFrame",
+    rows: "DataFrame",
+    contract: "Contract",
+    progress: "Callable[[str], ProgressBar]",
+) -> IntervalModel:
+    """Return from what the prediction intervals of a fitted estimator are computed."""
+    transform = estimators.target_transform_of(estimator)
+    progress_bar = progress(f"fitting intervals of {params.model}")
+    return intervals.fit(oof_predictions, rows, contract, transform, params.seed, progress_bar)
 
 
 def describe(
