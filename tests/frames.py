@@ -41,9 +41,14 @@ def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def split_frame(
-    frame: pd.DataFrame, test_size: float, seed: int, strategy: str = split.RANDOM, column: str | None = None
+    frame: pd.DataFrame,
+    test_size: float,
+    seed: int,
+    strategy: str = split.RANDOM,
+    column: str | None = None,
+    gap: float = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the training set and the test set."""
     counts, values = np.ones(len(frame), int), frame[column] if column else None
-    train, test = split.split(counts, test_size, seed, strategy, values)
+    train, test = split.split(counts, test_size, seed, strategy, values, gap)
     return frame.iloc[train].reset_index(drop=True), frame.iloc[test].reset_index(drop=True)

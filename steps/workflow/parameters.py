@@ -37,7 +37,12 @@ SAME, RECORDED = "same", "recorded"
 PROMOTION_RULES = "steps/promotion.yaml"
 EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value
 Seed = Annotated[int, FromText(integer(0)), Field(description="random seed of this and all later stages")]
-Split = Annotated[str, FromText(one_of(("random", "group", "time")))]
+Split = Annotated[str, FromText(one_of(("random", "group", "time", "fold")))]
+Gap = Annotated[
+    float,
+    FromText(non_negative),
+    Field(description="with split=time, days (or units of a numeric time) between training rows and test rows"),
+]
 Source = Annotated[str, FromText(without_secrets, in_fingerprint=False)]
 IntegerOrAuto = Annotated[int | str, FromText(or_auto(integer(2)))]
 
@@ -66,12 +71,14 @@ class ContractParams(Params):
         default="", description="column whose values split=group keeps together; default: the contract's"
     )
     time: str = Field(default="", description="column by which split=time orders the rows; default: the contract's")
+    fold: str = Field(default="", description="column whose values split=fold takes as folds; default: the contract's")
+    weight: str = Field(default="", description="column of sample weights, no feature; default: the contract's")
 
     @property
     def chosen_columns(self) -> dict[str, str]:
         """The roles that the user gave to columns, which override the contract's."""
-        roles = {"target": self.target, "group": self.group, "time": self.time}
-        return {role: column for role, column in roles.items() if column}
+        roles = ("target", "group", "time", "fold", "weight")
+        return {role: column for role in roles if (column := getattr(self, role))}
 
 
 class PreprocessParams(ContractParams):
@@ -80,12 +87,17 @@ class PreprocessParams(ContractParams):
     contract: Source = Field(
         default=AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
     )
+    test_data: Source = Field(
+        default="", description="a file of its own as test set: a path or a URI; data is the training set then"
+    )
     duplicates: Annotated[str, FromText(one_of(("drop", "keep")))] = Field(
         default="drop", description="exact duplicates of a row: drop or keep"
     )
     split: Split = Field(
-        default="random", description="how to split: random, group (each in one set) or time (latest to test)"
+        default="random",
+        description="how to split: random, group (each in one set), time (latest to test) or fold (by a column)",
     )
+    gap: Gap = 0.0
     test_size: Annotated[float, FromText(fraction)] = Field(
         default=0.2, description="fraction of the rows (or groups) in the test set"
     )
@@ -122,10 +134,13 @@ class TrainingOptions(MetricOptions):
     cv: IntegerOrAuto = Field(
         default=AUTO, description="number of cross-validation folds; auto: 5, or 2 for large data"
     )
+    repeats: Annotated[int, FromText(integer(1))] = Field(
+        default=1, description="times that cross-validation is repeated, with other folds each time"
+    )
 
 
 class TrainParams(TrainingOptions):
-    """Parameters of `train`; `split` and `seed` are the preprocess run's."""
+    """Parameters of `train`; `split`, `gap` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
         default="rf", description=f"one of {', '.join(MODEL_NAMES)}, or the import path of a regressor"
@@ -135,6 +150,7 @@ class TrainParams(TrainingOptions):
         description="estimator parameters, a YAML or JSON mapping; of blend: its members, with theirs",
     )
     split: Split = "random"
+    gap: Gap = 0.0
     seed: Seed = 0
 
 
@@ -171,7 +187,7 @@ class CompareParams(TrainingOptions):
 
 
 class TuneParams(TrainingOptions):
-    """Parameters of `tune`; `split` and `seed` are the preprocess run's."""
+    """Parameters of `tune`; `split`, `gap` and `seed` are the preprocess run's."""
 
     model: Annotated[str, FromText(model_name)] = Field(
         default="boosting", description=f"one of {', '.join(SINGLE_MODELS)}, or the import path of a regressor"
@@ -193,6 +209,7 @@ class TuneParams(TrainingOptions):
         ),
     )
     split: Split = "random"
+    gap: Gap = 0.0
     seed: Seed = 0
 
     @property

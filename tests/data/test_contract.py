@@ -158,7 +158,7 @@ def test_a_written_contract_is_read_back_unchanged(tmp_path):
             "group winery must be a column of the contract",
         ),
         ("target: price\ncolumns: {price: {kind: numeric, range: [1]}}", "must be two numbers"),
-        ("target: price\ncolumns: {price: {kind: numeric}}", "the target is the only column; add the features"),
+        ("target: price\ncolumns: {price: {kind: numeric}}", "price is all there is; add the features"),
         ("just text", "the file must be a mapping of target, columns, .+; see data/wines.yaml for an example"),
         ("", "the file must be a mapping of target, columns, .+; see data/wines.yaml for an example"),
         ("target: price\ncolumns: [price]", "columns must map each column to its kind; see data/wines.yaml"),

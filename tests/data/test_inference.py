@@ -367,7 +367,7 @@ def test_a_whole_contract_is_inferred():
             "price": [str(number % 7 + 0.5) for number in range(120)],
         }
     )
-    found = infer(frame, "price", "place", "sold")
+    found = infer(frame, "price", group="place", time="sold")
     assert found.contract == Contract(
         "price",
         {

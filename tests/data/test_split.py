@@ -8,7 +8,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workflow.data.contract import Contract
-from workflow.data.split import default_n_folds, folds, max_training_rows, question, row_hashes, split, split_column
+from workflow.data.split import (
+    check_options,
+    default_n_folds,
+    folds,
+    max_training_rows,
+    question,
+    row_hashes,
+    split,
+    split_column,
+)
 from workflow.errors import UserError
 
 FOLDS = 5
@@ -185,10 +194,17 @@ def test_folds_need_as_many_distinct_rows():
         ("random", "the model predicts rows that resemble the training rows"),
         ("group", "the model predicts rows of a winery value never seen in training"),
         ("time", "the model predicts rows later in winery than all training rows"),
+        ("fold", "the model predicts the rows that winery sets apart"),
     ],
 )
 def test_the_question_of_a_score_depends_on_the_strategy(strategy, words):
     assert question(strategy, "winery") == words
+    assert question(strategy, "winery", test_data="audit.csv") == "the model predicts the rows of audit.csv"
+
+
+def test_the_question_of_a_score_names_the_gap():
+    words = "the model predicts rows more than 7 later in day than all training rows"
+    assert question("time", "day", gap=7) == words
 
 
 def test_a_strategy_needs_its_column():
@@ -196,3 +212,64 @@ def test_a_strategy_needs_its_column():
     assert [split_column(strategy, contract) for strategy in ("random", "group")] == [None, "winery"]
     with pytest.raises(UserError, match=r"^--time is required with split=time: -P time=<column>, or `time: "):
         split_column("time", contract)
+
+
+def test_folds_that_a_contract_names_are_never_ignored():
+    contract = Contract("price", {}, fold="part")
+    assert split_column("fold", contract) == "part"
+    with pytest.raises(UserError, match=r"^fold=part: needs split=fold, not split=random; pass -P split=fold$"):
+        split_column("random", contract)
+
+
+def with_folds(labels: list) -> pd.DataFrame:
+    return rows(len(labels)).assign(part=labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "held_out"),
+    [(["a", "test", "b"], "test"), (["train", "test"], "test"), ([1.0, 10.0, 2.0], 10.0), (["a", "b", None], "b")],
+)
+def test_one_fold_is_the_test_set_and_the_others_are_the_folds(labels, held_out):
+    frame = with_folds(labels * 20)
+    train, test = split_frame(frame, 0.2, 0, "fold", "part")
+    assert set(test["part"]) == {held_out}
+    assert len(train) + len(test) == len(frame)
+    found = folds(train, FOLDS, 0, "fold", "part")
+    others = sorted({label for label in labels if label not in (None, held_out)})
+    if len(others) == 1:  # says nothing about folds, so they are at random
+        assert len(found) == FOLDS
+    else:
+        assert [set(train["part"].iloc[tested]) for _, tested in found] == [{label} for label in others]
+        assert all(len(learned) + len(tested) == len(train) for learned, tested in found)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(["a"] * 60, "has 1 distinct values, expected at least 2"), (list(map(str, range(60))), "expected at most 50")],
+)
+def test_a_column_of_one_fold_or_of_many_is_refused(labels, words):
+    with pytest.raises(UserError, match=f"^fold=part: .*{words}"):
+        split_frame(with_folds(labels), 0.2, 0, "fold", "part")
+
+
+def test_a_gap_separates_training_rows_from_later_test_rows():
+    frame = rows(100).assign(day=np.arange(100.0))
+    train, test = split_frame(frame, 0.2, 0, "time", "day", gap=7)
+    assert (train["day"].max(), test["day"].min(), len(test)) == (72, 80, 20)
+    for learned, tested in folds(train, FOLDS, 0, "time", "day", gap=7):
+        assert train["day"].iloc[tested].min() - train["day"].iloc[learned].max() > 7
+    with pytest.raises(UserError, match=r"for 5 time-series folds: 73; lower cv or gap$"):
+        folds(train, FOLDS, 0, "time", "day", gap=30)
+    with pytest.raises(UserError, match=r"^gap=7: needs split=time, not split=random$"):
+        check_options("random", 7)
+
+
+def test_each_repetition_has_other_folds_of_all_rows():
+    frame = rows(50)
+    found = folds(frame, FOLDS, 3, repeats=2)
+    tested = [positions.tolist() for _, positions in found]
+    assert tested[:FOLDS] == [positions.tolist() for _, positions in folds(frame, FOLDS, 3)]
+    assert sorted(np.concatenate(tested[FOLDS:])) == list(range(50))
+    assert tested[FOLDS:] != tested[:FOLDS]
+    with pytest.raises(UserError, match=r"^repeats=2: split=time always has the same folds; leave it out$"):
+        check_options("time", 0, 2)

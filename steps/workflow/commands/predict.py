@@ -49,7 +49,7 @@ def run(params: PredictCommand) -> None:
     mlflow.MlflowClient().log_inputs(tracking.active_run().info.run_id, models=[LoggedModelInput(trained.model_id)])
     contract = trained.preprocess().contract
     training_rows, hashes = training_rows_of(trained, contract)
-    predictions = write_predictions(params, trained, contract, list(training_rows.columns), hashes)
+    predictions = write_predictions(params, trained, contract, hashes)
     scores, rejected = predictions.scores(params.level), predictions.rejected
     summary = summary_of(predictions, rejected, scores, params.output, contract)
     log_drift(drift(training_rows, predictions.sample, contract), rejected, summary)
@@ -65,12 +65,10 @@ def training_rows_of(trained: TrainRun, contract: Contract) -> tuple[pd.DataFram
     """Return the rows that a model was fitted on, and the hashes of its whole training set."""
     with trained.preprocess().training_set() as training_set:
         rows = train.subsample_training_rows(trained.params, training_set, contract)
-        return rows, split.hash_rows(training_set)
+        return rows, split.content_hashes(training_set, contract)
 
 
-def write_predictions(
-    params: PredictCommand, trained: TrainRun, contract: Contract, columns: list[str], hashes: pd.Series
-) -> Predictions:
+def write_predictions(params: PredictCommand, trained: TrainRun, contract: Contract, hashes: pd.Series) -> Predictions:
     """Write the rows of the data with their predictions to the output, and return what they add up to."""
     data = sources.local_copy("data", params.data, preprocess.PROJECT)
     with (
@@ -79,9 +77,7 @@ def write_predictions(
     ):
         predictions = Predictions(table)
         fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
-        predictor = Predictor(
-            trained.estimator(), contract, trained.intervals(), params.level, columns, hashes, fraction
-        )
+        predictor = Predictor(trained.estimator(), contract, trained.intervals(), params.level, hashes, fraction)
         chunks = predictions.collect(iterate_in_threads(predictor, table.chunks()))
         write(path, with_status(chunks, predictions), params.escape_formulas)
         predictions.check_rejected()

@@ -79,9 +79,12 @@ def task(params: PreprocessParams) -> Task:
 
 
 def input_files(params: PreprocessParams) -> dict[str, InputFile]:
-    """Return the files to read: the data, and the contract if there is one."""
+    """Return the files to read: the data, and the test set and the contract if they are files of their own."""
     data = sources.local_copy("data", params.data, PROJECT)
     files = {"data": InputFile(params.data, data)}
+    if params.test_data:
+        test_data = sources.local_copy("test_data", params.test_data, PROJECT)
+        files["test_data"] = InputFile(params.test_data, test_data)
     if params.contract != AUTO:
         files["contract"] = InputFile(params.contract, sources.local_copy("contract", params.contract, PROJECT))
     elif not sources.is_remote(params.data) and (beside := data.with_suffix(".yaml")).is_file():
@@ -94,7 +97,8 @@ def work(params: PreprocessParams, files: dict[str, InputFile]) -> None:
     from workflow.data import contract
     from workflow.stages import preprocess
 
-    inputs = preprocess.PreprocessInputs(files["data"].path, files["contract"].path if "contract" in files else None)
+    paths = {name: file.path for name, file in files.items()}
+    inputs = preprocess.PreprocessInputs(paths["data"], paths.get("contract"), paths.get("test_data"))
     with tracking.artifacts() as folder:
         result = preprocess.run(params, inputs, folder / Files.TRAINING_SET, folder / Files.TEST_SET)
         log_datasets(params, result)

@@ -136,7 +136,7 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
     dataset = tracking.log_dataset(result.rows, contract.target, data.params.data, "training", digest)
     sources, _ = fingerprint.imports(STEPS / SERVING, STEPS)
     packages = CODE.packages(packages_of(params.model, params.model_params))
-    own = params.model_dump(mode="json", exclude={"seed", "split"})
+    own = params.model_dump(mode="json", exclude={"seed", "split", "gap"})
     logged = Model.log(
         None,
         serving,

@@ -197,7 +197,7 @@ def search_model(
 def trials_fingerprint(params: TuneParams, data: PreprocessRun, model: str) -> str:
     """Return the digest of everything that decides the trials of a model, except for the parameters that are tried."""
     options = params.narrow(TrainingOptions).model_dump(mode="json")
-    decided = options | {"model": model, "seed": params.seed, "split": params.split}
+    decided = options | {"model": model, "seed": params.seed, "split": params.split, "gap": params.gap}
     reads = data.digests(*READS) | train.metric_source(params)
     return fingerprint.fingerprint("trial", train.CODE, decided, reads, packages_of(model, {}))
 

@@ -49,6 +49,8 @@ class Contract:
         drop: columns of the file to leave out, with the reason.
         group: the column whose equal values `split=group` keeps in one set.
         time: the column whose latest values `split=time` keeps for the test set.
+        fold: the column by which `split=fold` splits; it is no feature.
+        weight: the column of sample weights, which are at least 0; it is no feature.
         unit: unit of the target, for plots and reports.
     """
 
@@ -59,6 +61,8 @@ class Contract:
     group: str | None = None
     time: str | None = None
     unit: str = ""
+    fold: str | None = None
+    weight: str | None = None
 
     @property
     def target_label(self) -> str:
@@ -68,7 +72,12 @@ class Contract:
     @property
     def features(self) -> list[str]:
         """Return the columns that a model reads."""
-        return [name for name in self.columns if name != self.target]
+        return [name for name in self.columns if name not in (self.target, self.fold, self.weight)]
+
+    @property
+    def content(self) -> list[str]:
+        """Return the columns that say what a row is: all but those that say how it is used."""
+        return [name for name in self.columns if name not in (self.fold, self.weight)]
 
     @cached_property
     def missing_numbers(self) -> list[float]:
@@ -95,6 +104,7 @@ class ValidationReport:
 
     Attributes:
         rows_in: number of rows of the file, malformed lines included.
+        rows_rejected: number of rows that break the contract.
         rejected: a row per violation of the contract, with the columns of `REJECTION_COLUMNS`.
         missing: missing values of each column, among the valid rows.
         coerced: values that were unreadable and taken as missing, by column.
@@ -103,6 +113,7 @@ class ValidationReport:
     """
 
     rows_in: int
+    rows_rejected: int
     rejected: pd.DataFrame
     missing: dict[str, int]
     coerced: dict[str, CoercedValues]
@@ -175,14 +186,21 @@ def validated(contract: Contract, source: str) -> Contract:
         raise UserError(f"{source}: group {contract.group} must be a column of the contract")
     if contract.time and (contract.time not in columns or columns[contract.time].kind not in (DATE, NUMERIC)):
         raise UserError(f"{source}: time {contract.time} must be a date or numeric column of the contract")
-    if len(columns) == 1:
-        raise UserError(f"{source}: the target is the only column; add the features to columns")
+    if contract.fold and (contract.fold not in columns or columns[contract.fold].kind == TEXT):
+        raise UserError(f"{source}: fold {contract.fold} must be a column of the contract, and no text")
+    if contract.weight and (contract.weight not in columns or columns[contract.weight].kind != NUMERIC):
+        raise UserError(f"{source}: weight {contract.weight} must be a numeric column of the contract")
+    roles = [name for name in (contract.target, contract.fold, contract.weight) if name]
+    if len(set(roles)) < len(roles):
+        raise UserError(f"{source}: target, fold and weight must be different columns, not {', '.join(roles)}")
+    if not contract.features:
+        raise UserError(f"{source}: {', '.join(roles)} is all there is; add the features to columns")
     return contract
 
 
 def contract_text(contract: Contract, notes: dict[str, str]) -> str:
     """Return the contract as YAML, with the notes on columns as comments."""
-    head = {"target": contract.target, "unit": contract.unit, "group": contract.group, "time": contract.time}
+    head = {name: getattr(contract, name) for name in ("target", "unit", "group", "time", "fold", "weight")}
     lines = [column_line(name, column, notes.get(name, "")) for name, column in contract.columns.items()]
     tail = {"missing": list(contract.missing), "drop": contract.drop}
     return "\n".join([non_empty_yaml(head).strip(), "columns:", *lines, non_empty_yaml(tail)])
@@ -218,7 +236,8 @@ def enforce(
         keep: called with the typed valid rows of each chunk.
 
     Raises:
-        UserError: if a column is absent, or if more than half of the rows break the contract.
+        UserError: if a column is absent, if a weight is missing or negative, or if more than half of the rows break
+            the contract.
     """
     rows_in, violations, examples = malformed["row"].nunique(), [malformed], []
     missing: Counter[str] = Counter()
@@ -226,6 +245,7 @@ def enforce(
     for rows in chunks:
         check_columns(rows, contract, "pass the contract of this file: -P contract=<file>")
         typed, found = check(rows, contract)
+        check_weights(typed, contract)
         keep(typed)
         rows_in += len(rows)
         missing.update({name: int(count) for name, count in typed.isna().sum().items()})
@@ -235,7 +255,15 @@ def enforce(
     rejected = pd.concat(violations).sort_values(["row", "column"], ignore_index=True)
     check_rejected(rejected, rows_in)
     ignored = [name for name in rows if name not in {*contract.columns, *contract.drop}]
-    return ValidationReport(rows_in, rejected, dict(missing), coerced, ignored, pd.concat(examples).head(EXAMPLE_ROWS))
+    return ValidationReport(
+        rows_in,
+        rejected["row"].nunique(),
+        rejected,
+        dict(missing),
+        coerced,
+        ignored,
+        pd.concat(examples).head(EXAMPLE_ROWS),
+    )
 
 
 def coerced_values(rows: pd.DataFrame, typed: pd.DataFrame, contract: Contract) -> dict[str, CoercedValues]:
@@ -275,6 +303,20 @@ def check_columns(frame: pd.DataFrame, contract: Contract, remedy: str) -> None:
     if absent := [name for name in contract.columns if name not in frame]:
         present = ", ".join(map(str, frame.columns[:LISTED_COLUMNS]))
         raise UserError(f"no column {', '.join(absent)}; the data has {present}; {remedy}")
+
+
+def check_weights(typed: pd.DataFrame, contract: Contract) -> None:
+    """Raise UserError if a row has no weight or a negative one: leaving it out would change what the weights mean."""
+    if not contract.weight:
+        return
+    weights = typed[contract.weight]
+    wrong = weights[~(weights >= 0)]
+    if len(wrong):
+        shown = "missing" if np.isnan(wrong.iloc[0]) else f"{wrong.iloc[0]:g}"
+        raise UserError(
+            f"weight {contract.weight}: {shown} in line {wrong.index[0]}, expected a number of at least 0; correct the"
+            " file, or leave the weight out"
+        )
 
 
 def check_text_columns(rows: Mapping[str, pd.Series] | StoredRows, train: np.ndarray, contract: Contract) -> None:

@@ -81,27 +81,27 @@ def sample_size(columns: int) -> int:
     return max(PROFILE_SAMPLE_ROWS // 4, min(PROFILE_SAMPLE_ROWS, 250 * PROFILE_SAMPLE_ROWS // columns))
 
 
-def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str | None = None) -> InferredContract:
+def infer(frame: pd.DataFrame, target: str, **roles: str) -> InferredContract:
     """Infer the contract of a table for predicting `target`.
 
     Args:
         frame: `sample_size` rows of the table, evenly spaced.
         target: the column to predict.
-        group: a column to split by; it is kept even if it looks like an identifier.
-        time: a column to split by; it is kept, too.
+        **roles: the columns that the contract names as `group`, `time`, `fold` or `weight`; they are kept even if they
+            look like identifiers.
 
     Raises:
-        UserError: if one of the three columns is absent or unsuitable, or if no feature is left.
+        UserError: if a column with a role is absent or unsuitable, or if no feature is left.
     """
-    required = {role: name for role, name in (("target", target), ("group", group), ("time", time)) if name}
+    required = {"target": target, **roles}
     for role, name in required.items():
         if name not in frame:
             raise UserError(f"{role}={name}: no such column; {nearest(name, map(str, frame.columns))}")
     drop = {name: reason for name in frame if (reason := unreadable_reason(frame[name]))}
     sample = frame.drop(columns=list(drop)).drop_duplicates()
-    roles = {name: role for role, name in required.items()}
+    role_of = {name: role for role, name in required.items()}
     file = FileStyle(cache(partial(file_decimal, sample)), cache(partial(file_day_first, sample)))
-    inferred = {name: infer_column(sample[name], roles.get(name, ""), file) for name in sample}
+    inferred = {name: infer_column(sample[name], role_of.get(name, ""), file) for name in sample}
     kept = {name: found for name, found in inferred.items() if isinstance(found, InferredColumn)}
     drop |= {name: found.reason for name, found in inferred.items() if isinstance(found, DroppedColumn)}
     columns = {name: found.column for name, found in kept.items()}
@@ -109,7 +109,7 @@ def infer(frame: pd.DataFrame, target: str, group: str | None = None, time: str 
     missing = sorted(frozenset().union(*(found.missing_spellings for found in inferred.values())))
     notes = {name: found.note for name, found in kept.items() if found.note}
     unit = "s" if columns[target].kind == DURATION else ""
-    contract = Contract(target, columns, tuple(missing), drop, group, time, unit)
+    contract = Contract(target, columns, tuple(missing), drop, unit=unit, **roles)
     findings = [finding for found in inferred.values() for finding in found.findings]
     return InferredContract(contract, notes, (*findings, *binary_findings(sample[target]), *drop_findings(drop)))
 
@@ -143,12 +143,14 @@ def check_required(
     for role, name in required.items():
         if name in drop:
             raise UserError(f"{role}={name}: the column {drop[name]}; choose another")
-    target, time = required["target"], required.get("time")
+    target, time, weight = required["target"], required.get("time"), required.get("weight")
     if columns[target].kind not in TARGET_KINDS:
         raise not_numeric(sample[target].dropna().astype(str))
     if time and columns[time].kind not in (DATE, NUMERIC):
         raise UserError(f"time={time}: neither a date nor a numeric column; choose another")
-    if len(columns) == 1:
+    if weight and columns[weight].kind != NUMERIC:
+        raise UserError(f"weight={weight}: not a numeric column; choose another")
+    if not columns.keys() - {target, weight, required.get("fold")}:
         reasons = "; ".join(f"{name} {reason}" for name, reason in drop.items())
         raise UserError(
             f"no feature is left to predict {target} from: {reasons or 'there is no other column'}; list the features"
@@ -187,7 +189,7 @@ def infer_column(values: pd.Series, role: str = "", file: FileStyle = UNKNOWN_ST
 
     Args:
         values: (rows,).
-        role: `target`, `group` or `time` if the column has one: then it is dropped only if it is constant text.
+        role: of the column in the contract, such as `target`, if it has one: then only constant text is dropped.
         file: what its other columns show.
     """
     if (typed := infer_typed(values, bool(role))) is not None:
@@ -238,7 +240,7 @@ def infer_parsed(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn
 def infer_with_digits(texts: pd.Series, role: str, file: FileStyle) -> InferredColumn | None:
     """Infer a column of dates, times or numbers; None if it is another one."""
     max_faults = MAX_REQUIRED_FAULTS if role else MAX_FAULTS
-    numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time"), max_faults)
+    numeric = partial(infer_numeric, texts, file.decimal, role in ("target", "time", "weight"), max_faults)
     if role == "target":
         return numeric() or infer_clock(texts, max_faults, is_target=True)
     if are_plain_numbers(texts) or not may_be_dates_or_times(texts):

@@ -24,7 +24,7 @@ class TestPredictions:
 
     Attributes:
         positions: of these rows in the test set: (rows,).
-        ids: their hashes, see `split.row_hashes`: (rows,).
+        ids: their hashes, see `split.content_hashes`: (rows,).
         true: the target: (rows,).
         predicted: (rows,).
         baseline: predictions of the constant baseline: (rows,).
@@ -48,8 +48,8 @@ def predict_test_set(
 
     The baseline is the constant with the least error by `metric` on the training set.
     """
-    ids = split.hash_rows(test_set)
-    seen = ids.isin(split.hash_rows(training_set))
+    ids = split.content_hashes(test_set, contract)
+    seen = ids.isin(split.content_hashes(training_set, contract))
     if seen.all():
         raise UserError("every test row is in the training set too, so no score would be honest; drop duplicates")
     target, unseen = test_set[contract.target], np.flatnonzero(~seen)

@@ -170,7 +170,7 @@ def growing_counts(maximum: int) -> list[int]:
 def best_stages(
     target: pd.Series, folds: list[tuple[Any, ...]], staged: list[np.ndarray], errors: list[np.ndarray]
 ) -> pd.DataFrame:
-    """Return out-of-fold predictions, those of each fold with the number of trees that is best for the other folds.
+    """Return out-of-fold predictions, those of each fold with the number of trees that is best for folds of other rows.
 
     Args:
         target: (rows,).
@@ -178,10 +178,16 @@ def best_stages(
         staged: predictions of each fold after each tree: (trees, tested rows).
         errors: of each fold after each tree: (trees,).
     """
-    total = np.sum(errors, axis=0)
+
+    def errors_of_other_rows(test: np.ndarray) -> np.ndarray:
+        others = [own for (_, rows), own in zip(folds, errors, strict=True) if not np.isin(rows, test).any()]
+        return np.sum(others, axis=0)
+
     parts = [
-        cross_validation.fold_predictions(target, test, predicted[best_count(total - own) - 1]).assign(fold=fold)
-        for fold, ((_, test), predicted, own) in enumerate(zip(folds, staged, errors, strict=True))
+        cross_validation.fold_predictions(target, test, predicted[best_count(errors_of_other_rows(test)) - 1]).assign(
+            fold=fold
+        )
+        for fold, ((_, test), predicted) in enumerate(zip(folds, staged, strict=True))
     ]
     return cross_validation.concatenate_folds(parts)
 

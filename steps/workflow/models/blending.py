@@ -67,7 +67,7 @@ def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -
 
 
 def cross_validate(oof: pd.DataFrame, predicted: np.ndarray, error: ErrorFunction) -> pd.DataFrame:
-    """Return out-of-fold predictions of a blend: each fold is predicted with weights that are fitted on the others.
+    """Return out-of-fold predictions of a blend: each fold is predicted with weights that are fitted on other rows.
 
     Args:
         oof: `fold`, `row` and `true`, as `stack_oof_predictions` returns them.
@@ -80,7 +80,8 @@ def cross_validate(oof: pd.DataFrame, predicted: np.ndarray, error: ErrorFunctio
     blended = np.empty(len(oof))
     for fold in oof["fold"].unique():
         inside = (oof["fold"] == fold).to_numpy()
-        weights = fit_weights(predicted[~inside], oof["true"].to_numpy()[~inside], error)
+        outside = ~oof["row"].isin(oof["row"][inside]).to_numpy()  # a repetition has the same rows in other folds
+        weights = fit_weights(predicted[outside], oof["true"].to_numpy()[outside], error)
         blended[inside] = predicted[inside] @ weights
     return oof.assign(predicted=blended)
 

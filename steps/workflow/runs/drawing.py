@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow.entities import Run
@@ -54,8 +55,9 @@ def question_of(data: PreprocessRun) -> str:
     """Return what a score on the test set of a preprocess run says, as the end of "how well …"."""
     from workflow.data import split
 
-    strategy = data.params.split
-    return split.question(strategy, split.split_column(strategy, data.contract))
+    params = data.params
+    column = split.split_column(params.split, data.contract)
+    return split.question(params.split, column, params.gap, Path(params.test_data).name)
 
 
 def draw_model_report(run: Run) -> None:

@@ -37,8 +37,7 @@ class Predictor:
         contract: of its training set.
         intervals: from which the prediction intervals are computed.
         levels: of the intervals.
-        columns: of the training set.
-        training_hashes: the `split.row_hashes` of the training set.
+        training_hashes: the `split.content_hashes` of the training set.
         drift_fraction: of the rows of a chunk that drift is measured on.
     """
 
@@ -46,7 +45,6 @@ class Predictor:
     contract: Contract
     intervals: "IntervalModel"
     levels: list[float]
-    columns: list[str]
     training_hashes: pd.Series
     drift_fraction: float
 
@@ -91,7 +89,7 @@ class Predictor:
         target = self.contract.target
         true, _ = contract.check(rows, self.contract.select([target]), typed_already)
         known = typed.join(true, how="inner")
-        seen = split.row_hashes(known[self.columns]).isin(self.training_hashes).to_numpy()
+        seen = split.row_hashes(known[self.contract.content]).isin(self.training_hashes).to_numpy()
         chunk.seen = int(seen.sum())
         chunk.tested = known.loc[~seen, [target]].join(predictions)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pandas import concat
 
 from workflow.data import contract, files, inference, split, stored
 from workflow.data.contract import Contract, ValidationReport
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreprocessInputs:
-    """The data file or folder, and its contract if there is one."""
+    """The data file or folder, its contract if there is one, and the file of the test set if that is one of its own."""
 
     data: Path
     contract: Path | None = None
+    test_data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,35 +68,112 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
 
     Raises UserError for a file or a contract that cannot be used.
     """
+    split.check_options(params.split, params.gap)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
         beside.submit(import_module, "sklearn.model_selection")  # takes half a second, while DuckDB reads
         typed = Path(scratch) / "typed.arrow"
         validation, inferred = validate(params, inputs, typed)
         found = inferred.contract
         rows, duplicate_counts = stored.deduplicate(typed, Path(scratch) / "distinct.arrow")
-        train, test = split_rows(rows, duplicate_counts, found, params)
-        contract.check_text_columns(rows, train, found)
+        if inputs.test_data:
+            parts, of_test = read_test_set(params, inputs.test_data, found, rows, duplicate_counts, Path(scratch))
+            validation = with_test_file(validation, of_test)
+        else:
+            parts = Parts(rows, rows, *split_rows(rows, duplicate_counts, found, params))
+        contract.check_text_columns(rows, parts.train, found)
         attributes = contract.frame_attributes(found)
         writes = [
-            beside.submit(rows.write, positions, path, attributes)
-            for positions, path in ((train, training_set), (test, test_set))
+            beside.submit(parts.rows.write, parts.train, training_set, attributes),
+            beside.submit(parts.test_rows.write, parts.test, test_set, attributes),
         ]
-        counts = count_rows(validation, rows, duplicate_counts, train, test)
+        training_hashes, test_hashes = parts.hashes()
+        counts = count_rows(validation, rows, duplicate_counts, training_hashes, test_hashes)
         scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
-        facts = DataFacts(
-            counts, scores, validation.missing, validation.ignored, inferred.notes, profile_columns(rows, found)
-        )
+        columns = profile_columns(rows, found)
+        facts = DataFacts(counts, scores, validation.missing, validation.ignored, inferred.notes, columns)
         findings = [
             *inferred.findings,
             *row_findings(validation, rows, found),
             *leakage.duplicate_findings(counts, scores, found.unit),
             *score_findings(rows, found, params),
         ]
-        hashes = split.hash_rows(rows)
         for write in writes:
             write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
-    return PreprocessResult(*sets, found, validation, facts, findings, hashes[train], hashes[test])
+    check_weights(found, *sets)
+    return PreprocessResult(*sets, found, validation, facts, findings, training_hashes, test_hashes)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The distinct rows of which the training set and the test set consist, and the positions of each set in them."""
+
+    rows: MappedRows
+    test_rows: MappedRows
+    train: "ndarray"
+    test: "ndarray"
+
+    def hashes(self) -> "tuple[Series, Series]":
+        """Return the `split.row_hashes` of both sets."""
+        of_rows = split.hash_rows(self.rows)
+        of_test_rows = of_rows if self.test_rows is self.rows else split.hash_rows(self.test_rows)
+        return of_rows[self.train], of_test_rows[self.test]
+
+
+def read_test_set(
+    params: "PreprocessParams",
+    file: Path,
+    found: Contract,
+    rows: MappedRows,
+    duplicate_counts: "ndarray",
+    scratch: Path,
+) -> tuple[Parts, ValidationReport]:
+    """Return the rows of the data as training set and those of another file as test set, and what became of the latter.
+
+    Args:
+        params: how to deduplicate.
+        file: with the test set.
+        found: the contract of both files.
+        rows: the distinct rows of the data.
+        duplicate_counts: how often each occurs: (rows,).
+        scratch: folder for temporary files.
+    """
+    split.split_column(params.split, found)
+    typed = scratch / "typed_test.arrow"
+    with files.open_table(file) as data, stored.arrow_appender(typed) as append:
+        try:
+            validation = contract.enforce(data.chunks(), found, data.malformed, append)
+        except UserError as error:
+            raise UserError(f"test_data: {error}") from error
+    test_rows, test_counts = stored.deduplicate(typed, scratch / "distinct_test.arrow")
+    train, test = (
+        np.repeat(np.arange(len(counts)), counted(counts, params)) for counts in (duplicate_counts, test_counts)
+    )
+    split.check_sizes(len(train), len(test), "add data")
+    return Parts(rows, test_rows, train, test), validation
+
+
+def with_test_file(validation: ValidationReport, of_test: ValidationReport) -> ValidationReport:
+    """Return what became of the rows of the data, and of those of the file with the test set."""
+    rejected = of_test.rejected.assign(reason=of_test.rejected["reason"] + " (in test_data)")
+    coerced = dict(validation.coerced)
+    contract.add_coerced(coerced, of_test.coerced)
+    return replace(
+        validation,
+        rows_in=validation.rows_in + of_test.rows_in,
+        rows_rejected=validation.rows_rejected + of_test.rows_rejected,
+        rejected=concat([validation.rejected, rejected], ignore_index=True),
+        coerced=coerced,
+    )
+
+
+def check_weights(found: Contract, training_set: StoredRows, test_set: StoredRows) -> None:
+    """Raise UserError if all weights of one of the sets are 0."""
+    if not found.weight:
+        return
+    for name, rows in (("training set", training_set), ("test set", test_set)):
+        if not rows[found.weight].any():
+            raise UserError(f"weight {found.weight}: is 0 in all rows of the {name}; correct the file, or leave it out")
 
 
 def row_findings(validation: ValidationReport, rows: StoredRows, contract: Contract) -> list[Finding]:
@@ -145,21 +224,30 @@ def split_rows(
     rows: MappedRows, duplicate_counts: "ndarray", contract: Contract, params: "PreprocessParams"
 ) -> "tuple[ndarray, ndarray]":
     """Return the positions of the training set and of the test set."""
-    counted = duplicate_counts if params.duplicates == "keep" else duplicate_counts.clip(max=1)
     column = split.split_column(params.split, contract)
     values = rows[column] if column else None
-    return split.split(counted, params.test_size, params.seed, params.split, values)
+    counts = counted(duplicate_counts, params)
+    return split.split(counts, params.test_size, params.seed, params.split, values, params.gap)
+
+
+def counted(duplicate_counts: "ndarray", params: "PreprocessParams") -> "ndarray":
+    """Return how often each distinct row counts: once, or as often as it occurs."""
+    return duplicate_counts if params.duplicates == "keep" else duplicate_counts.clip(max=1)
 
 
 def count_rows(
-    validation: ValidationReport, rows: MappedRows, duplicate_counts: "ndarray", train: "ndarray", test: "ndarray"
+    validation: ValidationReport,
+    rows: MappedRows,
+    duplicate_counts: "ndarray",
+    training_hashes: "Series",
+    test_hashes: "Series",
 ) -> dict[str, int]:
     """Return how many rows of each sort there are, by the names of the metrics."""
     return {
         "rows_in": validation.rows_in,
-        "rows_rejected": validation.rejected["row"].nunique(),
+        "rows_rejected": validation.rows_rejected,
         "rows_duplicate": int(duplicate_counts.sum()) - len(rows),
-        "rows_train": len(train),
-        "rows_test": len(test),
-        "rows_overlap": int(np.isin(test, train).sum()),
+        "rows_train": len(training_hashes),
+        "rows_test": len(test_hashes),
+        "rows_overlap": int(test_hashes.isin(training_hashes).sum()),
     }

@@ -177,8 +177,11 @@ def compare_with_champion(
         return Decision([Check(rule, "it is the same model", True)])
     if reason := why_not_comparable(champion, contract):
         return Decision([Check(rule, f"cannot be compared: {reason}", False)])
-    rows = test_set.select(list(champion.contract.columns))
-    unseen = ~split.hash_rows(rows)[tested.positions].isin(split.hash_rows(champion.training_set)).to_numpy()
+    rows, theirs_seen = (
+        test_set.select(champion.contract.content),
+        split.content_hashes(champion.training_set, champion.contract),
+    )
+    unseen = ~split.hash_rows(rows)[tested.positions].isin(theirs_seen).to_numpy()
     if not unseen.any():
         return Decision([Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
     theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
@@ -212,7 +215,8 @@ def check_baseline(metric: RankingMetric, tested: holdout.TestPredictions, contr
 def why_not_comparable(champion: Model, contract: "Contract") -> str:
     """Return why the champion cannot predict the challenger's test rows; empty if it can."""
     kinds = {name: column.kind for name, column in contract.columns.items()}
-    other = [name for name, column in champion.contract.columns.items() if kinds.get(name) != column.kind]
+    theirs = champion.contract
+    other = [name for name in theirs.content if kinds.get(name) != theirs.columns[name].kind]
     return f"the champion needs the columns {', '.join(other)}, which differ or are missing here" if other else ""
 
 

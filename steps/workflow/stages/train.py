@@ -184,7 +184,8 @@ def build_estimator(
 def make_folds(params: "TrainParams | TuneParams", rows: "DataFrame", contract: "Contract") -> list[tuple[Any, ...]]:
     """Return the cross-validation folds of the training rows."""
     count = params.cv if isinstance(params.cv, int) else split.default_n_folds(*rows[contract.features].shape)
-    return split.folds(rows, count, params.seed, params.split, split.split_column(params.split, contract))
+    column = split.split_column(params.split, contract)
+    return split.folds(rows, count, params.seed, params.split, column, params.gap, params.repeats)
 
 
 def fit_blend(members: Mapping[str, FittedMember], metric: RankingMetric) -> "tuple[Estimator, DataFrame]":
