@@ -7,21 +7,43 @@ from markupsafe import Markup
 
 from workflow.formatting import percent
 from workflow.reports.model_report import score_table
-from workflow.reports.report import html_table
+from workflow.reports.report import html_table, is_text
 
 
 def test_an_html_table_formats_numbers_and_escapes_texts():
-    table = pd.DataFrame({"rows": [53940, 2], "error": [0.12345, None], "name": ["<b>", "x"], "kept": [True, False]})
-    page = html_table(table)
-    for cell in ("53,940", "0.123", "–", "&lt;b&gt;", "True"):
+    table = pd.DataFrame({"rows": [53940, 2], "error": [0.12345, None], "<name>": ["<b>", "x"], "kept": [True, False]})
+    page = html_table(table, "Rows & errors")
+    for cell in ("53,940", "0.123", "–", "True"):
         assert f"<td>{cell}</td>" in page
+    assert '<td class="text">&lt;b&gt;</td>' in page
+    assert '<caption>Rows &amp; errors</caption><thead><tr><th scope="col">rows</th>' in page
+    assert '<th scope="col" class="text">&lt;name&gt;</th>' in page
 
 
 def test_an_html_table_wraps_long_texts_and_keeps_markup():
     picture = Markup(f"<svg>{'<rect/>' * 20}</svg>")
-    page = html_table(pd.DataFrame({"text": ["<b> " * 30], "picture": [picture]}, dtype=object))
+    page = html_table(pd.DataFrame({"text": ["<b> " * 30], "picture": [picture]}, dtype=object), "")
     assert '<span class="long">&lt;b&gt; &lt;b&gt;' in page
     assert f"<td>{picture}</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("12 %", False),
+        ("30.3 ± 5.4", False),
+        ("29.1 (20.9–39.3)", False),
+        ("-1.5 to 1e-05", False),
+        ("–", False),
+        ("", False),
+        (5, False),
+        ("2019-01-01", True),
+        ("174 rows", True),
+        ("rf", True),
+    ],
+)
+def test_a_column_of_numbers_with_signs_is_sorted_as_numbers(value, expected):
+    assert is_text(pd.Series([value], dtype=object)) is expected
 
 
 @pytest.mark.parametrize(("fraction", "digits", "text"), [(0.123, 0, "12 %"), (0.1234, 1, "12.3 %"), (np.nan, 0, "–")])

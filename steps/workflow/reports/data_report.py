@@ -48,7 +48,9 @@ def data_report(
     if not lines["note"].any():
         lines = lines.drop(columns="note")
     reasons = rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
-    counts = pd.DataFrame([(ROW_COUNTS[name], count) for name, count in facts.counts.items()], columns=["", "rows"])
+    counts = pd.DataFrame(
+        [(ROW_COUNTS[name], count) for name, count in facts.counts.items()], columns=["which", "rows"]
+    )
     sections = [
         Section("Columns", f"Of the distinct rows that fulfil the contract; {contract.target} is the target.", lines),
         Section("Rows", table=counts),
@@ -118,4 +120,5 @@ def histogram(profile: ColumnProfile) -> Markup:
         for place, (height, name, count) in enumerate(zip(heights, names, profile.counts, strict=True))
     ]
     size = f'width="{HISTOGRAM_BARS * BAR_WIDTH}" height="{BAR_HEIGHT}"'
-    return Markup(f'<svg {size} fill="#7b1e3a">{"".join(bars)}</svg>')
+    words = f"{profile.name}: histogram, highest at {names[int(np.argmax(profile.counts))]}"
+    return Markup(f'<svg {size} role="img" aria-label="{escape(words)}">{"".join(bars)}</svg>')

@@ -15,7 +15,7 @@ DRIFT_TEXT = (
     " total variation distance of categories. Unseen is the fraction of rows whose category does not occur in the"
     " training set. With a few hundred rows, chance alone makes a few per cent."
 )
-BAR = '<div style="background:{colour};width:{width:.0f}px;height:12px;display:inline-block"></div> {text}'
+BAR = '<div class="{kind}" style="width:{width:.0f}px"></div> {text}'
 BAR_PIXELS = 240  # of a drift of 100 %
 LARGE_DRIFT = 0.2  # from here on, a bar stands out
 
@@ -39,5 +39,5 @@ def bar(fraction: float) -> Markup:
     """Return a fraction as a bar and a percentage."""
     if np.isnan(fraction):
         return Markup("no values")
-    colour = "#7b1e3a" if fraction >= LARGE_DRIFT else "#c9ced3"
-    return Markup(BAR).format(colour=colour, width=1 + fraction * BAR_PIXELS, text=percent(fraction, 1))
+    kind = "bar large" if fraction >= LARGE_DRIFT else "bar"
+    return Markup(BAR).format(kind=kind, width=1 + fraction * BAR_PIXELS, text=percent(fraction, 1))

@@ -13,7 +13,7 @@ from workflow.evaluation.metrics import level_suffixes
 from workflow.evaluation.ranking import IN_TARGET_UNIT
 from workflow.formatting import number, percent
 from workflow.reports import plots
-from workflow.reports.report import Page, Section
+from workflow.reports.report import Page, Picture, Section
 
 METRIC_NAMES = {
     "r2_score": "R²",
@@ -26,6 +26,8 @@ METRIC_NAMES = {
 }
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
 CALIBRATION = "interval_calibration.png"
+DESCRIBED_FEATURES = 5  # in words, of a figure
+CLEAR_DIRECTION = 0.5  # Spearman's correlation from which on a feature raises or lowers a prediction
 SCORES_TEXT = "With 95 % bootstrap confidence intervals; the baseline is a constant prediction."
 INTERVALS_TEXT = (
     "An interval of level 90 % should contain the true value of nine rows in ten. Coverage is the fraction of the test"
@@ -86,14 +88,49 @@ def figures(result: ModelResult) -> dict[str, Figure]:
     }
 
 
+def descriptions(result: ModelResult) -> dict[str, str]:
+    """Return what the figures about a model show, in words, by file name."""
+    target, unit = result.contract.target, f" {result.contract.unit}" if result.contract.unit else ""
+    true, predicted = result.predictions["true"], result.predictions["predicted"]
+    errors = predicted - true
+    low, high = (number(errors.quantile(fraction)) for fraction in (0.1, 0.9))
+    rows, values = f"{len(errors):,} test rows", result.shap_values.drop(columns="base")
+    sizes = plots.largest_mean_sizes(values)[::-1].head(DESCRIBED_FEATURES)
+    directions = [f"{name}: {direction(values[name], result.shap_colours[name])}" for name in sizes.index]
+    return {
+        PREDICTIONS: f"Scatter plot of predicted against true {target} of {rows}, with the line of a perfect"
+        f" prediction. Half of the predictions are within {number(errors.abs().median())}{unit} of it.",
+        RESIDUALS: f"Scatter plot of predicted − true {target} against predicted {target} of {rows}. Eight of ten"
+        f" errors are between {low} and {high}{unit}.",
+        CALIBRATION: "Coverage of the prediction intervals on the test set against their level: "
+        + ", ".join(f"{percent(row.level)} covers {percent(row.coverage)}" for row in result.calibration.itertuples()),
+        IMPORTANCE: "Bar chart of the mean size of the SHAP values, the largest first: "
+        + ", ".join(f"{name} {number(size)}{unit}" for name, size in sizes.items()),
+        BEESWARM: f"SHAP values of {len(values):,} rows as dots, coloured by the feature's value. "
+        + "; ".join(directions),
+    }
+
+
+def direction(shap_values: pd.Series, feature_values: pd.Series) -> str:
+    """Return whether a prediction rises with a feature: by Spearman's correlation of both Series of (rows,)."""
+    if shap_values.nunique() < 2:
+        return "moves no prediction"
+    if feature_values.nunique() < 2:
+        return "its values have no order"
+    correlation = shap_values.rank().corr(feature_values.rank())
+    if not abs(correlation) > CLEAR_DIRECTION:
+        return "high values raise some predictions and lower others"
+    return f"high values {'raise' if correlation > 0 else 'lower'} the prediction"
+
+
 def model_report(
-    result: ModelResult, pictures: Mapping[str, bytes], command: str, addresses: Mapping[str, str]
+    result: ModelResult, pictures: Mapping[str, Picture], command: str, addresses: Mapping[str, str]
 ) -> Page:
     """Return the page about one model.
 
     Args:
         result: what was found out about it.
-        pictures: PNG bytes of `figures`, by file name.
+        pictures: of `figures`, by file name.
         command: makes the result again.
         addresses: pages to link to, by name.
     """

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,21 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from workflow.data.findings import Finding
 from workflow.formatting import number
 
 MAX_LINE_CHARACTERS = 80  # of a table cell; longer texts are wrapped
+NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?(\s([\d\s,.%±()–−+e-]|to)*)?|–?")  # such as 30.3 ± 5.4, or 1 to 5
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file, and what it shows in words, for those who cannot see it."""
+
+    png: bytes
+    alt: str
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,14 @@ class Section:
         title: the heading.
         text: a paragraph.
         table: shown as `html_table` formats it.
-        pictures: PNG files, as bytes.
+        pictures: under the table.
         code: commands to copy.
     """
 
     title: str
     text: str = ""
     table: pd.DataFrame | None = None
-    pictures: tuple[bytes, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     code: str = ""
 
 
@@ -101,21 +111,40 @@ def records(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     return json.loads(plain.to_json(orient="records", date_format="iso"))
 
 
-def html_table(table: pd.DataFrame) -> Markup:
+def html_table(table: pd.DataFrame, caption: str) -> Markup:
     """Return a table as HTML: texts are escaped, numbers formatted, and `Markup` values kept as they are."""
+    classes = [Markup(' class="text"') if is_text(values) else "" for _, values in table.items()]
+    head = html_row('<th scope="col"{}>{}</th>', classes, map(str, table.columns))
+    rows = [
+        html_row("<td{}>{}</td>", classes, map(cell, row))
+        for row in table.astype(object).itertuples(index=False, name=None)
+    ]
+    return Markup("<table><caption>{}</caption><thead>{}</thead>\n<tbody>\n{}</tbody></table>").format(
+        caption, head, Markup("").join(rows)
+    )
 
-    def format_value(value: object) -> object:
-        if isinstance(value, int | np.integer) and not isinstance(value, bool):
-            return f"{value:,}"
-        if not isinstance(value, str) or isinstance(value, Markup):
-            return value
-        return (
-            Markup('<span class="long">{}</span>').format(value) if len(value) > MAX_LINE_CHARACTERS else escape(value)
-        )
 
-    cells = table.map(format_value)
-    cells.columns = [escape(str(name)) for name in table.columns]
-    return Markup(cells.to_html(index=False, border=0, float_format=number, na_rep="–", escape=False))
+def html_row(form: str, classes: Sequence[str], contents: Iterable[object]) -> Markup:
+    """Return a row of a table; `form` is that of a cell, for its class and its content."""
+    cells = (Markup(form).format(*each) for each in zip(classes, contents, strict=True))
+    return Markup("<tr>{}</tr>\n").format(Markup("").join(cells))
+
+
+def is_text(values: pd.Series) -> bool:
+    """Return whether a column of a table has texts that are not numbers: (rows,)."""
+    return any(isinstance(each, str) and not isinstance(each, Markup) and not NUMBER.fullmatch(each) for each in values)
+
+
+def cell(value: object) -> object:
+    """Return a value as a table shows it."""
+    if isinstance(value, str):
+        long = len(value) > MAX_LINE_CHARACTERS and not isinstance(value, Markup)
+        return Markup('<span class="long">{}</span>').format(value) if long else value
+    if value is None or pd.isna(value):
+        return "–"
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{value:,}"
+    return number(float(value)) if isinstance(value, float | np.floating) else value
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from workflow.evaluation.ranking import RankingMetric
 from workflow.formatting import number
 from workflow.reports import plots, tuning_plots
 from workflow.reports.leaderboard import label, title
-from workflow.reports.report import Page, Section
+from workflow.reports.report import Page, Picture, Section
 from workflow.reports.tuning_plots import Scale
 
 SEARCH_TEXT = (
@@ -93,14 +93,29 @@ def tuning_report(
     axis = f"{name} ({unit})" if unit and metric.has_target_unit else name
     sections = [Section(title(metric), table=leaderboard)]
     for model, study in studies.items():
-        drawn = figures(study, axis)
-        pictures = [plots.save(figure, folder / f"{name}_{model}.png") for name, figure in drawn.items()]
+        words = descriptions(model, study, axis)
+        pictures = [
+            Picture(plots.save(figure, folder / f"{name}_{model}.png"), words[name])
+            for name, figure in figures(study, axis).items()
+        ]
         first = study.trials[0].params
         lines = [(name, format_param(first[name]), format_param(value)) for name, value in best[model].items()]
         params = pd.DataFrame(lines, columns=["parameter", "first trial", "best"])
         sections.append(Section(f"Search for {model}", SEARCH_TEXT, params, tuple(pictures)))
     sections.append(Section("Compare with other models", code=command))
     return Page("Tuning", summary, sections, addresses=addresses)
+
+
+def descriptions(model: str, study: optuna.Study, error: str) -> dict[str, str]:
+    """Return what the figures of a study show, in words, by name."""
+    best = study.best_trial
+    chosen = ", ".join(f"{name} {format_param(value)}" for name, value in best.params.items())
+    return {
+        "history": f"The {error} of {len(study.trials)} trials of {model}, and the best so far: in the end"
+        f" {number(study.best_value)}, of trial {best.number}.",
+        "importances": f"Bar chart of how much of the variance of the {error} each parameter of {model} explains.",
+        "coordinates": f"Each trial of {model} as a line through its parameters to its {error}. The best has {chosen}.",
+    }
 
 
 def format_param(value: Any) -> str:

@@ -63,7 +63,8 @@ def question_of(data: PreprocessRun) -> str:
 def draw_model_report(run: Run) -> None:
     """Log the report of an evaluate run with its figures, and describe the run."""
     from workflow.reports import plots
-    from workflow.reports.model_report import figures, model_report, model_summary
+    from workflow.reports.model_report import descriptions, figures, model_report, model_summary
+    from workflow.reports.report import Picture
 
     evaluated = EvaluateRun(run)
     trained, data = evaluated.train(), evaluated.preprocess()
@@ -75,7 +76,10 @@ def draw_model_report(run: Run) -> None:
         "data report": links.run_page(data.run, Files.DATA_REPORT),
     }
     with tracking.artifacts(evaluated.id) as folder:
-        pictures = {name: plots.save(figure, folder / name) for name, figure in figures(result).items()}
+        words = descriptions(result)
+        pictures = {
+            name: Picture(plots.save(figure, folder / name), words[name]) for name, figure in figures(result).items()
+        }
         addresses = {name: links.absolute(page) for name, page in pages.items()}
         model_report(result, pictures, command, addresses).save(folder / Files.MODEL_REPORT)
     reports = (
