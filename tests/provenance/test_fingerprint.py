@@ -32,6 +32,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/data/split.py": STAGES,
     "workflow/data/inference.py": ["preprocess"],
     "workflow/data/profile.py": ["preprocess", "data report"],
+    "workflow/data/associations.py": ["preprocess", "data report"],
     "workflow/evaluation/leakage.py": ["preprocess"],
     "workflow/evaluation/cross_validation.py": ["train"],
     "workflow/evaluation/tree_count.py": ["train"],

@@ -1,5 +1,6 @@
 """The page about a data file: its columns with a figure each, its rejected rows, duplicates and warnings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from markupsafe import Markup, escape
 from workflow.data.columns import CATEGORICAL, DATE, DURATION, TEXT, TIME_OF_DAY
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
-from workflow.data.profile import HISTOGRAM_BARS, ColumnProfile, DataFacts
+from workflow.data.profile import HISTOGRAM_BARS, PROFILED_COLUMNS, QUANTILES, SAMPLED_ROWS, ColumnProfile, DataFacts
 from workflow.formatting import number, percent
 from workflow.reports.report import Page, Section
 
@@ -23,6 +24,17 @@ ROW_COUNTS = {
     "rows_overlap": "of the test set that are in the training set too",
 }
 REJECTED_SHOWN = 20
+MAX_CELL_CHARACTERS = 200  # of a sample row: prose may be long
+QUANTILES_TEXT = (
+    "Quantiles are those of {rows:,} evenly spaced rows; mean and standard deviation are of all. Of prose, the number"
+    " of words is counted."
+)
+FREQUENT_TEXT = "With their fraction of the values that are not missing; those of numbers are of evenly spaced rows."
+ASSOCIATIONS_TEXT = (
+    "Cramér's V, corrected for chance (Bergsma 2013), of evenly spaced rows: 0 is no association, 1 says that one"
+    " column determines the other. Numbers are cut into eight groups of about the same size; the seven most frequent"
+    " categories are a group each; prose is left out. All columns with the target, and the strongest other pairs."
+)
 BAR_WIDTH, BAR_HEIGHT = 8, 26  # pixels
 
 
@@ -31,6 +43,7 @@ def data_report(
     facts: DataFacts,
     findings: Sequence[Finding],
     rejected: pd.DataFrame,
+    examples: pd.DataFrame,
     question: str,
     addresses: Mapping[str, str],
 ) -> Page:
@@ -41,22 +54,11 @@ def data_report(
         facts: what the file looks like.
         findings: what is odd about it.
         rejected: a row per rejected value: line of the file, column, value, reason.
+        examples: some rows, as the file has them.
         question: what a score on the test set says: see `split.question`.
         addresses: pages to link to, by name.
     """
-    lines = pd.DataFrame([column_line(each, facts.notes.get(each.name, "")) for each in facts.columns], dtype=object)
-    if not lines["note"].any():
-        lines = lines.drop(columns="note")
-    reasons = rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
-    counts = pd.DataFrame(
-        [(ROW_COUNTS[name], count) for name, count in facts.counts.items()], columns=["which", "rows"]
-    )
-    sections = [
-        Section("Columns", f"Of the distinct rows that fulfil the contract; {contract.target} is the target.", lines),
-        Section("Rows", table=counts),
-        Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
-        *([Section("The first rejected values", table=rejected.head(REJECTED_SHOWN))] if len(rejected) else []),
-    ]
+    sections = [*column_sections(contract, facts), *row_sections(facts, rejected, examples)]
     if contract.drop:
         dropped = [(name, reason or "the contract says so") for name, reason in contract.drop.items()]
         sections.append(Section("Dropped columns", table=pd.DataFrame(dropped, columns=["column", "reason"])))
@@ -66,6 +68,52 @@ def data_report(
     if notes:
         sections.append(Section("Notes", table=pd.DataFrame(notes, columns=["code", "found", "what to do"])))
     return Page("The data", data_summary(facts.counts, question), sections, findings, addresses=addresses)
+
+
+def column_sections(contract: Contract, facts: DataFacts) -> list[Section]:
+    """Return what the page says about the columns."""
+    strengths = {
+        pair.other if pair.one == contract.target else pair.one: pair.strength
+        for pair in facts.associations
+        if contract.target in (pair.one, pair.other)
+    }
+    lines = pd.DataFrame(
+        [
+            column_line(each, facts.notes.get(each.name, ""), strengths.get(each.name, math.nan))
+            for each in facts.columns
+        ],
+        dtype=object,
+    )
+    if not lines["note"].any():
+        lines = lines.drop(columns="note")
+    text = f"Of the distinct rows that fulfil the contract; {contract.target} is the target. Associations are below."
+    sections = [Section("Columns", text, lines)]
+    if numbers := [quantile_line(each) for each in facts.columns if each.mean is not None]:
+        counts = facts.counts
+        rows = min(SAMPLED_ROWS, counts["rows_in"] - counts["rows_rejected"] - counts["rows_duplicate"])
+        sections.append(Section("Quantiles", QUANTILES_TEXT.format(rows=rows), pd.DataFrame(numbers, dtype=object)))
+    if frequent := [frequent_line(each) for each in facts.columns if each.frequent]:
+        sections.append(Section("Most frequent values", FREQUENT_TEXT, pd.DataFrame(frequent, dtype=object).fillna("")))
+    if facts.associations:
+        pairs = [(pair.one, pair.other, f"{pair.strength:.2f}") for pair in facts.associations]
+        table = pd.DataFrame(pairs, columns=["column", "and", "association"])
+        sections.append(Section("Associations", ASSOCIATIONS_TEXT, table))
+    return sections
+
+
+def row_sections(facts: DataFacts, rejected: pd.DataFrame, examples: pd.DataFrame) -> list[Section]:
+    """Return what the page says about the rows."""
+    reasons = rejected.groupby(["column", "reason"]).size().rename("values").reset_index()
+    counts = pd.DataFrame(
+        [(ROW_COUNTS[name], count) for name, count in facts.counts.items()], columns=["which", "rows"]
+    )
+    shown = examples.iloc[:, :PROFILED_COLUMNS].map(lambda value: None if pd.isna(value) else shortened(str(value)))
+    return [
+        Section("The first rows", "As the file has them.", shown),
+        Section("Rows", table=counts),
+        Section("Rejected, by reason", table=reasons) if len(reasons) else Section("No row was rejected"),
+        *([Section("The first rejected values", table=rejected.head(REJECTED_SHOWN))] if len(rejected) else []),
+    ]
 
 
 def data_summary(counts: Mapping[str, float], question: str) -> str:
@@ -81,8 +129,8 @@ def rows_summary(counts: Mapping[str, float]) -> str:
     )
 
 
-def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:
-    """Return the line of the page about one column."""
+def column_line(profile: ColumnProfile, note: str, strength: float) -> dict[str, object]:
+    """Return the line of the page about one column; `strength` is that of its association with the target."""
     return {
         "column": profile.name,
         "kind": profile.kind,
@@ -90,6 +138,7 @@ def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:
         "distinct": f"{profile.distinct:,}",
         "range": range_text(profile),
         "distribution": histogram(profile),
+        "with target": "" if math.isnan(strength) else f"{strength:.2f}",
         "note": "" if profile.kind == CATEGORICAL else note,  # it would count the categories again
     }
 
@@ -97,15 +146,46 @@ def column_line(profile: ColumnProfile, note: str) -> dict[str, object]:
 def range_text(profile: ColumnProfile) -> str:
     """Return the range of a column, or its most frequent category."""
     if profile.kind == CATEGORICAL:
-        return f"most frequent: {profile.most_frequent[:40]}" if profile.most_frequent else ""
+        return f"most frequent: {profile.frequent[0][:40]}" if profile.frequent else ""
     if profile.low is None or profile.high is None:
         return ""
-    if profile.kind == DATE:
-        return " to ".join(str(np.datetime64(int(day), "D")) for day in (profile.low, profile.high))
-    if profile.kind in (TIME_OF_DAY, DURATION):
-        scale = 3600 if profile.kind == TIME_OF_DAY else 1
-        return " to ".join(str(timedelta(seconds=round(value * scale))) for value in (profile.low, profile.high))
-    return f"{number(profile.low)} to {number(profile.high)}{' words' if profile.kind == TEXT else ''}"
+    words = " words" if profile.kind == TEXT else ""
+    return f"{value_text(profile.low, profile.kind)} to {value_text(profile.high, profile.kind)}{words}"
+
+
+def quantile_line(profile: ColumnProfile) -> dict[str, object]:
+    """Return the mean, the standard deviation and the quantiles of one column of numbers."""
+    mean, std = profile.mean or 0.0, profile.std or 0.0
+    spread = f"{number(std)} days" if profile.kind == DATE else value_text(std, profile.kind)
+    quantiles = {
+        "median" if fraction == 0.5 else f"{percent(fraction)}": value_text(value, profile.kind)
+        for fraction, value in zip(QUANTILES, profile.quantiles, strict=False)  # a sample may hold no value
+    }
+    return {"column": profile.name, "mean": value_text(mean, profile.kind), "standard deviation": spread, **quantiles}
+
+
+def frequent_line(profile: ColumnProfile) -> dict[str, object]:
+    """Return the most frequent values of one column with their fractions."""
+    texts = (shortened(value_text(value, profile.kind)) for value in profile.frequent)
+    shares = zip(texts, profile.fractions, strict=True)
+    cells = {f"{place}.": f"{text} ({percent(share, 1)})" for place, (text, share) in enumerate(shares, 1)}
+    return {"column": profile.name, **cells}
+
+
+def value_text(value: float | str, kind: str) -> str:
+    """Return a value of a column of some kind as people write it; categories as they are."""
+    if isinstance(value, str):
+        return value
+    if kind == DATE:
+        return str(np.datetime64(int(value), "D"))
+    if kind in (TIME_OF_DAY, DURATION):
+        return str(timedelta(seconds=round(value * (3600 if kind == TIME_OF_DAY else 1))))
+    return number(value)
+
+
+def shortened(text: str) -> str:
+    """Return a text, cut off where it is too long for a table."""
+    return text if len(text) <= MAX_CELL_CHARACTERS else f"{text[: MAX_CELL_CHARACTERS - 1]}…"
 
 
 def histogram(profile: ColumnProfile) -> Markup:

@@ -36,7 +36,7 @@ def draw_data_report(run: Run) -> None:
     question = question_of(data)
     addresses = {"run": links.absolute(links.run_page(run))}
     with tracking.artifacts(data.id) as folder:
-        page = data_report(data.contract, facts, data.findings, rejected, question, addresses)
+        page = data_report(data.contract, facts, data.findings, rejected, data.examples(), question, addresses)
         page.save(folder / Files.DATA_REPORT)
     summary = data_summary(facts.counts, question)
     report = f"[The data report]({links.run_page(run, Files.DATA_REPORT)})"

@@ -89,8 +89,8 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         training_hashes, test_hashes = parts.hashes()
         counts = count_rows(validation, rows, duplicate_counts, training_hashes, test_hashes)
         scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
-        columns = profile_columns(rows, found)
-        facts = DataFacts(counts, scores, validation.missing, validation.ignored, inferred.notes, columns)
+        notes, profiled = inferred.notes, profile_columns(rows, found)
+        facts = DataFacts(counts, scores, validation.missing, validation.ignored, notes, *profiled)
         findings = [
             *inferred.findings,
             *row_findings(validation, rows, found),
