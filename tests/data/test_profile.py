@@ -62,3 +62,10 @@ def test_facts_survive_json():
 def test_large_numbers_that_differ_in_their_last_digits_have_a_histogram():
     values = pd.Series([1e17, 1e17 + 16] * 30, name="id")
     assert sum(profile(values, Column("numeric"), np.arange(60)).counts) == 60
+
+
+def test_beyond_a_hundred_columns_the_target_still_has_associations():
+    names = [f"n{place}" for place in range(150)]
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 150)), columns=names)
+    _, found = profile_columns(rows, Contract("n149", dict.fromkeys(names, Column("numeric"))))
+    assert sum("n149" in (pair.one, pair.other) for pair in found) == 100

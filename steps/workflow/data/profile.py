@@ -14,6 +14,7 @@ from workflow.data.stored import StoredRows
 
 HISTOGRAM_BARS = 16
 PROFILED_COLUMNS = 200
+ASSOCIATED_COLUMNS = 100  # time grows with the square
 SAMPLED_ROWS = 5000  # for quantiles, frequent numbers and associations
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FREQUENT_VALUES = 5
@@ -66,7 +67,7 @@ class DataFacts:
         ignored_columns: columns of the file that the contract does not name.
         notes: on columns, where the contract was inferred.
         columns: profiles of the first `PROFILED_COLUMNS` columns.
-        associations: between these, the strongest first.
+        associations: between the first `ASSOCIATED_COLUMNS` of these and the target, the strongest first.
     """
 
     counts: dict[str, int]
@@ -97,11 +98,12 @@ def profile_columns(
         contract.target: contract.columns[contract.target]
     }
     sample = evenly_spaced_positions(len(rows), SAMPLED_ROWS)
-    profiles, sampled = [], {}
+    profiles: list[ColumnProfile] = []
+    sampled: dict[str, pd.Series] = {}
     for name, column in shown.items():  # one after another: memory holds one whole column
         values = rows[name]
         profiles.append(profile(values, column, sample))
-        if column.kind != TEXT:
+        if column.kind != TEXT and (len(sampled) < ASSOCIATED_COLUMNS or name == contract.target):
             sampled[name] = values.iloc[sample]
     kinds = {name: column.kind for name, column in shown.items()}
     return profiles, strongest_associations(sampled, kinds, contract.target)

@@ -33,7 +33,8 @@ FREQUENT_TEXT = "With their fraction of the values that are not missing; those o
 ASSOCIATIONS_TEXT = (
     "Cramér's V, corrected for chance (Bergsma 2013), of evenly spaced rows: 0 is no association, 1 says that one"
     " column determines the other. Numbers are cut into eight groups of about the same size; the seven most frequent"
-    " categories are a group each; prose is left out. All columns with the target, and the strongest other pairs."
+    " categories are a group each; prose is left out. All columns (of more than 100, the first) with the target, and"
+    " the strongest other pairs."
 )
 BAR_WIDTH, BAR_HEIGHT = 8, 26  # pixels
 
