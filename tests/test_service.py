@@ -342,6 +342,9 @@ def test_a_worse_model_is_registered_but_not_promoted(houses):
     version = houses.client.get_model_version("houses", "2")
     assert version.tags["workflow.decision"].startswith("version 2 of houses was not promoted: ")
     assert "on data with SHA-256" in version.description
+    assert "# dummy: price predicted" in version.description
+    assert "## Limits" in version.description
+    assert len(version.description) <= 5000
     run = houses.last()
     assert run.data.tags["workflow.decision"] == version.tags["workflow.decision"]
     assert run.data.metrics["difference_low"] > 0

@@ -59,6 +59,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/reports/report.py": REPORTS,
     "workflow/reports/data_report.py": ["data report"],
     "workflow/reports/model_report.py": ["model report"],
+    "workflow/reports/model_card.py": ["model report"],
     "workflow/reports/plots.py": ["model report"],
     "workflow/reports/leaderboard.py": [],
     "workflow/commands/preprocess.py": ["preprocess"],

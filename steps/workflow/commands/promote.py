@@ -12,12 +12,14 @@ from workflow.errors import UserError
 from workflow.evaluation.ranking import ranking_metric
 from workflow.parameters import EvaluateParams, PromoteParams
 from workflow.reports.report import markdown_table
-from workflow.runs import cli, integrity, links, registry, sources, tracking
+from workflow.runs import cli, drawing, integrity, links, registry, sources, tracking
 from workflow.runs.artifacts import EvaluateRun, StageRun, TrainRun
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
 from workflow.stages.promote import Decision, Model, Rules, parse_rules
 from workflow.stages.promote import run as decide_on
+
+MAX_DESCRIPTION_CHARACTERS = 5000  # of a version, in MLflow's database
 
 
 def run(params: PromoteParams) -> None:
@@ -142,10 +144,18 @@ def publish(version: ModelVersion | None, decision: str, table: str = "") -> Non
 
 
 def description_of(name: str, trained: TrainRun, evaluated: EvaluateRun) -> str:
-    """Return what the registry says of a version: its leaderboard or its score, and where it comes from."""
-    note = tracking.note_of(mlflow.get_run(name)) if name != trained.id else ""
-    data = trained.receipt.inputs["data"]
-    return (
-        f"{note or tracking.note_of(evaluated.run)}\n\nTrained by [this run]({links.run_page(trained.run)}), whose"
-        f" [receipt]({links.run_page(trained.run, Files.RECEIPT)}) proves it, on data with SHA-256 `{data.sha256}`."
+    """Return what the registry says of a version: where it comes from, and its model card, cut to what MLflow takes."""
+    data, receipt = trained.receipt.inputs["data"], links.run_page(trained.run, Files.RECEIPT)
+    is_alone = name == trained.id or name.startswith(registry.SCHEME)
+    others = "" if is_alone else f" [Beside other models]({links.run_page(mlflow.get_run(name))})."
+    origin = (
+        f"Trained by [this run]({links.run_page(trained.run)}), whose [receipt]({receipt}) proves it, on data with"
+        f" SHA-256 `{data.sha256}`.{others} [The model card]({links.run_page(evaluated.run, Files.MODEL_CARD)}):"
     )
+    card = first_lines(drawing.card_text_of(evaluated), MAX_DESCRIPTION_CHARACTERS - len(origin) - 2)
+    return f"{origin}\n\n{card}"
+
+
+def first_lines(text: str, characters: int) -> str:
+    """Return a text, or as many of its first lines as have no more than so many characters."""
+    return text if len(text) <= characters else text[:characters].rpartition("\n")[0]

@@ -17,11 +17,12 @@ from workflow.runs.names import Files
 if TYPE_CHECKING:
     from workflow.data.findings import Finding
     from workflow.data.profile import DataFacts
+    from workflow.reports.model_card import Origin
     from workflow.reports.model_report import ModelResult
 
 DRAWING_FILES = ("workflow/runs/drawing.py", "workflow/runs/links.py")
 DATA_REPORT_CODE = Code(("workflow/reports/data_report.py",), DRAWING_FILES)
-MODEL_REPORT_CODE = Code(("workflow/reports/model_report.py",), DRAWING_FILES)
+MODEL_REPORT_CODE = Code(("workflow/reports/model_report.py", "workflow/reports/model_card.py"), DRAWING_FILES)
 
 
 def draw_data_report(run: Run) -> None:
@@ -63,13 +64,14 @@ def question_of(data: PreprocessRun) -> str:
 def draw_model_report(run: Run) -> None:
     """Log the report of an evaluate run with its figures, and describe the run."""
     from workflow.reports import plots
+    from workflow.reports.model_card import model_card
     from workflow.reports.model_report import descriptions, figures, model_report, model_summary
     from workflow.reports.report import Picture
 
     evaluated = EvaluateRun(run)
     trained, data = evaluated.train(), evaluated.preprocess()
     result = result_of(evaluated, trained, data)
-    command = execution.command_line("evaluate", EvaluateCommand, evaluated.logged_parameters, run)
+    origin = origin_of(evaluated, trained, data)
     pages = {
         "run": links.run_page(run),
         "model": links.model_page(run, trained.model_id),
@@ -81,7 +83,8 @@ def draw_model_report(run: Run) -> None:
             name: Picture(plots.save(figure, folder / name), words[name]) for name, figure in figures(result).items()
         }
         addresses = {name: links.absolute(page) for name, page in pages.items()}
-        model_report(result, pictures, command, addresses).save(folder / Files.MODEL_REPORT)
+        model_report(result, pictures, origin.command, addresses).save(folder / Files.MODEL_REPORT)
+        (folder / Files.MODEL_CARD).write_text(model_card(result, origin), encoding="utf-8")
     reports = (
         f"[The report]({links.run_page(run, Files.MODEL_REPORT)}), [the model]({pages['model']}),"
         f" [the data report]({pages['data report']})"
@@ -109,6 +112,23 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         findings=evaluated.findings,
         question=question_of(data),
     )
+
+
+def origin_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) -> "Origin":
+    """Return where the model of an evaluate run comes from."""
+    from workflow.reports.data_report import rows_summary
+    from workflow.reports.model_card import Origin
+
+    command = execution.command_line("evaluate", EvaluateCommand, evaluated.logged_parameters, evaluated.run)
+    return Origin(evaluated.id, trained.receipt.inputs["data"].sha256, rows_summary(data.metrics), command)
+
+
+def card_text_of(evaluated: EvaluateRun) -> str:
+    """Return the model card of an evaluate run for people, as Markdown."""
+    from workflow.reports.model_card import card_text
+
+    trained, data = evaluated.train(), evaluated.preprocess()
+    return card_text(result_of(evaluated, trained, data), origin_of(evaluated, trained, data))
 
 
 def note(summary: str, findings: "Sequence[Finding]", pages: str) -> str:

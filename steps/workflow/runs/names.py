@@ -65,6 +65,7 @@ class Files:
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
     MODEL_REPORT = "report.html"
+    MODEL_CARD = "model_card.md"
     LEADERBOARD = "leaderboard.csv"
     LEADERBOARD_FIGURE = "leaderboard.png"
     TRIALS = "trials.parquet"
