@@ -20,6 +20,7 @@ ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters 
     "main": (parameters.MainCommand, ()),
     "tune": (parameters.TuneCommand, (parameters.PreprocessParams,)),
     "promote": (parameters.PromoteParams, ()),
+    "retrain": (parameters.RetrainParams, ()),
     "rollback": (parameters.RollbackParams, ()),
     "predict": (parameters.PredictCommand, ()),
     "reproduce": (parameters.ReproduceCommand, ()),

@@ -11,3 +11,9 @@ class Difference(UserError):
     """Results that differ from the recorded ones: nothing failed."""
 
     heading, exit_code = "differs", 1
+
+
+class NotPromoted(UserError):
+    """A model that was fitted because the data has drifted, and that does not pass: nothing failed."""
+
+    heading, exit_code = "not promoted", 3

@@ -279,6 +279,19 @@ class PromoteParams(Params):
     )
 
 
+class RetrainParams(Params):
+    """Parameters of `retrain`."""
+
+    name: str = Field(default="", description="registered model, whose champion is fitted again")
+    data: Source = Field(default="", description="newer rows, with the target: a path or a URI, as for preprocess")
+    rules: str = Field(
+        default=AUTO, description="what a champion must fulfil: a YAML file; auto: the rules that promoted this one"
+    )
+    dry_run: Annotated[bool, FromText(boolean)] = Field(
+        default=False, description="train and decide, but register nothing and move no alias"
+    )
+
+
 class RollbackParams(Params):
     """Parameters of `rollback`."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
-from workflow.evaluation.drift import drift
+from workflow.evaluation.drift import drift, drifted
 from workflow.reports.drift_report import drift_report
 
 NUMBERS = {name: Column("numeric") for name in ("area", "none", "price")}
@@ -45,3 +45,15 @@ def test_the_drift_report_shows_escaped_names_bars_and_links():
         'href="http://x/"',
     ):
         assert words in page
+
+
+def test_a_feature_has_drifted_if_its_values_or_its_missing_values_have():
+    moved = pd.DataFrame(
+        {
+            "column": ["far", "near", "emptied", "filled", "empty"],
+            "drift": [0.2, 0.19, np.nan, 0.0, np.nan],
+            "missing before": [0.0, 0.0, 0.5, 0.2, 1.0],
+            "missing now": [0.0, 0.19, 1.0, 0.0, 1.0],
+        }
+    )
+    assert drifted(moved) == ["far", "emptied", "filled"]

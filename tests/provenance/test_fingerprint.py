@@ -67,6 +67,8 @@ PARTS = {  # of the code, and what rests on them
     "workflow/commands/evaluate.py": ["evaluate"],
     "workflow/commands/main.py": ["main"],
     "workflow/commands/promote.py": [],
+    "workflow/commands/retrain.py": [],
+    "workflow/reports/retrain_report.py": [],
     "workflow/runs/artifacts.py": [*STAGES, "main"],
     "workflow/runs/names.py": [*STAGES, "main"],
     "workflow/runs/drawing.py": REPORTS,

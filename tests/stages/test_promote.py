@@ -10,7 +10,7 @@ from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import estimators
-from workflow.stages.promote import Bounds, Model, Rules, check_thresholds, parse_rules, run
+from workflow.stages.promote import Bounds, Model, Rules, check_thresholds, parse_rules, run, scores_of_both
 
 CONTRACT = Contract("y", {"x": Column("numeric"), "y": Column("numeric")}, unit="kg")
 MAE = ranking_metric("mean_absolute_error", {})
@@ -73,6 +73,18 @@ def test_rows_that_the_champion_was_trained_on_are_not_compared(sets):
     decision = run(ALL_RULES, MAE, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
     assert not decision.passed
     assert decision.reason.endswith("cannot be compared: the champion was trained on all test rows")
+
+
+def test_both_models_are_scored_on_the_rows_that_neither_has_seen(sets, tmp_path):
+    training_set, _, test_set = sets
+    seen, challenger = test_set.take(np.arange(60)), model("linear", training_set)
+    champion = model("dummy", stored_rows(seen, tmp_path))
+    scores = scores_of_both(MAE, challenger, test_set, champion)
+    rows = test_set.take(np.arange(60, 100))
+    errors = [np.abs(rows["y"] - estimators.predict(each.estimator, rows[["x"]])) for each in (champion, challenger)]
+    assert scores["mean_absolute_error"] == pytest.approx([each.mean() for each in errors], rel=1e-12)
+    assert set(scores) >= {"r2_score", "root_mean_squared_error", "mean_absolute_percentage_error"}
+    assert scores_of_both(MAE, challenger, test_set, model("linear", test_set)) == {}
 
 
 def test_a_champion_of_other_columns_is_not_compared(sets):

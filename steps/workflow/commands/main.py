@@ -285,4 +285,4 @@ def register(name: str) -> dict[str, str]:
 
     params = PromoteParams(run=tracking.active_run().info.run_id, name=name)
     with tracking.opened(run_name=f"promote {name}", nested=True):
-        return promote.promote(params)
+        return dict(promote.promote(params).pages)

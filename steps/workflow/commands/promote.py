@@ -1,6 +1,8 @@
 """Promotion as an MLflow run: a version of a registered model, and perhaps the champion."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import mlflow
 import pandas as pd
@@ -26,11 +28,26 @@ def run(params: PromoteParams) -> None:
     """Decide on one model. Raises UserError for a run, a name or rules that cannot be used."""
     cli.require("<id of a main, tune or train run>", run=params.run)
     cli.require("<registered model>", name=params.name)
-    cli.print_links(promote(params))
+    cli.print_links(promote(params).pages)
 
 
-def promote(params: PromoteParams) -> dict[str, str]:
-    """Register a model and decide on it, within the active run; return the pages about it, by name."""
+@dataclass(frozen=True)
+class Promotion:
+    """The result of a promotion.
+
+    Attributes:
+        text: the decision, in a sentence.
+        pages: to look at, by name.
+        decision: with its checks; None if the model is the champion already.
+    """
+
+    text: str
+    pages: Mapping[str, str]
+    decision: Decision | None = None
+
+
+def promote(params: PromoteParams) -> Promotion:
+    """Register a model and decide on it, within the active run."""
     name = params.name
     tracking.describe_command("promote", f"promote {name}", params.model_dump(mode="json"))
     rules = read_rules(params.rules)
@@ -43,21 +60,22 @@ def promote(params: PromoteParams) -> dict[str, str]:
             raise UserError(f"rules={params.rules}: thresholds: no metric {metric}; {nearest(metric, metrics)}")
     pages = {"promote": links.run_page(tracking.active_run())}
     if params.dry_run:
-        decide(name, None, rules, trained, evaluated)
-        return pages
+        decision, text = decide(name, None, rules, trained, evaluated)
+        return Promotion(text, pages, decision)
     current = registry.champion_of(name)
     if current and current.run_id == trained.id:
-        publish(current, f"version {current.version} of {name}, the champion, is this very model")
-        return pages | {"version": links.version_page(name, current.version)}
+        text = f"version {current.version} of {name}, the champion, is this very model"
+        publish(current, text)
+        return Promotion(text, pages | {"version": links.version_page(name, current.version)})
     tags = {Tags.RECEIPT: trained.tags[Tags.RECEIPT]}
     version = registry.register(name, trained, description_of(params.run, trained, evaluated), tags)
     try:
         registry.wait_for_turn(version)
-        decide(name, version, rules, trained, evaluated)
+        decision, text = decide(name, version, rules, trained, evaluated)
     except UserError as error:
         registry.tag_decision(version, f"could not be decided on: {error}")
         raise
-    return pages | {"version": links.version_page(name, version.version)}
+    return Promotion(text, pages | {"version": links.version_page(name, version.version)}, decision)
 
 
 def read_rules(name: str) -> Rules:
@@ -78,15 +96,16 @@ def evaluation_of(name: str, trained: TrainRun) -> EvaluateRun:
     return evaluate.find_or_run(EvaluateParams(), trained, trained.preprocess())
 
 
-def decide(name: str, version: ModelVersion | None, rules: Rules, trained: TrainRun, evaluated: EvaluateRun) -> None:
-    """Hold the rules against a model, act on its `version`, if any, and log and print the decision."""
+def decide(
+    name: str, version: ModelVersion | None, rules: Rules, trained: TrainRun, evaluated: EvaluateRun
+) -> tuple[Decision, str]:
+    """Hold the rules against a model, act on its `version`, if any, and log, print and return the decision."""
     former = registry.champion_of(name)
     decision = decision_on(rules, trained, evaluated, former)
     if version and decision.passed:
         registry.set_champion(version, former)
     mlflow.log_metrics(dict(decision.figures))
-    lines = [(check.rule, check.found, "yes" if check.passed else "no") for check in decision.checks]
-    table = pd.DataFrame(lines, columns=["rule", "found", "passed"])
+    table = table_of(decision)
     with tracking.artifacts() as folder:
         table.to_csv(folder / Files.DECISION, index=False)
         if decision.larger_errors is not None and former:
@@ -96,7 +115,15 @@ def decide(name: str, version: ModelVersion | None, rules: Rules, trained: Train
             unit = evaluated.preprocess().contract.unit
             plots.save(plots.differences(decision.larger_errors, unit, title), folder / Files.DIFFERENCES_FIGURE)
     cli.print_table(table, bold=table["passed"] == "no")
-    publish(version, decision_text(name, version, former, decision), markdown_table(table))
+    text = decision_text(name, version, former, decision)
+    publish(version, text, markdown_table(table))
+    return decision, text
+
+
+def table_of(decision: Decision) -> pd.DataFrame:
+    """Return the checks of a decision, a row each."""
+    lines = [(check.rule, check.found, "yes" if check.passed else "no") for check in decision.checks]
+    return pd.DataFrame(lines, columns=["rule", "found", "passed"])
 
 
 def decision_on(rules: Rules, trained: TrainRun, evaluated: EvaluateRun, former: ModelVersion | None) -> Decision:

@@ -7,6 +7,8 @@ from scipy.stats import ks_2samp
 from workflow.data.columns import CATEGORICAL, TEXT
 from workflow.data.contract import Contract
 
+LARGE_DRIFT = 0.2  # from here on, a feature has drifted: chance makes that of a hundred rows or fewer
+
 
 def drift(old: pd.DataFrame, new: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Compare the distributions of two sets of rows.
@@ -26,6 +28,16 @@ def drift(old: pd.DataFrame, new: pd.DataFrame, contract: Contract) -> pd.DataFr
     """
     rows = [feature_drift(name, contract.columns[name].kind, old[name], new[name]) for name in contract.features]
     return pd.DataFrame(rows).sort_values("drift", ascending=False, kind="stable", ignore_index=True)
+
+
+def drifted(drifts: pd.DataFrame) -> list[str]:
+    """Return the features whose drift, or the change of whose fraction of missing values, is at least `LARGE_DRIFT`.
+
+    Args:
+        drifts: as `drift` returns it.
+    """
+    missing = (drifts["missing now"] - drifts["missing before"]).abs()
+    return list(drifts["column"][(drifts["drift"] >= LARGE_DRIFT) | (missing >= LARGE_DRIFT)])
 
 
 def feature_drift(name: str, kind: str, old: pd.Series, new: pd.Series) -> dict[str, object]:

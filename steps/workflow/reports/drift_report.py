@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from workflow.evaluation.drift import LARGE_DRIFT
 from workflow.formatting import percent
 from workflow.reports.report import Page, Section
 
@@ -17,7 +18,6 @@ DRIFT_TEXT = (
 )
 BAR = '<div class="{kind}" style="width:{width:.0f}px"></div> {text}'
 BAR_PIXELS = 240  # of a drift of 100 %
-LARGE_DRIFT = 0.2  # from here on, a bar stands out
 
 
 def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str]) -> Page:
@@ -28,11 +28,15 @@ def drift_report(drifts: pd.DataFrame, summary: str, addresses: Mapping[str, str
         summary: what was predicted, in a sentence or two.
         addresses: pages to link to, by name.
     """
+    return Page("Drift of the predicted rows", summary, [drift_section(drifts)], addresses=addresses)
+
+
+def drift_section(drifts: pd.DataFrame, more: str = "") -> Section:
+    """Return the section with the drift of each feature; `more` follows its text."""
     table = drifts.astype(object).assign(drift=pd.Series(map(bar, drifts["drift"]), dtype=object))
     for name in ("missing before", "missing now", "unseen"):
         table[name] = drifts[name].map(lambda fraction: percent(fraction, 1))
-    sections = [Section("Drift by feature", DRIFT_TEXT, table)]
-    return Page("Drift of the predicted rows", summary, sections, addresses=addresses)
+    return Section("Drift by feature", DRIFT_TEXT + more, table)
 
 
 def bar(fraction: float) -> Markup:

@@ -73,8 +73,8 @@ REMEDIES = {  # by the status with which a store refuses
 def main(kind: type[ParamsType], description: str | None, run: Callable[[ParamsType], None]) -> None:
     """Parse the command line and call `run` with its parameters, in the run that `mlflow run` opened or a new one.
 
-    Exits with 2 and one line on stderr for a user's mistake (1 for a result that differs), with 130 for Ctrl-C, and
-    with a traceback for a fault of ours.
+    Exits with 2 and one line on stderr for a user's mistake (1 for a result that differs, 3 for a model that is not
+    promoted though the data has drifted), with 130 for Ctrl-C, and with a traceback for a fault of ours.
     """
     if HELP_OPTIONS.intersection(sys.argv):
         parse_command_line(kind, description or "")

@@ -74,6 +74,7 @@ class Files:
     DIFFERENCES_FIGURE = "differences.png"
     DRIFT = "drift.csv"
     DRIFT_REPORT = "drift.html"
+    RETRAIN_REPORT = "retrain.html"
     REPRODUCTION = "reproduction.csv"
     REPRODUCTION_REPORT = "reproduction.html"
     RECORDED_RECEIPT = "recorded.json"

@@ -65,7 +65,8 @@ def already_verified(run: Run, recorded: Receipt) -> bool:
 def find_receipt(name: str, project: Path, search: bool = False) -> tuple[Receipt, bytes]:
     """Return the receipt that a run id, a URI (of a model, too), or a path in `project` leads to, and its patch.
 
-    The run of a search leads to that of its best model, unless the `search` itself is meant. Raises UserError if there
+    The run of a search leads to that of its best model, unless the `search` itself is meant; a retraining leads to
+    that of its model. Raises UserError if there
     is none, or if the run has not finished.
     """
     uri = name
@@ -99,7 +100,8 @@ def receipt_uri(run_id: str, search: bool) -> str:
         raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
     if Tags.STAGE not in tags:
         raise UserError(f"run={run_id}: not a run of this project's workflow")
-    if tags[Tags.STAGE] == "tune" and not search:
+    leads_on = tags[Tags.STAGE] == "retrain" or (tags[Tags.STAGE] == "tune" and not search)
+    if leads_on and Tags.WINNER_EVALUATE_RUN in tags:
         return receipt_uri(tags[Tags.WINNER_EVALUATE_RUN], search)
     if not any(file.path == Files.RECEIPT for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
         raise UserError(f"run={run_id}: a run of {tags[Tags.STAGE]} without {Files.RECEIPT}; name one that has it")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from workflow.data import split
 from workflow.errors import UserError
-from workflow.evaluation import holdout
+from workflow.evaluation import holdout, metrics
 from workflow.evaluation.paired import Difference, difference
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.formatting import number
@@ -67,6 +67,15 @@ class Model:
     estimator: "Estimator"
     training_set: "StoredRows"
     contract: "Contract"
+
+
+@dataclass(frozen=True)
+class BothPredictions:
+    """Predictions of challenger and champion for the test rows that neither has seen: (rows,) each."""
+
+    true: "np.ndarray"
+    challenger: "np.ndarray"
+    champion: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -177,20 +186,46 @@ def compare_with_champion(
         return Decision([Check(rule, "it is the same model", True)])
     if reason := why_not_comparable(champion, contract):
         return Decision([Check(rule, f"cannot be compared: {reason}", False)])
-    rows, theirs_seen = (
-        test_set.select(champion.contract.content),
-        split.content_hashes(champion.training_set, champion.contract),
-    )
-    unseen = ~split.hash_rows(rows)[tested.positions].isin(theirs_seen).to_numpy()
-    if not unseen.any():
+    both = predict_with_champion(tested, test_set, champion)
+    if both is None:
         return Decision([Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
-    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
-    true, predicted = tested.true[unseen], tested.predicted[unseen]
-    found = difference(true, predicted, theirs, metric, seed)
-    check = Check(f"{rule}, on {len(true):,} rows", difference_text(found, metric, contract.unit), found.low <= 0)
+    found = difference(both.true, both.challenger, both.champion, metric, seed)
+    rows = len(both.true)
+    check = Check(f"{rule}, on {rows:,} rows", difference_text(found, metric, contract.unit), found.low <= 0)
     figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
-    larger = np.abs(true - predicted) - np.abs(true - theirs)
-    return Decision([check], {"rows_compared": len(true)} | figures, larger)
+    larger = np.abs(both.true - both.challenger) - np.abs(both.true - both.champion)
+    return Decision([check], {"rows_compared": rows} | figures, larger)
+
+
+def predict_with_champion(
+    tested: holdout.TestPredictions, test_set: "StoredRows", champion: Model
+) -> BothPredictions | None:
+    """Return the predictions for the tested rows that the champion has not seen either; None if there are none."""
+    rows = test_set.select(champion.contract.content)
+    seen = split.content_hashes(champion.training_set, champion.contract)
+    unseen = ~split.hash_rows(rows)[tested.positions].isin(seen).to_numpy()
+    if not unseen.any():
+        return None
+    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
+    return BothPredictions(tested.true[unseen], tested.predicted[unseen], theirs)
+
+
+def scores_of_both(
+    metric: RankingMetric, challenger: Model, test_set: "StoredRows", champion: Model
+) -> dict[str, tuple[float, float]]:
+    """Return the champion's and the challenger's test scores by metric, `metric` among them, on the same rows.
+
+    They are the test rows that neither has seen; nothing is returned if there are none.
+    """
+    tested = holdout.predict_test_set(
+        challenger.estimator, challenger.training_set, test_set, challenger.contract, metric
+    )
+    both = predict_with_champion(tested, test_set, champion)
+    if both is None:
+        return {}
+    scored = metrics.applicable_metrics(both.true) | {metric.name: metric.function}
+    former, own = (metrics.scores(scored, both.true, each) for each in (both.champion, both.challenger))
+    return {name: (former[name], own[name]) for name in scored}
 
 
 def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
