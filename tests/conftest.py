@@ -41,6 +41,7 @@ class Result:
         return lines[0].removeprefix("error: ")
 
 
+NO_DATA = {"export"}  # entry points that read no file
 NO_DEFAULT_DATA = {"data", "preprocess_run_id", "run", "name"}  # with one of these, `data` is not added
 
 
@@ -68,7 +69,7 @@ class Workflow:
 
         Its script is forked from a process that has the imports, unless `forked.ADDRESS` is not in the environment.
         """
-        if self.data and not NO_DEFAULT_DATA & parameters.keys():
+        if self.data and entry_point not in NO_DATA and not NO_DEFAULT_DATA & parameters.keys():
             parameters["data"] = str(self.data)
         words = [sys.executable, "-m", "mlflow", "run", str(self.project), "-e", entry_point, "--env-manager", "local"]
         for name, value in parameters.items():
@@ -78,7 +79,7 @@ class Workflow:
 
     def step(self, name: str, /, **parameters: str) -> Result:
         """Run the script of a step as `mlflow run` would start it, but forked from a process that has the imports."""
-        if self.data and not NO_DEFAULT_DATA & parameters.keys():
+        if self.data and name not in NO_DATA and not NO_DEFAULT_DATA & parameters.keys():
             parameters["data"] = str(self.data)
         words = [word for parameter, value in parameters.items() for word in (f"--{parameter}", str(value))]
         with tempfile.NamedTemporaryFile(mode="r") as output:

@@ -23,6 +23,7 @@ ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters 
     "retrain": (parameters.RetrainParams, ()),
     "rollback": (parameters.RollbackParams, ()),
     "predict": (parameters.PredictCommand, ()),
+    "export": (parameters.ExportParams, ()),
     "reproduce": (parameters.ReproduceCommand, ()),
 }
 

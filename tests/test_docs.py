@@ -16,6 +16,7 @@ from workflow.parameters import (
     DEFAULT_METRIC,
     ContractParams,
     EvaluateCommand,
+    ExportParams,
     MainCommand,
     PredictCommand,
     PreprocessParams,
@@ -52,6 +53,7 @@ PARAMETERS = {  # of each entry point
     "retrain": RetrainParams,
     "rollback": RollbackParams,
     "predict": PredictCommand,
+    "export": ExportParams,
     "reproduce": ReproduceCommand,
 }
 

@@ -314,6 +314,16 @@ class PredictCommand(ClusterOption, IntervalOptions):
     )
 
 
+class ExportParams(Params):
+    """Parameters of `export`."""
+
+    model: str = Field(
+        default="", description="models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"
+    )
+    output: Source = Field(default="", description="file to write, ending in .onnx: a path, or a URI")
+    overwrite: Annotated[bool, FromText(boolean)] = Field(default=False, description="replace the output if it exists")
+
+
 class ReproduceCommand(ClusterOption):
     """What `-e reproduce` takes."""
 

@@ -29,7 +29,7 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
         return
     path = project / as_path(output)
     if path.is_dir():
-        raise UserError(f"{parameter}={output}: is a folder; name a file in it, ending in .csv or .parquet")
+        raise UserError(f"{parameter}={output}: is a folder; name a file in it")
     check_absent(f"{parameter}={output}", path.exists(), overwrite)
     remove_abandoned(path)
     try:
