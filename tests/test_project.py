@@ -142,6 +142,19 @@ def test_shap_values_add_up_to_the_prediction(workflow):
         np.testing.assert_allclose(values.sum(axis=1), predicted[values.index], rtol=1e-7, err_msg=run.info.run_name)
 
 
+def test_predict_explains_a_row_as_evaluate_does(workflow, tmp_path):
+    data = f"runs:/{workflow.first('preprocess').info.run_id}/test.parquet"
+    for run in workflow.runs("evaluate"):
+        logged = pd.read_parquet(workflow.artifacts(run, "shap_values.parquet"))
+        given = {"model": run.data.tags["workflow.upstream"], "data": data, "explain": "true"}
+        result = workflow.step("predict", **given, output=tmp_path / f"{run.info.run_id}.parquet")
+        assert result.code == 0, result.output
+        written = pd.read_parquet(tmp_path / f"{run.info.run_id}.parquet")
+        found = written[[f"contribution_{name}" for name in logged]]
+        np.testing.assert_array_equal(found.iloc[logged.index], logged, err_msg=run.info.run_name)
+        np.testing.assert_allclose(found.sum(axis=1), written["prediction"], rtol=1e-7)
+
+
 def test_a_second_main_reuses_every_run_and_reports_it(workflow):
     children = len(workflow.runs("train"))
     result = workflow.step("main")

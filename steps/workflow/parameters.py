@@ -312,6 +312,9 @@ class PredictCommand(ClusterOption, IntervalOptions):
     escape_formulas: Annotated[bool, FromText(boolean)] = Field(
         default=False, description="in a CSV, put ' before texts that a spreadsheet would run, such as =1+2"
     )
+    explain: Annotated[bool, FromText(boolean)] = Field(
+        default=False, description="write how much each feature contributes to each prediction; slow for knn"
+    )
 
 
 class ExportParams(Params):

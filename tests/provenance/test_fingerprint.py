@@ -39,6 +39,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/metrics.py": ["train", "evaluate", "main", "model report"],
     "workflow/evaluation/intervals.py": ["train", "evaluate"],
     "workflow/evaluation/shapley.py": ["evaluate"],
+    "workflow/evaluation/contributions.py": ["evaluate"],
     "workflow/evaluation/drift.py": [],
     "workflow/evaluation/search.py": [],
     "workflow/models/catalog.py": ["train", "evaluate"],

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workflow.data import files, split
 from workflow.data.contract import Contract
 from workflow.data.inference import unreadable_reason
 from workflow.errors import UserError
+from workflow.evaluation.contributions import Explainer, background_rows
 from workflow.evaluation.drift import drift
 from workflow.formatting import number
 from workflow.parallel.executors import iterate_in_threads
@@ -24,7 +26,7 @@ from workflow.runs import cli, links, outputs, registry, sources, tracking
 from workflow.runs.artifacts import TrainRun
 from workflow.runs.names import Files
 from workflow.stages import train
-from workflow.stages.predict import DRIFT_SAMPLE_ROWS, Predictions, Predictor
+from workflow.stages.predict import DRIFT_SAMPLE_ROWS, Chunk, Predictions, Predictor, explained
 
 SUFFIXES = (".csv", ".parquet")
 FORMULA = re.compile(r"[=+\-@\t\r]")  # at the start of a cell
@@ -78,10 +80,32 @@ def write_predictions(params: PredictCommand, trained: TrainRun, contract: Contr
         predictions = Predictions(table)
         fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
         predictor = Predictor(trained.estimator(), contract, trained.intervals(), params.level, hashes, fraction)
-        chunks = predictions.collect(iterate_in_threads(predictor, table.chunks()))
-        write(path, with_status(chunks, predictions), params.escape_formulas)
+        if params.explain:
+            explainer = explainer_of(trained, predictor)
+            predictor = replace(predictor, contributions=explainer.columns)
+            chunks = predictions.collect(
+                with_progress(iterate_in_threads(predictor, table.chunks()), explainer, table.rows)
+            )
+        else:
+            chunks = with_status(predictions.collect(iterate_in_threads(predictor, table.chunks())), predictions)
+        write(path, chunks, params.escape_formulas)
         predictions.check_rejected()
     return predictions
+
+
+def explainer_of(trained: TrainRun, predictor: Predictor) -> Explainer:
+    """Return the explainer that evaluate explains the model of a train run with; UserError for a feature `base`."""
+    model = trained.params
+    with trained.preprocess().training_set() as training_set:
+        background = background_rows(training_set, predictor.contract.features, model.seed)
+    return Explainer(predictor.estimator, model.model, background, model.seed)
+
+
+def with_progress(chunks: Iterator[Chunk], explainer: Explainer, rows: int) -> Iterator[Chunk]:
+    """Yield chunks with contributions while the console shows how many of the rows are explained, and the time left."""
+    with cli.timed_progress() as progress:
+        bar = progress.add_task("rows explained", total=rows)
+        yield from explained(chunks, explainer, lambda done: progress.advance(bar, done))
 
 
 def with_status(chunks: Iterator[pd.DataFrame], predictions: Predictions) -> Iterator[pd.DataFrame]:

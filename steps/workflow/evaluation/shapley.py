@@ -187,7 +187,8 @@ def permutation_shapley_values(
     """Return Shapley values by antithetic permutation sampling: (rows, features).
 
     See Štrumbelj and Kononenko 2014 for sampling, Mitchell et al. 2022 for antithetic permutations. Each background row
-    has permutations of its own, so that a few of them suffice.
+    has permutations of its own, so that a few of them suffice. All explained rows share them, so that the values of a
+    row are the same among whichever rows it is explained.
 
     Args:
         outputs: called with a row, of (encoded columns,), and with the rank of each feature in the order in which a
@@ -195,19 +196,19 @@ def permutation_shapley_values(
             the first and after each step of each walk: (walks, features + 1).
         rows: (rows, encoded columns).
         shape: the numbers of background rows, of permutations per background row, and of features.
-        seed: with the position of a row, it decides the permutations, so that the number of threads does not matter.
+        seed: decides the permutations.
         progress_bar: wraps an iterable of known length.
     """
     n_background, n_permutations, n_features = shape
+    walks = antithetic_permutations(np.random.default_rng(seed), n_background * n_permutations, n_features)
+    ranks = np.argsort(walks, axis=1)
 
     def explain_row(position: int) -> np.ndarray:
-        random = np.random.default_rng((seed, position))
-        walks = antithetic_permutations(random, n_background * n_permutations, n_features)
-        ranks = np.argsort(walks, axis=1)
         moves = np.diff(outputs(rows[position], ranks), axis=1)
         return np.take_along_axis(moves, ranks, axis=1).mean(axis=0)
 
-    return np.array(run_in_threads(explain_row, range(len(rows)), progress_bar))
+    explained = run_in_threads(explain_row, range(len(rows)), progress_bar)
+    return np.array(explained).reshape(len(rows), n_features)
 
 
 def antithetic_permutations(random: np.random.Generator, n_pairs: int, n_features: int) -> np.ndarray:

@@ -133,6 +133,11 @@ def prefetch(pending: Iterable[Callable[[], Any]], max_in_flight: Callable[[], i
         yield waiting.popleft()()
 
 
+def in_this_thread(function: Callable[[Any], Any], items: Iterable[Any], prefetch_items: int = 0) -> Iterator[Any]:
+    """Yield the same as `iterate_in_threads`, computed one by one: an executor for work that is itself an item."""
+    return map(function, items)
+
+
 @contextmanager
 def use_executor(executor: Executor) -> Iterator[None]:
     """Within the context, compute with `executor` instead of threads of this process."""

@@ -10,12 +10,12 @@ import pandas as pd
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import holdout, metrics, shapley
+from workflow.evaluation import contributions, holdout, metrics, shapley
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending
-from workflow.models.catalog import BLEND, get_model
-from workflow.parallel.executors import no_progress_bar, single_blas_thread
+from workflow.models.catalog import BLEND
+from workflow.parallel.executors import no_progress_bar
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -162,13 +162,9 @@ def shap_values(
     if inputs.model == BLEND:
         members = blending.blend_members(inputs.estimator)
         return sum(weight * inputs.member_shap_values[name] for name, (weight, _) in members.items())
-    features = inputs.contract.features
-    positions = random_positions(len(inputs.training_set), shapley.BACKGROUND, params.seed)
-    background = inputs.training_set.take(positions)[features]
-    explainer = get_model(inputs.model).explainer
+    background = contributions.background_rows(inputs.training_set, inputs.contract.features, params.seed)
     track = progress(f"explaining {inputs.model}")
-    with single_blas_thread():
-        values, base = shapley.explain(inputs.estimator, rows, background, explainer, params.seed, track)
+    values, base = contributions.shap_values(inputs.estimator, inputs.model, rows, background, params.seed, track)
     return values.assign(base=base)
 
 

@@ -1,7 +1,7 @@
 """Predict: the rows of a file as the file has them, a chunk at a time, with prediction intervals."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,18 @@ from workflow.errors import UserError
 from workflow.evaluation import metrics
 from workflow.evaluation.intervals import interval_columns, interval_scores
 from workflow.models import estimators
+from workflow.parallel.executors import iterate_in_threads
 
 if TYPE_CHECKING:
     from workflow.data.tables import Table
+    from workflow.evaluation.contributions import Explainer
     from workflow.models.estimators import Estimator
     from workflow.models.intervals import IntervalModel
 
 PREDICTION = "prediction"
 INTERVAL = ("prediction_low", "prediction_high")
 DRIFT_SAMPLE_ROWS = 20_000
+EXPLAINED_ROWS = 200  # at once: each such part takes a second or more, so that the time left is soon known
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Predictor:
         levels: of the intervals.
         training_hashes: the `split.content_hashes` of the training set.
         drift_fraction: of the rows of a chunk that drift is measured on.
+        contributions: names of the columns that `explained` will add; empty if it will not.
     """
 
     estimator: "Estimator"
@@ -47,6 +51,7 @@ class Predictor:
     levels: list[float]
     training_hashes: pd.Series
     drift_fraction: float
+    contributions: Sequence[str] = ()
 
     def __call__(self, rows: pd.DataFrame) -> "Chunk":
         """Predict the rows of a chunk.
@@ -58,7 +63,7 @@ class Predictor:
         typed_already = contract.is_typed_by(rows, self.contract)
         typed, rejected = contract.check(rows, features, typed_already)
         predictions = self.predict(typed)
-        if taken := [name for name in predictions if name in rows]:
+        if taken := [name for name in (*predictions, *self.contributions) if name in rows]:
             raise UserError(f"column {', '.join(taken)} of the data is called like a column of the output; rename it")
         chunk = Chunk(
             predicted=pd.concat([rows.loc[typed.index], predictions], axis=1),
@@ -66,6 +71,7 @@ class Predictor:
             rejected=rejected,
             coerced={} if typed_already else contract.coerced_values(rows, typed, features),
             sample=typed.iloc[evenly_spaced_positions(len(typed), math.ceil(self.drift_fraction * len(typed)))],
+            typed=typed if self.contributions else None,
         )
         if self.contract.target in rows:
             self.add_true_values(chunk, rows, typed, predictions, typed_already)
@@ -104,6 +110,7 @@ class Chunk:
         rejected: a row per rejected value.
         coerced: values that were unreadable and taken as missing, by column.
         sample: of the readable rows, typed, to measure drift on.
+        typed: the readable rows, typed, if they are to be explained.
         seen: rows that were in the training set.
         tested: the target of the others with their predictions, if the file has it.
     """
@@ -113,8 +120,30 @@ class Chunk:
     rejected: pd.DataFrame
     coerced: dict[str, CoercedValues]
     sample: pd.DataFrame
+    typed: pd.DataFrame | None = None
     seen: int = 0
     tested: pd.DataFrame | None = None
+
+
+def explained(chunks: Iterable[Chunk], explainer: "Explainer", advance: Callable[[int], None]) -> Iterator[Chunk]:
+    """Yield chunks whose rows have the contributions of the features beside their predictions.
+
+    Args:
+        chunks: of a `Predictor` that knows the columns of `explainer`.
+        explainer: of its estimator.
+        advance: called with the number of rows of each part that has been explained.
+    """
+    for chunk in chunks:
+        if chunk.typed is not None:
+            starts = range(0, max(1, len(chunk.typed)), EXPLAINED_ROWS)
+            parts = []
+            for part in iterate_in_threads(
+                explainer, [chunk.typed[start : start + EXPLAINED_ROWS] for start in starts]
+            ):
+                advance(len(part))
+                parts.append(part)
+            chunk.predicted = pd.concat([chunk.predicted, pd.concat(parts)], axis=1)
+        yield chunk
 
 
 class Predictions:
