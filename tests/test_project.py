@@ -129,6 +129,12 @@ def test_a_logged_model_predicts_exactly_what_evaluate_logged(workflow, monkeypa
         predicted = model.predict(test_set.drop(columns="price"))
         logged = pd.read_parquet(workflow.artifacts(run, "predictions.parquet"))["predicted"]
         np.testing.assert_array_equal(predicted, logged)
+        values = pd.read_parquet(workflow.artifacts(run, "shap_values.parquet"))
+        sample = test_set.drop(columns="price").iloc[values.index[:3]]
+        explained = model.predict(sample, params={"explain": True})
+        assert list(explained) == ["prediction", *(f"contribution_{name}" for name in values)]
+        np.testing.assert_array_equal(explained["prediction"], logged[sample.index])
+        np.testing.assert_array_equal(explained.iloc[:, 1:], values.head(3), err_msg=run.info.run_name)
         assert model.metadata.signature is not None
         assert model.metadata.flavors["sklearn"]["serialization_format"] == "skops"
 

@@ -144,6 +144,24 @@ def test_a_served_model_takes_texts_and_typed_json_values(address):
     assert invoke(address, [without])[1]["predictions"] == [several["predictions"][2]]
 
 
+def test_a_served_model_explains_on_request(houses, address):
+    texts = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
+    _, plain = invoke(address, [texts])
+    assert invoke(address, [texts], explain=False) == (200, plain)
+    status, explained = invoke(address, [texts, texts | {"rooms": None}], explain=True)
+    assert status == 200, explained
+    first, _ = explained["predictions"]
+    names = [*texts, "base"]
+    assert list(first) == ["prediction", *(f"contribution_{name}" for name in names)]
+    (predicted,) = plain["predictions"]
+    assert first["prediction"] == (predicted if np.isscalar(predicted) else predicted["price"])
+    assert sum(first[f"contribution_{name}"] for name in names) == pytest.approx(first["prediction"], rel=1e-6)
+    trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
+    background = pd.read_parquet(model_folder(houses, trained) / serving.BACKGROUND_FILE)
+    training_set = pd.read_parquet(houses.artifacts(houses.first("preprocess"), "train.parquet"))
+    assert len(background.merge(training_set, how="inner")) >= len(background) == 100
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

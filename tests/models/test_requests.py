@@ -17,7 +17,7 @@ def seen_by_the_model(monkeypatch, *rows: dict) -> pd.DataFrame:
     """Return the typed rows that the model of a server gets."""
     found: list[pd.DataFrame] = []
     monkeypatch.setattr(estimators, "predict", lambda _, typed: found.append(typed))
-    ServedModel(None, None, CONTRACT).predict(pd.DataFrame(list(rows)))
+    ServedModel(None, None, CONTRACT, None).predict(pd.DataFrame(list(rows)))
     return found[0]
 
 

@@ -137,15 +137,17 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
     sources, _ = fingerprint.imports(STEPS / SERVING, STEPS)
     packages = CODE.packages(packages_of(params.model, params.model_params))
     own = params.model_dump(mode="json", exclude={"seed", "split", "gap"})
+    models = member_params(params.model, params.model_params)
     logged = Model.log(
         None,
         serving,
         name=params.model.rpartition(".")[2],
         params={name: to_command_line(value) for name, value in own.items()} | description,
-        metadata={"models": list(member_params(params.model, params.model_params)), "types": [*result.trusted_types]},
+        metadata={"models": [*models], "types": [*result.trusted_types], "seed": params.seed},
         estimator=result.estimator,
         interval_model=result.intervals,
         contract=contract,
+        background=result.background,
         sources=sources,
         serialization_format="skops",
         skops_trusted_types=result.trusted_types,

@@ -2,13 +2,14 @@
 
     mlflow models serve -m models:/<name>@champion --env-manager local
 
-It is a scikit-learn model as MLflow saves it, in a skops file, together with the contract that it was trained under and
-the modules of this project that parse a row. Loading it runs no other code.
+It is a scikit-learn model as MLflow saves it, in a skops file, together with the contract that it was trained under, a
+few training rows that explanations start from, and the modules of this project that parse a row and explain it. Loading
+it runs no other code.
 """
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,35 +27,41 @@ from workflow.models import estimators, intervals, model_files
 if TYPE_CHECKING:
     from numpy import ndarray
 
-ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE = "model.skops", "intervals.skops", "contract.yaml"
-
-LEVEL = "level"  # parameter of a request
-READ_FILES = (ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE)  # to predict
+ESTIMATOR_FILE, INTERVALS_FILE = "model.skops", "intervals.skops"
+CONTRACT_FILE, BACKGROUND_FILE = "contract.yaml", "background.parquet"
+READ_FILES = (ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE, BACKGROUND_FILE)  # to predict or to explain
+LEVEL, EXPLAIN = "level", "explain"  # what a request may ask for besides the prediction
 
 
 class ServedModel:
     """The object whose `predict` MLflow calls."""
 
     def __init__(
-        self, estimator: "estimators.Estimator", interval_model: intervals.IntervalModel, contract: Contract
+        self,
+        estimator: "estimators.Estimator",
+        interval_model: intervals.IntervalModel,
+        contract: Contract,
+        explain: Callable[[pd.DataFrame], pd.DataFrame],
     ) -> None:
-        """Predict with `estimator` and `interval_model` from rows that are parsed by `contract`."""
-        self.estimator, self.intervals = estimator, interval_model
+        """Predict with `estimator` from rows that `contract` parses; `explain` is a `contributions.Explainer`."""
+        self.estimator, self.intervals, self.explain = estimator, interval_model, explain
         self.contract = contract.select(contract.features)
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray | pd.DataFrame":
-        """Return the predicted target of each row: (rows,); with a level, a frame with the prediction intervals.
+        """Return the predicted target of each row, (rows,), or a frame of `prediction` and what `params` ask for.
 
         Args:
             rows: strings as in a CSV file, or typed values as in JSON or Parquet. An absent column counts as missing
                 in all rows; MLflow has checked that it is optional.
-            params: `level` of the prediction intervals, between 0 and 1; 0 for none.
+            params: by name. `level` of prediction intervals, between 0 and 1, 0 for none; `explain`: whether to return
+                the contributions of the features too.
 
         Raises:
             MlflowException: for a value that the contract does not allow, and for another level; a server answers with
                 status 400.
         """
-        level = (params or {}).get(LEVEL, 0.0)
+        asked = params or {}
+        level = asked.get(LEVEL, 0.0)
         if not 0 <= level < 1:
             raise MlflowException(f"level={level:g}: must be a number between 0 and 1", INVALID_PARAMETER_VALUE)
         for name in self.contract.columns:
@@ -65,15 +72,19 @@ class ServedModel:
         if len(violations):
             raise refused(*violations.iloc[0])
         predicted = estimators.predict(self.estimator, typed)
-        return self.with_intervals(typed, predicted, level) if level else predicted
+        further = [self.interval(typed, predicted, level)] if level else []
+        further += [self.explain(typed)] if asked.get(EXPLAIN) else []
+        if not further:
+            return predicted
+        return pd.concat([pd.Series(predicted, typed.index, name="prediction"), *further], axis=1)
 
-    def with_intervals(self, typed: pd.DataFrame, predicted: "ndarray", level: float) -> pd.DataFrame:
-        """Return predictions with both ends of their intervals: (rows, 3)."""
+    def interval(self, typed: pd.DataFrame, predicted: "ndarray", level: float) -> pd.DataFrame:
+        """Return both ends of the prediction intervals: (rows, 2)."""
         try:
             low, high = self.intervals.predict(typed, predicted, level)
         except UserError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        return pd.DataFrame({"prediction": predicted, "prediction_low": low, "prediction_high": high})
+        return pd.DataFrame({"prediction_low": low, "prediction_high": high}, typed.index)
 
 
 def refused(row: Any, column: str, value: Any, reason: str) -> MlflowException:
@@ -88,16 +99,24 @@ def _load_pyfunc(folder: str) -> ServedModel:
     check_files(path, config.flavors["python_function"].get("digests", {}))
     metadata = config.metadata or {}
     estimator = model_files.load(path / ESTIMATOR_FILE, metadata["models"], metadata["types"])
-    return ServedModel(estimator, intervals.load(path / INTERVALS_FILE), read_contract(path / CONTRACT_FILE))
+    interval_model = intervals.load(path / INTERVALS_FILE)
+    background = pd.read_parquet(path / BACKGROUND_FILE)
+
+    def explain(rows: pd.DataFrame) -> pd.DataFrame:
+        from workflow.evaluation.contributions import Explainer  # late: a plain prediction does without
+
+        return Explainer(estimator, metadata["models"][0], background, metadata["seed"])(rows)
+
+    return ServedModel(estimator, interval_model, read_contract(path / CONTRACT_FILE), explain)
 
 
 def digests_in(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file that is read to predict, by name."""
+    """Return the SHA-256 of each file that is read to predict or to explain, by name."""
     return {name: sha256((folder / name).read_bytes()).hexdigest() for name in READ_FILES}
 
 
 def check_files(folder: Path, recorded: Mapping[str, str]) -> None:
-    """Raise UserError if a file that is read to predict is not the one that was saved with the model."""
+    """Raise UserError if one of these files is not the one that was saved with the model."""
     for name, digest in digests_in(folder).items():
         if recorded.get(name) != digest:
             raise UserError(f"{folder / name}: not the file that was saved with the model; restore it, or train again")
@@ -109,6 +128,7 @@ def save_model(
     estimator: "estimators.Estimator",
     interval_model: intervals.IntervalModel,
     contract: Contract,
+    background: pd.DataFrame,
     sources: dict[str, Path],
     validate_serving_input: bool = True,
     **arguments: Any,
@@ -121,6 +141,7 @@ def save_model(
         estimator: fitted.
         interval_model: from which its prediction intervals are computed.
         contract: of the rows that it takes.
+        background: training rows that explanations start from: see `contributions.background_rows`.
         sources: modules to save with it, by their paths relative to the folder with the code.
         validate_serving_input: handled by MLflow, which passes it on nevertheless.
         **arguments: passed on to `mlflow.sklearn.save_model`.
@@ -135,6 +156,7 @@ def save_model(
         mlflow.sklearn.save_model(estimator, path, mlflow_model=mlflow_model, code_paths=code, **arguments)
     intervals.save(interval_model, Path(path) / INTERVALS_FILE)
     (Path(path) / CONTRACT_FILE).write_text(contract_text(contract, {}), encoding="utf-8")
+    background.to_parquet(Path(path) / BACKGROUND_FILE)
     mlflow_model.flavors["python_function"] |= {"loader_module": __name__, "digests": digests_in(Path(path))}
     del mlflow_model.flavors["python_function"]["model_path"]  # points to the skops file; ours loads from the folder
     mlflow_model.save(str(Path(path) / "MLmodel"))
@@ -143,11 +165,11 @@ def save_model(
 def signature(contract: Contract, optional: set[str]) -> ModelSignature:
     """Return the names of the features, of any type because the contract checks values, and which are `optional`.
 
-    A request may have the parameter `LEVEL`.
+    Its params are what a request may ask for besides the prediction.
     """
     anything = AnyType()  # type: ignore[no-untyped-call]
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(anything, name, required=name not in optional) for name in contract.features
     ]
-    params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0)])
+    params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0), ParamSpec(EXPLAIN, DataType.boolean, False)])
     return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]), params)

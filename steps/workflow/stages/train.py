@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workflow.data import split
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.evaluation import cross_validation, intervals, metrics, tree_count
+from workflow.evaluation.contributions import background_rows
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.models import blending, estimators, model_files
 from workflow.models.catalog import BLEND, MODELS, OPTIONAL, get_model, loss_params
@@ -61,6 +62,7 @@ class TrainResult:
         estimator_params: all parameters of the regressor, by its own names; of a blend, its weights.
         trusted_types: those that the model's file holds.
         optional_columns: features that are missing in some rows.
+        background: training rows that explanations start from: see `contributions.background_rows`.
     """
 
     estimator: "Estimator"
@@ -73,6 +75,7 @@ class TrainResult:
     estimator_params: dict[str, str]
     trusted_types: list[str]
     optional_columns: set[str]
+    background: "DataFrame"
 
 
 def run(
@@ -103,6 +106,7 @@ def run(
         estimator_params=estimators.regressor_params(estimator),
         trusted_types=model_files.trusted_types_of(estimator, member_params(params.model, params.model_params)),
         optional_columns={name for name in features if features[name].hasnans},
+        background=background_rows(inputs.training_set, contract.features, params.seed),
     )
 
 
