@@ -6,7 +6,7 @@ import pytest
 from markupsafe import Markup
 
 from workflow.formatting import percent
-from workflow.reports.model_report import score_table
+from workflow.reports.model_report import nearest_text, score_table
 from workflow.reports.report import html_table, is_text
 
 
@@ -56,3 +56,11 @@ def test_the_ranking_metric_is_among_the_scores_of_a_model():
     ends = ["", "_low", "_high"]
     metrics = {f"{prefix}{name}{end}": 0.5 for name in names for prefix in ("", "baseline_") for end in ends}
     assert list(score_table(metrics, "costs.cost")["score"]) == ["R²", "mean pinball loss", "costs.cost"]
+
+
+def test_the_text_about_nearest_rows_counts_those_that_speak_for_the_prediction():
+    worst = pd.DataFrame({"price": [100.0, 10.0], "predicted": [30.0, 60.0]})
+    nearest = pd.DataFrame({"of": [1, 1, 1, 2], "distance": [0.1, 0.2, 0.4, 0.7], "price": [20.0, 30.0, 99.0, 12.0]})
+    text = nearest_text(worst, nearest, "price")
+    assert "In 1 of 2, the median price of the nearest" in text
+    assert "at a distance of 0.1 to 0.7." in text

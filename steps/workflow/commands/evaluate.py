@@ -92,6 +92,7 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result.calibration.to_csv(folder / Files.INTERVAL_CALIBRATION, index=False)
         result.segments.to_csv(folder / Files.SEGMENTS, index=False)
         result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
+        result.nearest.to_csv(folder / Files.NEAREST_ROWS, index=False)
         tracking.write_findings(folder, result.findings)
     log_scores(trained, data, result)
 

@@ -56,6 +56,7 @@ class ModelResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
+        nearest: the training rows nearest to each of them: see `neighbours.nearest_training_rows`.
         findings: what is odd about the test set.
         question: what a score on the test set says: see `split.question`.
     """
@@ -70,6 +71,7 @@ class ModelResult:
     calibration: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
+    nearest: pd.DataFrame
     findings: Sequence[Finding]
     question: str
 
@@ -155,6 +157,9 @@ def model_report(
             f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
         ),
         Section("The worst predictions", table=result.worst),
+        Section(
+            "The training rows nearest to them", nearest_text(result.worst, result.nearest, target), result.nearest
+        ),
         Section("Parameters", table=pd.DataFrame(logged, columns=["parameter", "value"])),
         Section("Reproduce it", code=command),
     ]
@@ -173,6 +178,19 @@ def model_summary(result: ModelResult) -> str:
         f"{result.model} has {'an' if words == 'R²' else 'a'} {words} of {number(score)}{unit} on the test set (95 %"
         f" confidence interval {low}–{high}); the constant baseline has {number(baseline)}{unit}. This says how well"
         f" {result.question}."
+    )
+
+
+def nearest_text(worst: pd.DataFrame, nearest: pd.DataFrame, target: str) -> str:
+    """Return how often the training rows nearest to the worst predictions speak for the prediction."""
+    known = nearest.groupby("of")[target].median().to_numpy()
+    as_predicted = (abs(known - worst["predicted"]) < abs(known - worst[target])).sum()
+    first = nearest.groupby("of")["distance"].min()
+    return (
+        "Each feature counts alike in the distance, which is between the encoded rows: 1 is that of two random training"
+        f" rows. In {as_predicted} of {len(worst)}, the median {target} of the nearest training rows is closer to the"
+        f" prediction than to the true {target}: there, the features do not tell the row from others with another"
+        f" {target}. The nearest one is at a distance of {number(first.min())} to {number(first.max())}."
     )
 
 

@@ -109,6 +109,7 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         calibration=evaluated.table(Files.INTERVAL_CALIBRATION),
         segments=evaluated.table(Files.SEGMENTS),
         worst=evaluated.table(Files.WORST_PREDICTIONS),
+        nearest=evaluated.table(Files.NEAREST_ROWS),
         findings=evaluated.findings,
         question=question_of(data),
     )

@@ -64,6 +64,7 @@ class Files:
     INTERVAL_CALIBRATION = "interval_calibration.csv"
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
+    NEAREST_ROWS = "nearest_rows.csv"  # of the training set, to the worst predictions
     MODEL_REPORT = "report.html"
     MODEL_CARD = "model_card.md"
     LEADERBOARD = "leaderboard.csv"

@@ -10,7 +10,7 @@ import pandas as pd
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import contributions, holdout, metrics, shapley
+from workflow.evaluation import contributions, holdout, metrics, neighbours, shapley
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending
@@ -60,6 +60,7 @@ class EvaluateResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
+        nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
         findings: what is odd about the test set.
         head: the first scored rows, and `hashes`, the `split.row_hashes` of all of them.
     """
@@ -72,6 +73,7 @@ class EvaluateResult:
     calibration: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
+    nearest: "DataFrame"
     findings: list[Finding]
     head: "DataFrame"
     hashes: "Series"
@@ -107,16 +109,17 @@ def run(
     sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
     explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
     worst = metrics.worst(tested.true, tested.predicted)
-    worst_rows = test_set.take(tested.positions[worst])
+    worst_rows, member = test_set.take(tested.positions[worst]), last_member(inputs)
     return EvaluateResult(
         predictions=with_intervals(tested, ends),
         scores=scores,
         other_scores=other_scores(scored, tested, ends, params.seed),
         shap_values=shap_values(params, inputs, explained_rows, progress),
-        shap_colours=shapley.colour_values(last_member(inputs), explained_rows),
+        shap_colours=shapley.colour_values(member, explained_rows),
         calibration=calibration(tested.true, calibrated),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
+        nearest=neighbours.nearest_training_rows(member, inputs.training_set, worst_rows, contract),
         findings=findings_of(tested),
         head=test_set.take(tested.positions[:head_rows]),
         hashes=tested.ids,
@@ -181,6 +184,6 @@ def findings_of(tested: "TestPredictions") -> list[Finding]:
 
 
 def last_member(inputs: EvaluateInputs) -> "Estimator":
-    """Return the estimator whose encoding colours the values of the features: itself, or the last of a blend."""
+    """Return the estimator whose encoding orders values and tells distances: itself, or the last member of a blend."""
     _, member = [*blending.blend_members(inputs.estimator, inputs.model).values()][-1]
     return member
