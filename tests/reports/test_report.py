@@ -1,12 +1,15 @@
 """Tables and numbers on HTML pages."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import Markup
 
 from workflow.formatting import percent
-from workflow.reports.model_report import nearest_text, score_table
+from workflow.reports import plots
+from workflow.reports.model_report import effects_text, nearest_text, score_table
 from workflow.reports.report import html_table, is_text
 
 
@@ -56,6 +59,25 @@ def test_the_ranking_metric_is_among_the_scores_of_a_model():
     ends = ["", "_low", "_high"]
     metrics = {f"{prefix}{name}{end}": 0.5 for name in names for prefix in ("", "baseline_") for end in ends}
     assert list(score_table(metrics, "costs.cost")["score"]) == ["R²", "mean pinball loss", "costs.cost"]
+
+
+def test_the_text_about_effects_names_the_largest_and_says_which_features_are_correlated():
+    methods = ["partial dependence"] * 2 + ["accumulated local effects"] * 2
+    rows = {"feature": ["kind", "kind", "year", "year"], "method": methods, "value": ["a", "b", "1.0", "2.0"]}
+    table = pd.DataFrame(rows | {"number": [np.nan, np.nan, 1, 2], "effect": [5.0, 4.0, 3.0, 9.5]})
+    result = SimpleNamespace(effects=table, contract=SimpleNamespace(unit="EUR"))
+    text = effects_text(result)
+    assert "year changes the mean prediction most: from 3 EUR at 1.0 to 9.5 EUR at 2.0. " in text
+    assert text.endswith(
+        "accumulated local effects of year, whose absolute rank correlation with another number is 0.5 or more."
+    )
+    assert effects_text(SimpleNamespace(effects=table.assign(effect=1.0), contract=result.contract)) == (
+        "No feature changes the prediction."
+    )
+    assert "accumulated" not in effects_text(SimpleNamespace(effects=table.head(2), contract=result.contract))
+    panels = plots.effects(table, "price").axes
+    assert [axes.get_title() for axes in panels] == ["kind", "year"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["a", "b"]
 
 
 def test_the_text_about_nearest_rows_counts_those_that_speak_for_the_prediction():

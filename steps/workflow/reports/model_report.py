@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from workflow.data.contract import Contract
 from workflow.data.findings import Finding
+from workflow.evaluation.effects import ACCUMULATED, CORRELATED
 from workflow.evaluation.metrics import level_suffixes
 from workflow.evaluation.ranking import IN_TARGET_UNIT
 from workflow.formatting import number, percent
@@ -25,6 +27,7 @@ METRIC_NAMES = {
     "mean_pinball_loss": "mean pinball loss",
 }
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
+EFFECTS = "effects.png"
 CALIBRATION = "interval_calibration.png"
 DESCRIBED_FEATURES = 5  # in words, of a figure
 CLEAR_DIRECTION = 0.5  # Spearman's correlation from which on a feature raises or lowers a prediction
@@ -54,6 +57,7 @@ class ModelResult:
         shap_values: (rows, features) and the column `base`.
         shap_colours: (rows, features).
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
+        effects: of the most important features: see `effects.effects`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to each of them: see `neighbours.nearest_training_rows`.
@@ -69,6 +73,7 @@ class ModelResult:
     shap_values: pd.DataFrame
     shap_colours: pd.DataFrame
     calibration: pd.DataFrame
+    effects: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
     nearest: pd.DataFrame
@@ -87,6 +92,7 @@ def figures(result: ModelResult) -> dict[str, Figure]:
         IMPORTANCE: plots.importance(values, label, f"{model}: what moves a prediction"),
         CALIBRATION: plots.interval_calibration(result.calibration, f"{model}: prediction intervals"),
         BEESWARM: plots.beeswarm(values, result.shap_colours, label, f"{model}: what moves a prediction, row by row"),
+        EFFECTS: plots.effects(result.effects, label),
     }
 
 
@@ -104,6 +110,7 @@ def descriptions(result: ModelResult) -> dict[str, str]:
         f" prediction. Half of the predictions are within {number(errors.abs().median())}{unit} of it.",
         RESIDUALS: f"Scatter plot of predicted − true {target} against predicted {target} of {rows}. Eight of ten"
         f" errors are between {low} and {high}{unit}.",
+        EFFECTS: effects_text(result),
         CALIBRATION: "Coverage of the prediction intervals on the test set against their level: "
         + ", ".join(f"{percent(row.level)} covers {percent(row.coverage)}" for row in result.calibration.itertuples()),
         IMPORTANCE: "Bar chart of the mean size of the SHAP values, the largest first: "
@@ -152,6 +159,7 @@ def model_report(
         ),
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
         Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
+        Section("How the prediction changes with a feature", effects_text(result), pictures=(pictures[EFFECTS],)),
         Section("Residuals", pictures=(pictures[RESIDUALS],)),
         Section(
             f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
@@ -178,6 +186,29 @@ def model_summary(result: ModelResult) -> str:
         f"{result.model} has {'an' if words == 'R²' else 'a'} {words} of {number(score)}{unit} on the test set (95 %"
         f" confidence interval {low}–{high}); the constant baseline has {number(baseline)}{unit}. This says how well"
         f" {result.question}."
+    )
+
+
+def effects_text(result: ModelResult) -> str:
+    """Return which feature changes the prediction most and how, and what the figure of the effects shows."""
+    table, unit = result.effects, f" {result.contract.unit}" if result.contract.unit else ""
+    if table.empty:
+        return "No feature has two values."
+    spans = table.groupby("feature", sort=False)["effect"].agg(np.ptp)
+    feature = spans.idxmax()
+    if not spans[feature] > 0:
+        return "No feature changes the prediction."
+    of_feature = table[table["feature"] == feature]
+    low, high = (of_feature.loc[of_feature["effect"].agg(which)] for which in ("idxmin", "idxmax"))
+    correlated = table.loc[table["method"] == ACCUMULATED, "feature"].unique()
+    reason = f"absolute rank correlation with another number is {CORRELATED} or more"
+    others = f"; accumulated local effects of {', '.join(correlated)}, whose {reason}" if len(correlated) else ""
+    change = (
+        f"from {number(low['effect'])}{unit} at {low['value']} to {number(high['effect'])}{unit} at {high['value']}"
+    )
+    return (
+        f"Of the most important features, {feature} changes the mean prediction most: {change}. The figure shows"
+        f" partial dependence, with single rows as thin lines{others}."
     )
 
 

@@ -182,6 +182,43 @@ def beeswarm(shap_values: pd.DataFrame, feature_values: pd.DataFrame, target: st
     return figure
 
 
+def effects(table: pd.DataFrame, target: str) -> Figure:
+    """Plot the effect of each feature on the prediction, with thin lines of single rows where there are any.
+
+    Args:
+        table: as `evaluation.effects.effects` returns it.
+        target: name and unit of the target.
+    """
+    features = list(table["feature"].unique())
+    columns = min(3, max(1, len(features)))
+    rows = max(1, math.ceil(len(features) / columns))
+    figure = Figure(figsize=(3.4 * columns, 3 * rows), dpi=DPI)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, feature in zip(grid.flat, features, strict=False):
+        effect(axes, table[table["feature"] == feature], feature)
+    for axes in grid.flat[len(features) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(f"predicted {target}", fontsize=9)
+    figure.subplots_adjust(0.25 / columns, 0.2 / rows, 0.99, 1 - 0.12 / rows, hspace=0.55, wspace=0.08)
+    return figure
+
+
+def effect(axes: Axes, table: pd.DataFrame, feature: str) -> None:
+    """Plot the effect of one feature: a curve of a number, points of categories."""
+    is_number = table["number"].notna().all()
+    places = table["number"] if is_number else np.arange(len(table))
+    lines = table.filter(regex=r"^ice_\d+$").dropna(axis=1)
+    axes.plot(places, lines, color=SOFT, linewidth=0.6)
+    axes.plot(places, table["effect"], color=ACCENT, linewidth=2, marker="o", markersize=3)
+    if not is_number:
+        axes.set_xticks(places, [text[:10] for text in table["value"]], rotation=30, ha="right")
+    title = feature if len(feature) <= MAX_LABEL_CHARACTERS else f"{feature[: MAX_LABEL_CHARACTERS - 1]}…"
+    axes.set_title(title, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=8)
+
+
 def vertical_offsets(positions: np.ndarray, bins: int = 60, height: float = 0.36) -> np.ndarray:
     """Return vertical offsets within ±`height` that keep dots at similar positions apart: (rows,)."""
     edges = np.linspace(positions.min(), positions.max() + 1e-12, bins)

@@ -62,6 +62,7 @@ class Files:
     SHAP_VALUES = "shap_values.parquet"
     SHAP_COLOURS = "shap_colours.parquet"
     INTERVAL_CALIBRATION = "interval_calibration.csv"
+    EFFECTS = "effects.parquet"
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
     NEAREST_ROWS = "nearest_rows.csv"  # of the training set, to the worst predictions

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import pandas as pd
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import contributions, holdout, metrics, neighbours, shapley
+from workflow.evaluation import contributions, effects, holdout, metrics, neighbours, shapley
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
-from workflow.models import blending
+from workflow.models import blending, estimators
 from workflow.models.catalog import BLEND
 from workflow.parallel.executors import no_progress_bar
 
@@ -58,6 +59,7 @@ class EvaluateResult:
         shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
         shap_colours: numbers that order the values of each feature in that sample.
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
+        effects: of the most important features on the prediction: see `effects.effects`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
@@ -71,6 +73,7 @@ class EvaluateResult:
     shap_values: "DataFrame"
     shap_colours: "DataFrame"
     calibration: "DataFrame"
+    effects: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
     nearest: "DataFrame"
@@ -95,8 +98,7 @@ def run(
 
     Raises UserError if every test row was seen in training, and for a metric that is no finite number.
     """
-    contract, test_set = inputs.contract, inputs.test_set
-    metric = ranking_metric(params.metric, params.metric_params)
+    contract, test_set, metric = inputs.contract, inputs.test_set, ranking_metric(params.metric, params.metric_params)
     tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
     scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed)
@@ -106,16 +108,17 @@ def run(
         {level: inputs.intervals.around(tested.predicted, sizes, level) for level in levels}
         for levels in (params.level, CALIBRATED_LEVELS)
     )
-    sample = random_positions(len(tested.positions), params.shap_samples, params.seed)
-    explained_rows = test_set.take(tested.positions[sample])[contract.features].set_axis(sample)
+    explained_rows = sample_rows(params, inputs, tested.positions)
+    explanation = shap_values(params, inputs, explained_rows, progress)
     worst = metrics.worst(tested.true, tested.predicted)
     worst_rows, member = test_set.take(tested.positions[worst]), last_member(inputs)
     return EvaluateResult(
         predictions=with_intervals(tested, ends),
         scores=scores,
         other_scores=other_scores(scored, tested, ends, params.seed),
-        shap_values=shap_values(params, inputs, explained_rows, progress),
+        shap_values=explanation,
         shap_colours=shapley.colour_values(member, explained_rows),
+        effects=effects_of(params, inputs, explanation),
         calibration=calibration(tested.true, calibrated),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
@@ -124,6 +127,12 @@ def run(
         head=test_set.take(tested.positions[:head_rows]),
         hashes=tested.ids,
     )
+
+
+def sample_rows(params: "EvaluateParams", inputs: EvaluateInputs, positions: np.ndarray) -> "DataFrame":
+    """Return the test rows to explain, of those at `positions`, with their number among these as index."""
+    sample = random_positions(len(positions), params.shap_samples, params.seed)
+    return inputs.test_set.take(positions[sample])[inputs.contract.features].set_axis(sample)
 
 
 def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndarray:
@@ -169,6 +178,13 @@ def shap_values(
     track = progress(f"explaining {inputs.model}")
     values, base = contributions.shap_values(inputs.estimator, inputs.model, rows, background, params.seed, track)
     return values.assign(base=base)
+
+
+def effects_of(params: "EvaluateParams", inputs: EvaluateInputs, explanation: "DataFrame") -> "DataFrame":
+    """Return the effects of the features with the largest SHAP values, of which `explanation` is a frame."""
+    features = effects.most_important(explanation.drop(columns="base"), inputs.contract)
+    background = contributions.background_rows(inputs.training_set, inputs.contract.features, params.seed)
+    return effects.effects(partial(estimators.predict, inputs.estimator), background, features)
 
 
 def findings_of(tested: "TestPredictions") -> list[Finding]:
