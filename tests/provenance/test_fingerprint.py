@@ -41,6 +41,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/shapley.py": ["train", "evaluate"],
     "workflow/evaluation/contributions.py": ["train", "evaluate"],
     "workflow/evaluation/neighbours.py": ["evaluate"],
+    "workflow/evaluation/interactions.py": ["evaluate"],
     "workflow/evaluation/effects.py": ["evaluate", "model report"],
     "workflow/evaluation/drift.py": [],
     "workflow/evaluation/search.py": [],

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from workflow.formatting import percent
 from workflow.reports import plots
-from workflow.reports.model_report import effects_text, nearest_text, score_table
+from workflow.reports.model_report import effects_text, interactions_text, nearest_text, score_table
 from workflow.reports.report import html_table, is_text
 
 
@@ -78,6 +78,15 @@ def test_the_text_about_effects_names_the_largest_and_says_which_features_are_co
     panels = plots.effects(table, "price").axes
     assert [axes.get_title() for axes in panels] == ["kind", "year"]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["a", "b"]
+
+
+def test_the_text_about_interactions_names_the_strongest_pair():
+    table = pd.DataFrame({"feature": ["a", "b"], "other": ["c", "c"], "strength": [12.0, 3.0], "h": [0.25, 0.9]})
+    result = SimpleNamespace(interactions=table, contract=SimpleNamespace(unit="EUR"))
+    assert "a and c interact most: their joint" in interactions_text(result)
+    assert "by 12 EUR (root mean square), 25 % of its size" in interactions_text(result)
+    result.interactions = table.assign(strength=0.0)
+    assert "no two of them interact" in interactions_text(result)
 
 
 def test_the_text_about_nearest_rows_counts_those_that_speak_for_the_prediction():

@@ -91,6 +91,7 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
         result.calibration.to_csv(folder / Files.INTERVAL_CALIBRATION, index=False)
         result.effects.to_parquet(folder / Files.EFFECTS)
+        result.interactions.to_csv(folder / Files.INTERACTIONS, index=False)
         result.segments.to_csv(folder / Files.SEGMENTS, index=False)
         result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
         result.nearest.to_csv(folder / Files.NEAREST_ROWS, index=False)

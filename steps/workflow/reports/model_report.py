@@ -58,6 +58,7 @@ class ModelResult:
         shap_colours: (rows, features).
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features: see `effects.effects`.
+        interactions: of pairs of them: see `interactions.interactions`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to each of them: see `neighbours.nearest_training_rows`.
@@ -74,6 +75,7 @@ class ModelResult:
     shap_colours: pd.DataFrame
     calibration: pd.DataFrame
     effects: pd.DataFrame
+    interactions: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
     nearest: pd.DataFrame
@@ -160,6 +162,7 @@ def model_report(
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
         Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
         Section("How the prediction changes with a feature", effects_text(result), pictures=(pictures[EFFECTS],)),
+        Section("Features that act together", interactions_text(result), result.interactions),
         Section("Residuals", pictures=(pictures[RESIDUALS],)),
         Section(
             f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
@@ -209,6 +212,19 @@ def effects_text(result: ModelResult) -> str:
     return (
         f"Of the most important features, {feature} changes the mean prediction most: {change}. The figure shows"
         f" partial dependence, with single rows as thin lines{others}."
+    )
+
+
+def interactions_text(result: ModelResult) -> str:
+    """Return which pair of features interacts most, and how much."""
+    table, unit = result.interactions, f" {result.contract.unit}" if result.contract.unit else ""
+    if not (table["strength"] > 0).any():
+        return "The prediction is a sum of the effects of the most important features: no two of them interact."
+    first = table.iloc[0]
+    return (
+        f"{first['feature']} and {first['other']} interact most: their joint effect on the prediction departs from the"
+        f" sum of both by {number(first['strength'])}{unit} (root mean square), {percent(first['h'])} of its size. H is"
+        " that share, by Friedman's definition; all pairs of the most important features are shown."
     )
 
 

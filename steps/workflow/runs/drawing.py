@@ -108,6 +108,7 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         shap_colours=evaluated.table(Files.SHAP_COLOURS),
         calibration=evaluated.table(Files.INTERVAL_CALIBRATION),
         effects=evaluated.table(Files.EFFECTS),
+        interactions=evaluated.table(Files.INTERACTIONS),
         segments=evaluated.table(Files.SEGMENTS),
         worst=evaluated.table(Files.WORST_PREDICTIONS),
         nearest=evaluated.table(Files.NEAREST_ROWS),

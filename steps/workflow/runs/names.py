@@ -63,6 +63,7 @@ class Files:
     SHAP_COLOURS = "shap_colours.parquet"
     INTERVAL_CALIBRATION = "interval_calibration.csv"
     EFFECTS = "effects.parquet"
+    INTERACTIONS = "interactions.csv"
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
     NEAREST_ROWS = "nearest_rows.csv"  # of the training set, to the worst predictions

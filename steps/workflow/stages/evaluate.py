@@ -11,7 +11,7 @@ import pandas as pd
 from workflow.data.findings import Finding
 from workflow.data.sampling import random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import contributions, effects, holdout, metrics, neighbours, shapley
+from workflow.evaluation import contributions, effects, holdout, interactions, metrics, neighbours, shapley
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
@@ -60,6 +60,7 @@ class EvaluateResult:
         shap_colours: numbers that order the values of each feature in that sample.
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features on the prediction: see `effects.effects`.
+        interactions: of the most important of these: see `interactions.interactions`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
@@ -74,6 +75,7 @@ class EvaluateResult:
     shap_colours: "DataFrame"
     calibration: "DataFrame"
     effects: "DataFrame"
+    interactions: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
     nearest: "DataFrame"
@@ -88,13 +90,12 @@ def run(
     head_rows: int = 0,
     progress: "Callable[[str], ProgressBar]" = no_progress_bar,
 ) -> EvaluateResult:
-    """Score and explain an estimator.
+    """Score and explain an estimator; `progress` makes a progress bar of a description.
 
     Args:
         params: which rows to explain, and the seed.
         inputs: what to score.
         head_rows: how many of the scored rows to return.
-        progress: makes a progress bar of a description.
 
     Raises UserError if every test row was seen in training, and for a metric that is no finite number.
     """
@@ -110,15 +111,17 @@ def run(
     )
     explained_rows = sample_rows(params, inputs, tested.positions)
     explanation = shap_values(params, inputs, explained_rows, progress)
-    worst = metrics.worst(tested.true, tested.predicted)
-    worst_rows, member = test_set.take(tested.positions[worst]), last_member(inputs)
+    changes, pairs = effects_of(params, inputs, explanation)
+    worst, member = metrics.worst(tested.true, tested.predicted), last_member(inputs)
+    worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
         predictions=with_intervals(tested, ends),
         scores=scores,
         other_scores=other_scores(scored, tested, ends, params.seed),
         shap_values=explanation,
         shap_colours=shapley.colour_values(member, explained_rows),
-        effects=effects_of(params, inputs, explanation),
+        effects=changes,
+        interactions=pairs,
         calibration=calibration(tested.true, calibrated),
         segments=metrics.segments(tested.true, tested.predicted),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
@@ -180,11 +183,14 @@ def shap_values(
     return values.assign(base=base)
 
 
-def effects_of(params: "EvaluateParams", inputs: EvaluateInputs, explanation: "DataFrame") -> "DataFrame":
-    """Return the effects of the features with the largest SHAP values, of which `explanation` is a frame."""
+def effects_of(
+    params: "EvaluateParams", inputs: EvaluateInputs, explanation: "DataFrame"
+) -> "tuple[DataFrame, DataFrame]":
+    """Return the effects and the interactions of the features with the largest SHAP values, those in `explanation`."""
     features = effects.most_important(explanation.drop(columns="base"), inputs.contract)
     background = contributions.background_rows(inputs.training_set, inputs.contract.features, params.seed)
-    return effects.effects(partial(estimators.predict, inputs.estimator), background, features)
+    predict = partial(estimators.predict, inputs.estimator)
+    return effects.effects(predict, background, features), interactions.interactions(predict, background, features)
 
 
 def findings_of(tested: "TestPredictions") -> list[Finding]:
