@@ -37,7 +37,7 @@ def test_the_drift_report_shows_escaped_names_bars_and_links():
     page = drift_report(moved, "9 rows predicted", {"run": "http://x/"}).html()
     for words in (
         "&lt;b&gt;",
-        '<div style="background:#7b1e3a;width:91px;',
+        '<div class="bar large" style="width:91px',
         "37.5 %",
         "20.0 %",
         "no values",

@@ -14,7 +14,7 @@ import pandas as pd
 from workflow.evaluation.effects import Predict
 
 MAX_FEATURES = 4  # those that matter most: six pairs
-MAX_ROWS = 25  # each with the values of each other: 625 predictions per feature and per pair
+MAX_ROWS = 20  # each with the values of each other: 400 predictions per feature and per pair
 ROUNDING = 1e-9  # of the joint effect: less is no interaction
 
 

@@ -82,8 +82,9 @@ def card_text(result: ModelResult, origin: Origin) -> str:
         f"`{data_name(result)}`, SHA-256 `{origin.data_sha256}`: {origin.rows}. They were split"
         f" by `split={result.parameters['split']}`.",
         "## Scores",
-        "On the test set, with 95 % bootstrap confidence intervals; the baseline is a constant prediction. The 90 %"
-        f" prediction intervals cover {percent(metrics['interval_coverage'])} of it.",
+        "On the test set, with 95 % bootstrap confidence intervals; the baseline is a constant prediction."
+        f" The {percent(result.parameters['level'][0])} prediction intervals cover"
+        f" {percent(metrics['interval_coverage'])} of it.",
         table_text(scores),
         "## Errors by segment",
         table_text(result.segments.head(MAX_SEGMENTS).rename(columns=METRIC_NAMES)),

@@ -90,14 +90,13 @@ def run(
     head_rows: int = 0,
     progress: "Callable[[str], ProgressBar]" = no_progress_bar,
 ) -> EvaluateResult:
-    """Score and explain an estimator; `progress` makes a progress bar of a description.
+    """Score and explain an estimator; UserError if every test row was seen in training, or a score is no number.
 
     Args:
         params: which rows to explain, and the seed.
         inputs: what to score.
         head_rows: how many of the scored rows to return.
-
-    Raises UserError if every test row was seen in training, and for a metric that is no finite number.
+        progress: makes a progress bar of a description.
     """
     contract, test_set, metric = inputs.contract, inputs.test_set, ranking_metric(params.metric, params.metric_params)
     tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
