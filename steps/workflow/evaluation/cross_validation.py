@@ -23,6 +23,7 @@ def cross_val_predict_and_refit(
     target: pd.Series,
     folds: list[tuple[Any, ...]],
     progress_bar: ProgressBar,
+    weight: pd.Series | None = None,
 ) -> tuple[BaseEstimator, pd.DataFrame]:
     """Predict each fold by a clone that is fitted on the others, and fit one more clone on all rows.
 
@@ -32,16 +33,17 @@ def cross_val_predict_and_refit(
         target: (rows,).
         folds: (training positions, test positions) of each.
         progress_bar: wraps an iterable of known length.
+        weight: sample weights, (rows,).
 
     Returns:
         The clone that is fitted on all rows; and the out-of-fold predictions, a frame of `fold`, `row` (position),
-        `true` and `predicted`: (tested rows, 4).
+        `true`, `predicted` and, if there are weights, `weight`: (tested rows, 4 or 5).
     """
 
     def fit_or_predict(fold: int | None) -> Any:
         if fold is None:
-            return estimators.fit(clone(estimator), features, target)
-        return predict_fold(estimator, features, target, folds[fold]).assign(fold=fold)
+            return estimators.fit(clone(estimator), features, target, weight)
+        return predict_fold(estimator, features, target, folds[fold], weight).assign(fold=fold)
 
     # The fit on all rows takes longest, so it starts first.
     fitted, *parts = run_in_threads(fit_or_predict, [None, *range(len(folds))], progress_bar)
@@ -50,11 +52,16 @@ def cross_val_predict_and_refit(
 
 def concatenate_folds(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the out-of-fold predictions from those of each fold, which have the column `fold` already."""
-    return pd.concat(parts, ignore_index=True)[["fold", "row", "true", "predicted"]]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["fold", *(name for name in table if name != "fold")]]
 
 
 def predict_fold(
-    estimator: BaseEstimator, features: pd.DataFrame, target: pd.Series, fold: tuple[Any, ...]
+    estimator: BaseEstimator,
+    features: pd.DataFrame,
+    target: pd.Series,
+    fold: tuple[Any, ...],
+    weight: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Fit a clone on the training rows of a fold and predict its test rows.
 
@@ -63,18 +70,28 @@ def predict_fold(
         features: (rows, features).
         target: (rows,).
         fold: (training positions, test positions).
+        weight: sample weights, (rows,).
 
     Returns:
-        `row` (position), `true` and `predicted`: (tested rows, 3).
+        See `fold_predictions`.
     """
     train, test = fold
-    fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train])
-    return fold_predictions(target, test, estimators.predict(fitted, features.iloc[test]))
+    own = estimators.weight_at(weight, train)
+    fitted = estimators.fit(clone(estimator), features.iloc[train], target.iloc[train], own)
+    return fold_predictions(target, test, estimators.predict(fitted, features.iloc[test]), weight)
 
 
-def fold_predictions(target: pd.Series, positions: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
-    """Return the predictions of the rows at `positions` with their true target: (tested rows, 3)."""
-    return pd.DataFrame({"row": positions, "true": target.iloc[positions].to_numpy(), "predicted": predicted})
+def fold_predictions(
+    target: pd.Series, positions: np.ndarray, predicted: np.ndarray, weight: pd.Series | None = None
+) -> pd.DataFrame:
+    """Return `row` (position), `true`, `predicted` and, if there are weights, `weight` of the rows at `positions`."""
+    table = pd.DataFrame({"row": positions, "true": target.iloc[positions].to_numpy(), "predicted": predicted})
+    return table if weight is None else table.assign(weight=weight.iloc[positions].to_numpy())
+
+
+def weight_of(predictions: pd.DataFrame) -> np.ndarray | None:
+    """Return the sample weights of predictions, (rows,), if they have any."""
+    return predictions["weight"].to_numpy() if "weight" in predictions else None
 
 
 def error_on_sample(
@@ -84,6 +101,7 @@ def error_on_sample(
     folds: list[tuple[Any, ...]],
     metric: RankingMetric,
     progress_bar: ProgressBar,
+    weight: pd.Series | None = None,
 ) -> float:
     """Return the mean error over the folds of clones that are fitted and tested on samples of the rows.
 
@@ -94,6 +112,7 @@ def error_on_sample(
         folds: (training positions, test positions) of each; as many are used, the last ones, as have `ENOUGH_ROWS`.
         metric: that is averaged.
         progress_bar: wraps an iterable of known length.
+        weight: sample weights, (rows,).
     """
     sizes = np.cumsum([min(len(test), MAX_SAMPLE_ROWS[1]) for _, test in reversed(folds)])
     used = folds[-1 - int(np.searchsorted(sizes[:-1], ENOUGH_ROWS)) :]
@@ -101,8 +120,9 @@ def error_on_sample(
     def error(fold: tuple[Any, ...]) -> float:
         pairs = zip(fold, MAX_SAMPLE_ROWS, strict=True)
         sample = tuple(positions[evenly_spaced_positions(len(positions), limit)] for positions, limit in pairs)
-        predictions = predict_fold(estimator, features, target, sample)
-        return float(metric.error(predictions["true"].to_numpy(), predictions["predicted"].to_numpy()))
+        predictions = predict_fold(estimator, features, target, sample, weight)
+        true, predicted = predictions["true"].to_numpy(), predictions["predicted"].to_numpy()
+        return float(metric.error(true, predicted, weight=weight_of(predictions)))
 
     return float(np.mean(run_in_threads(error, used, progress_bar)))
 
@@ -123,9 +143,10 @@ def cross_validation_scores(oof_predictions: pd.DataFrame, metric: RankingMetric
 
 
 def fold_scores(predictions: pd.DataFrame, metric: RankingMetric) -> dict[str, float]:
-    """Return the metrics of one fold, from its `true` and `predicted`."""
+    """Return the metrics of one fold, from its `true`, `predicted` and any `weight`."""
     true, predicted = predictions["true"].to_numpy(), predictions["predicted"].to_numpy()
-    return scores(CROSS_VALIDATED | {metric.name: metric.function}, true, predicted)
+    scored = CROSS_VALIDATED | {metric.name: metric.function}
+    return scores(scored, true, predicted, weight=weight_of(predictions))
 
 
 def mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -27,6 +27,7 @@ class TestPredictions:
         ids: their hashes, see `split.content_hashes`: (rows,).
         true: the target: (rows,).
         predicted: (rows,).
+        weight: sample weights, if there are any: (rows,).
         baseline: predictions of the constant baseline: (rows,).
         seen_rows: number of other test rows, which were seen in training.
         leaked_scores: test metrics (`leaked_…`) of all rows, seen ones included; empty if there are none.
@@ -36,6 +37,7 @@ class TestPredictions:
     ids: pd.Series
     true: np.ndarray
     predicted: np.ndarray
+    weight: np.ndarray | None
     baseline: np.ndarray
     seen_rows: int
     leaked_scores: dict[str, float]
@@ -56,16 +58,18 @@ def predict_test_set(
     metric.check_target(target)
     true = target.to_numpy()
     predicted = predictions(estimator, test_set, contract)
-    constant = metric.best_constant(training_set[contract.target].to_numpy())
+    training_weight, weight = weights_in(training_set, contract), weights_in(test_set, contract)
+    constant = metric.best_constant(training_set[contract.target].to_numpy(), training_weight)
     return TestPredictions(
         positions=unseen,
         ids=ids[unseen],
         true=true[unseen],
         predicted=predicted[unseen],
+        weight=None if weight is None else weight[unseen],
         baseline=np.full(len(unseen), constant),
         seen_rows=int(seen.sum()),
         leaked_scores=(
-            metrics.scores(metrics.applicable_metrics(true), true, predicted, "leaked_") if seen.any() else {}
+            metrics.scores(metrics.applicable_metrics(true), true, predicted, "leaked_", weight) if seen.any() else {}
         ),
     )
 
@@ -73,3 +77,8 @@ def predict_test_set(
 def predictions(estimator: "Estimator", rows: StoredRows, contract: Contract) -> np.ndarray:
     """Predict all rows, one chunk at a time: (rows,)."""
     return np.concatenate([estimators.predict(estimator, chunk[contract.features]) for chunk in rows.chunks()])
+
+
+def weights_in(rows: StoredRows, contract: Contract) -> np.ndarray | None:
+    """Return the sample weights of rows, (rows,), if the contract names any."""
+    return rows[contract.weight].to_numpy() if contract.weight else None

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from workflow.data.contract import Contract
 from workflow.data.sampling import evenly_spaced_positions
-from workflow.evaluation.metrics import level_suffixes
+from workflow.evaluation.metrics import level_suffixes, mean
 from workflow.models import estimators
 from workflow.models.estimators import NOMINAL_LEVEL, Preparation
 from workflow.models.intervals import (
@@ -61,7 +61,8 @@ def fit(
     oof = oof_predictions.iloc[evenly_spaced_positions(len(oof_predictions), MAX_ROWS)]
     true, predicted = oof["true"].to_numpy(), oof["predicted"].to_numpy()
     residuals = to_training_scale(true, target_transform) - to_training_scale(predicted, target_transform)
-    constant = IntervalModel(contract.target, target_transform, np.sort(residuals))
+    weight = oof["weight"].to_numpy() if "weight" in oof else None
+    constant = sorted_model(IntervalModel(contract.target, target_transform, residuals, weight))
     sizes = pd.Series(np.abs(residuals).astype(np.float32).astype(float))  # rounded: see `models/rounding.py`
     least = float(sizes.quantile(LEAST_QUANTILE))
     if len(oof) < MIN_TAIL_ROWS or not least:
@@ -70,10 +71,21 @@ def fit(
     unfitted = scale_estimator(contract, seed, len(oof))
     scale, expected = cross_fit(unfitted, features, sizes, oof["fold"].to_numpy(), progress_bar)
     expected = np.maximum(expected, least)
-    scaled = replace(constant, residuals=np.sort(residuals / expected), scale=scale, least_scale=least)
-    of_one_width = interval_score(true, *constant.around(predicted, np.ones(len(oof)), NOMINAL_LEVEL), NOMINAL_LEVEL)
-    by_row = interval_score(true, *scaled.around(predicted, expected, NOMINAL_LEVEL), NOMINAL_LEVEL)
+    scaled = replace(constant, residuals=residuals / expected, weight=weight, scale=scale, least_scale=least)
+    scaled = sorted_model(scaled)
+    of_one_width = interval_score(
+        true, *constant.around(predicted, np.ones(len(oof)), NOMINAL_LEVEL), NOMINAL_LEVEL, weight
+    )
+    by_row = interval_score(true, *scaled.around(predicted, expected, NOMINAL_LEVEL), NOMINAL_LEVEL, weight)
     return scaled if by_row < (1 - MIN_IMPROVEMENT) * of_one_width else constant
+
+
+def sorted_model(model: IntervalModel) -> IntervalModel:
+    """Return an interval model with its residuals, and their weights, in ascending order of the residuals."""
+    order = np.argsort(model.residuals, kind="stable")
+    return replace(
+        model, residuals=model.residuals[order], weight=None if model.weight is None else model.weight[order]
+    )
 
 
 def scale_estimator(contract: Contract, seed: int, rows: int) -> Any:
@@ -110,59 +122,74 @@ def cross_fit(
     return fitted, predicted
 
 
-def interval_score(true: np.ndarray, low: np.ndarray, high: np.ndarray, level: float) -> float:
+def interval_score(
+    true: np.ndarray, low: np.ndarray, high: np.ndarray, level: float, weight: np.ndarray | None = None
+) -> float:
     """Return the mean interval score, in units of the target: lower is better (Gneiting and Raftery 2007, eq. 43).
 
     It is the width, plus 2 / (1 − `level`) times the distance by which an interval misses the true value. Takes arrays
-    of (rows,).
+    of (rows,), `weight` of sample weights.
     """
     missed = np.maximum(low - true, 0) + np.maximum(true - high, 0)
-    return float((high - low + 2 / (1 - level) * missed).mean())
+    return float(mean(high - low + 2 / (1 - level) * missed, -1, weight))
 
 
-def coverage(true: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+def coverage(true: np.ndarray, low: np.ndarray, high: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Return the fraction of intervals that contain the true value, ends included; takes arrays of (rows,)."""
-    return float(((low <= true) & (true <= high)).mean())
+    return float(mean((low <= true) & (true <= high), -1, weight))
 
 
-def coverage_interval(covered: float, rows: int) -> tuple[float, float]:
+def coverage_interval(covered: float, rows: float) -> tuple[float, float]:
     """Return the 95 % confidence interval of the `coverage` of so many rows (Wilson 1927)."""
+    rows = max(1, round(rows))
     from scipy.stats import binomtest
 
     interval = binomtest(round(covered * rows), rows).proportion_ci(0.95, "wilson")
     return float(interval.low), float(interval.high)
 
 
-def interval_scores(true: np.ndarray, ends: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+def effective_rows(rows: int, weight: np.ndarray | None) -> float:
+    """Return how many rows of equal weight say as much as rows with these weights (Kish 1965)."""
+    return rows if weight is None else float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def interval_scores(
+    true: np.ndarray, ends: Mapping[float, tuple[np.ndarray, np.ndarray]], weight: np.ndarray | None = None
+) -> dict[str, float]:
     """Return coverage with its 95 % confidence interval, mean width and score of prediction intervals, by metric.
 
     Args:
         true: (rows,).
         ends: lower and upper ends, each (rows,), by level; for the names of metrics, see `level_suffixes`.
+        weight: sample weights, (rows,).
     """
     found: dict[str, float] = {}
     for suffix, (level, (low, high)) in zip(level_suffixes(ends), ends.items(), strict=True):
-        covered = coverage(true, low, high)
-        least, most = coverage_interval(covered, len(true))
+        covered = coverage(true, low, high, weight)
+        least, most = coverage_interval(covered, effective_rows(len(true), weight))
         found |= {
             f"interval_coverage{suffix}": covered,
             f"interval_coverage{suffix}_low": least,
             f"interval_coverage{suffix}_high": most,
-            f"interval_width{suffix}": float((high - low).mean()),
-            f"interval_score{suffix}": interval_score(true, low, high, level),
+            f"interval_width{suffix}": float(mean(high - low, -1, weight)),
+            f"interval_score{suffix}": interval_score(true, low, high, level, weight),
         }
     return found
 
 
-def calibration(true: np.ndarray, ends: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
+def calibration(
+    true: np.ndarray, ends: Mapping[float, tuple[np.ndarray, np.ndarray]], weight: np.ndarray | None = None
+) -> pd.DataFrame:
     """Return the coverage of prediction intervals at each level: `level`, `coverage`, and its ends `low` and `high`.
 
     Args:
         true: (rows,).
         ends: lower and upper ends, each (rows,), by level.
+        weight: sample weights, (rows,).
     """
-    covered = {level: coverage(true, *pair) for level, pair in ends.items()}
-    rows = [(level, each, *coverage_interval(each, len(true))) for level, each in covered.items()]
+    covered = {level: coverage(true, *pair, weight) for level, pair in ends.items()}
+    known = effective_rows(len(true), weight)
+    rows = [(level, each, *coverage_interval(each, known)) for level, each in covered.items()]
     return pd.DataFrame(rows, columns=["level", "coverage", "low", "high"])
 
 

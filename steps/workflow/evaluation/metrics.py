@@ -10,49 +10,90 @@ N_RESAMPLES = 2000
 MAX_BOOTSTRAP_ROWS = 5_000  # of more rows, a sample is resampled, so that the cost is bounded
 
 
+def mean(values: np.ndarray, axis: int = -1, weight: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean along an axis, weighted if there is a `weight` that broadcasts to the values.
+
+    It is NaN where all weights are 0, as in a few resamples of rows of which most have no weight.
+    """
+    if weight is None:
+        return values.mean(axis)
+    weight = np.broadcast_to(weight, values.shape)
+    with np.errstate(invalid="ignore"):
+        return (values * weight).sum(axis) / weight.sum(axis)
+
+
+def median(values: np.ndarray, axis: int = -1, weight: np.ndarray | None = None) -> np.ndarray:
+    """Return the median along the last axis; with a `weight`, the smallest value that half of the weight reaches."""
+    if weight is None:
+        return np.median(values, axis)
+    order = np.argsort(values, axis, kind="stable")
+    reached = np.take_along_axis(np.broadcast_to(weight, values.shape), order, axis).cumsum(axis)
+    middle = (reached >= reached.take([-1], axis) / 2).argmax(axis)
+    return np.take_along_axis(np.take_along_axis(values, order, axis), np.expand_dims(middle, axis), axis).squeeze(axis)
+
+
 # The metrics of sklearn.metrics, by their names there, along an axis: the bootstrap scores thousands of resamples at
-# once, where scikit-learn would take them one at a time.
-def r2_score(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+# once, where scikit-learn would take them one at a time. `weight` holds sample weights that broadcast to `true`.
+def r2_score(true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None) -> np.ndarray:
     """Return the explained fraction of the variance of `true`; 0 where `true` is constant."""
-    residual = ((true - predicted) ** 2).sum(axis)
-    total = ((true - true.mean(axis, keepdims=True)) ** 2).sum(axis)
+    residual = mean((true - predicted) ** 2, axis, weight)
+    center = np.expand_dims(mean(true, axis, weight), axis)
+    total = mean((true - center) ** 2, axis, weight)
     return np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), 0.0)
 
 
-def mean_absolute_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def mean_absolute_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the mean of |true − predicted|, in units of the target."""
-    return np.abs(true - predicted).mean(axis)
+    return mean(np.abs(true - predicted), axis, weight)
 
 
-def mean_squared_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def mean_squared_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the mean of (true − predicted)², in squared units of the target."""
-    return ((true - predicted) ** 2).mean(axis)
+    return mean((true - predicted) ** 2, axis, weight)
 
 
-def root_mean_squared_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def root_mean_squared_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the square root of the mean squared error, in units of the target."""
-    return np.sqrt(mean_squared_error(true, predicted, axis))
+    return np.sqrt(mean_squared_error(true, predicted, axis, weight))
 
 
-def median_absolute_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def median_absolute_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the median of |true − predicted|, in units of the target."""
-    return np.median(np.abs(true - predicted), axis)
+    return median(np.abs(true - predicted), axis, weight)
 
 
-def mean_absolute_percentage_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def mean_absolute_percentage_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the mean of |true − predicted| / true, for `true` above 0, as a fraction: 0.3 is 30 %."""
-    return (np.abs(true - predicted) / true).mean(axis)
+    return mean(np.abs(true - predicted) / true, axis, weight)
 
 
-def root_mean_squared_log_error(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+def root_mean_squared_log_error(
+    true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+) -> np.ndarray:
     """Return the root mean squared difference of log(1 + y), for `true` of at least 0; a prediction below 0 is 0."""
-    return root_mean_squared_error(np.log1p(true), np.log1p(np.maximum(predicted, 0)), axis)
+    return root_mean_squared_error(np.log1p(true), np.log1p(np.maximum(predicted, 0)), axis, weight)
 
 
-def mean_pinball_loss(true: np.ndarray, predicted: np.ndarray, axis: int = -1, alpha: float = 0.5) -> np.ndarray:
+def mean_pinball_loss(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    axis: int = -1,
+    weight: np.ndarray | None = None,
+    alpha: float = 0.5,
+) -> np.ndarray:
     """Return the mean pinball loss at the quantile `alpha`, in units of the target."""
     difference = true - predicted
-    return np.maximum(alpha * difference, (alpha - 1) * difference).mean(axis)
+    return mean(np.maximum(alpha * difference, (alpha - 1) * difference), axis, weight)
 
 
 def by_name(*metrics: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
@@ -72,14 +113,28 @@ def applicable_metrics(true: np.ndarray) -> dict[str, Callable[..., Any]]:
 
 
 def scores(
-    metrics: Mapping[str, Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, prefix: str = ""
+    metrics: Mapping[str, Callable[..., Any]],
+    true: np.ndarray,
+    predicted: np.ndarray,
+    prefix: str = "",
+    weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return the value of each metric for predictions of (rows,), by its name after `prefix`."""
-    return {prefix + name: float(metric(true, predicted)) for name, metric in metrics.items()}
+    return {prefix + name: float(metric(true, predicted, **weighted(weight))) for name, metric in metrics.items()}
+
+
+def weighted(weight: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the argument of a metric for sample weights of (rows,): none if there are none."""
+    return {} if weight is None else {"weight": weight}
 
 
 def scores_with_intervals(
-    metrics: Mapping[str, Callable[..., Any]], true: np.ndarray, predicted: np.ndarray, seed: int, prefix: str = ""
+    metrics: Mapping[str, Callable[..., Any]],
+    true: np.ndarray,
+    predicted: np.ndarray,
+    seed: int,
+    prefix: str = "",
+    weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return each metric with its 95 % confidence interval (`…_low`, `…_high`).
 
@@ -89,12 +144,25 @@ def scores_with_intervals(
         predicted: (rows,).
         seed: of the bootstrap.
         prefix: of the metrics' names.
+        weight: sample weights, resampled with their rows: (rows,).
     """
-    found = scores(metrics, true, predicted, prefix)
+    found = scores(metrics, true, predicted, prefix, weight)
     for name, metric in metrics.items():
-        low, high = bootstrap_interval(metric, (true, predicted), seed)
+        low, high = bootstrap_interval(*with_weight(metric, (true, predicted), weight), seed)
         found |= {f"{prefix}{name}_low": low, f"{prefix}{name}_high": high}
     return found
+
+
+def with_weight(
+    statistic: Callable[..., Any], columns: tuple[np.ndarray, ...], weight: np.ndarray | None
+) -> tuple[Callable[..., Any], tuple[np.ndarray, ...]]:
+    """Return a statistic that takes sample weights of (rows,) as its last column, and the columns with them.
+
+    Without weights, both are returned as they are.
+    """
+    if weight is None:
+        return statistic, columns
+    return lambda *arrays, axis=-1: statistic(*arrays[:-1], axis=axis, weight=arrays[-1]), (*columns, weight)
 
 
 def level_suffixes(levels: Iterable[float]) -> list[str]:
@@ -137,13 +205,14 @@ def bootstrap_interval(
     return low, high
 
 
-def segments(true: np.ndarray, predicted: np.ndarray, count: int = 4) -> pd.DataFrame:
+def segments(true: np.ndarray, predicted: np.ndarray, count: int = 4, weight: np.ndarray | None = None) -> pd.DataFrame:
     """Return the errors by quantile of the target, lowest first.
 
     Args:
         true: (rows,).
         predicted: (rows,).
         count: number of quantiles; ties may leave fewer.
+        weight: sample weights, of errors and bias: (rows,).
 
     Returns:
         A row per segment: `from`, `to`, `rows`, `mean_absolute_error`, `mean_absolute_percentage_error` if all of
@@ -153,8 +222,9 @@ def segments(true: np.ndarray, predicted: np.ndarray, count: int = 4) -> pd.Data
     rows = []
     for positions in pd.Series(true).groupby(pd.qcut(true, count, duplicates="drop"), observed=True).indices.values():
         t, p = true[positions], predicted[positions]
-        errors = scores(metrics, t, p)
-        rows.append({"from": t.min(), "to": t.max(), "rows": len(t), **errors, "bias": float((p - t).mean())})
+        w = None if weight is None else weight[positions]
+        errors = scores(metrics, t, p, weight=w)
+        rows.append({"from": t.min(), "to": t.max(), "rows": len(t), **errors, "bias": float(mean(p - t, -1, w))})
     return pd.DataFrame(rows).sort_values("from", ignore_index=True)
 
 

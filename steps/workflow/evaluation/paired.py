@@ -18,7 +18,12 @@ class Difference:
 
 
 def difference(
-    true: np.ndarray, predicted: np.ndarray, other: np.ndarray, metric: RankingMetric, seed: int
+    true: np.ndarray,
+    predicted: np.ndarray,
+    other: np.ndarray,
+    metric: RankingMetric,
+    seed: int,
+    weight: np.ndarray | None = None,
 ) -> Difference:
     """Return the error of `predicted` minus that of `other`; the bootstrap resamples rows in pairs.
 
@@ -28,10 +33,13 @@ def difference(
         other: (rows,).
         metric: whose errors are compared.
         seed: of the bootstrap.
+        weight: sample weights, resampled with their rows: (rows,).
     """
 
-    def metric_difference(t: np.ndarray, p: np.ndarray, o: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray(metric.error(t, p, axis) - metric.error(t, o, axis))
+    def metric_difference(
+        t: np.ndarray, p: np.ndarray, o: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+    ) -> np.ndarray:
+        return np.asarray(metric.error(t, p, axis, weight) - metric.error(t, o, axis, weight))
 
-    columns = (true, predicted, other)
-    return Difference(float(metric_difference(*columns)), *metrics.bootstrap_interval(metric_difference, columns, seed))
+    statistic, columns = metrics.with_weight(metric_difference, (true, predicted, other), weight)
+    return Difference(float(statistic(*columns)), *metrics.bootstrap_interval(statistic, columns, seed))

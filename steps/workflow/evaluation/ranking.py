@@ -37,23 +37,29 @@ class RankingMetric:
     greater_is_better: bool = False
     is_direction_known: bool = True
 
-    def error(self, true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
-        """Return the metric if less is better, else its negative."""
-        return self.as_error(np.asarray(self.function(true, predicted, axis)))
+    def error(
+        self, true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the metric if less is better, else its negative; `weight` holds sample weights."""
+        return self.as_error(np.asarray(self.function(true, predicted, axis, **metrics.weighted(weight))))
 
     def as_error(self, value: Any) -> Any:
         """Return a value of the metric as an error, and an error as a value of the metric."""
         return -value if self.greater_is_better else value
 
-    def best_constant(self, target: np.ndarray) -> float:
+    def best_constant(self, target: np.ndarray, weight: np.ndarray | None = None) -> float:
         """Return the constant with the least error for a target of (rows,): its mean, or one of its percentiles.
 
-        Of several, such as all between the two values in the middle, it is the one that is nearest the median.
+        Errors are weighted by a `weight` of (rows,). Of several constants, such as all between the two values in the
+        middle, it is the one that is nearest the median.
         """
-        sample = target[evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)]
+        positions = evenly_spaced_positions(len(target), MAX_CONSTANT_ROWS)
+        sample, own = target[positions], None if weight is None else weight[positions]
         nearest_the_median = sorted(range(1, 100), key=lambda percent: abs(percent - 50))
-        candidates = [float(sample.mean()), *map(float, np.percentile(sample, nearest_the_median))]
-        errors = np.array([float(self.error(sample, np.full(len(sample), constant))) for constant in candidates])
+        candidates = [float(metrics.mean(sample, -1, own)), *map(float, np.percentile(sample, nearest_the_median))]
+        errors = np.array(
+            [float(self.error(sample, np.full(len(sample), constant), weight=own)) for constant in candidates]
+        )
         return candidates[int(np.isclose(errors, errors.min(), rtol=1e-9, atol=0).argmax())]
 
     def beats_constant(self, scores: Mapping[str, float]) -> bool:
@@ -115,7 +121,8 @@ def ranking_metric(name: str, params: Mapping[str, Any]) -> RankingMetric:
     if not isinstance(greater_is_better, bool | None):
         raise UserError(f"metric_params={{greater_is_better: {greater_is_better}}}: must be true or false")
     function = own_function(name) if is_own else getattr(metrics, name)
-    taken = [key for key in [*inspect.signature(function).parameters][2:] if key != "axis"]
+    given_by_us = ("sample_weight",) if is_own else ("axis", "weight")
+    taken = [key for key in [*inspect.signature(function).parameters][2:] if key not in given_by_us]
     if unknown := [key for key in options if key not in taken]:
         expected = f"; it takes {', '.join(taken)}" if taken else ""
         raise UserError(f"metric_params={{{unknown[0]}: …}}: {name} has no such argument{expected}")
@@ -143,20 +150,26 @@ def own_function(path: str) -> Callable[..., Any]:
 
 
 def along_axis(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a metric along the last axis from a function of two arrays of (rows,).
+    """Return a metric along the last axis from a function of two arrays of (rows,), and perhaps `sample_weight`.
 
     The metric raises UserError, which names the function, if that fails or returns no number.
     """
+    takes_weights = "sample_weight" in inspect.signature(function).parameters
 
-    def value(true: np.ndarray, predicted: np.ndarray) -> float:
+    def value(true: np.ndarray, predicted: np.ndarray, **weights: np.ndarray) -> float:
         try:
-            return float(function(true, predicted))
+            return float(function(true, predicted, **weights))
         except (Exception, SystemExit) as error:  # which would end a thread that others wait for
             raise UserError(f"metric={name}: {type(error).__name__}: {error}") from error
 
-    def metric(true: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
-        true, predicted = np.broadcast_arrays(true, predicted)
-        pairs = zip(true.reshape(-1, true.shape[-1]), predicted.reshape(-1, true.shape[-1]), strict=True)
-        return np.reshape([value(*pair) for pair in pairs], true.shape[:-1])
+    def metric(true: np.ndarray, predicted: np.ndarray, axis: int = -1, weight: np.ndarray | None = None) -> np.ndarray:
+        if weight is not None and not takes_weights:
+            raise UserError(f"metric={name}: takes no sample_weight, but the rows have weights; add the argument")
+        given = [true, predicted] if weight is None else [true, predicted, weight]
+        arrays = np.broadcast_arrays(*given)
+        rows = zip(*(each.reshape(-1, each.shape[-1]) for each in arrays), strict=True)
+        names = [] if weight is None else ["sample_weight"]
+        found = [value(t, p, **dict(zip(names, weights, strict=True))) for t, p, *weights in rows]
+        return np.reshape(found, arrays[0].shape[:-1])
 
     return metric

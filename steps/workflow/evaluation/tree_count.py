@@ -33,6 +33,7 @@ def select_and_cross_validate(
     folds: list[tuple[Any, ...]],
     metric: RankingMetric,
     make_progress_bar: Callable[[str], ProgressBar],
+    weight: pd.Series | None = None,
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
     """Select the parameters that the user leaves open, then cross-validate and refit.
 
@@ -45,6 +46,7 @@ def select_and_cross_validate(
         folds: (training positions, test positions) of each; the last one is the holdout for the selection.
         metric: by which parameters are selected.
         make_progress_bar: takes a description.
+        weight: sample weights, (rows,).
 
     Returns:
         What `cross_validation.cross_val_predict_and_refit` returns.
@@ -53,8 +55,10 @@ def select_and_cross_validate(
     counted = iteration_param(model, model_params, len(features))
     selection_bar = make_progress_bar(f"choosing parameters of {model}")
     validation_bar = make_progress_bar(f"cross-validating {model}")
-    estimator = select_params_on_holdout(estimator, candidates, features, target, folds[-1], metric, selection_bar)
-    return cross_val_predict_and_refit(estimator, counted, features, target, folds, metric, validation_bar)
+    estimator = select_params_on_holdout(
+        estimator, candidates, features, target, folds[-1], metric, selection_bar, weight
+    )
+    return cross_val_predict_and_refit(estimator, counted, features, target, folds, metric, validation_bar, weight)
 
 
 def select_params_on_holdout(
@@ -65,6 +69,7 @@ def select_params_on_holdout(
     fold: tuple[Any, ...],
     metric: RankingMetric,
     progress_bar: ProgressBar,
+    weight: pd.Series | None = None,
 ) -> TransformedTargetRegressor:
     """Return an unfitted estimator with the parameters of the lowest error, its own or a candidate's.
 
@@ -79,10 +84,11 @@ def select_params_on_holdout(
     # Sampled here: workers are sent the variables of `least_error`, and need no other rows.
     train_features, train_target = features.iloc[train], target.iloc[train]
     test_features, test_target = features.iloc[test], target.iloc[test]
+    train_weight, test_weight = estimators.weight_at(weight, train), estimators.weight_at(weight, test)
 
     def least_error(params: Mapping[str, Any]) -> float:
-        fitted = estimators.fit(with_params(estimator, params), train_features, train_target)
-        return float(metric.error(test_target.to_numpy(), staged_predict(fitted, test_features)).min())
+        fitted = estimators.fit(with_params(estimator, params), train_features, train_target, train_weight)
+        return float(staged_errors(metric, test_target, staged_predict(fitted, test_features), test_weight).min())
 
     param_sets = [{}, *candidates]
     errors = np.array([*progress_bar(iterate_in_threads(least_error, param_sets), len(param_sets))])
@@ -102,6 +108,7 @@ def cross_val_predict_and_refit(
     folds: list[tuple[Any, ...]],
     metric: RankingMetric,
     progress_bar: ProgressBar,
+    weight: pd.Series | None = None,
 ) -> tuple[TransformedTargetRegressor, pd.DataFrame]:
     """Cross-validate and refit with the number of trees of the lowest error.
 
@@ -110,13 +117,13 @@ def cross_val_predict_and_refit(
     others, so that no row decides how it is predicted. Trees are grown until the error has long risen: see `ENOUGH`.
     """
     if not counted:
-        return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar)
+        return cross_validation.cross_val_predict_and_refit(estimator, features, target, folds, progress_bar, weight)
     counts = growing_counts(estimator.get_params()[f"regressor__regress__{counted}"])
-    grow = partial(grow_fold, estimator, counted, features, target)
+    grow = partial(grow_fold, estimator, counted, features, target, weight)
     staged, errors = list[np.ndarray](), list[np.ndarray]()
 
     def refit(n_trees: int) -> TransformedTargetRegressor:
-        return estimators.fit(with_params(estimator, {counted: n_trees}), features, target)
+        return estimators.fit(with_params(estimator, {counted: n_trees}), features, target, weight)
 
     def results() -> Iterator[Any]:
         grown: list[TransformedTargetRegressor | None] = [None] * len(folds)
@@ -126,7 +133,9 @@ def cross_val_predict_and_refit(
             for (_, test), (fitted, predicted) in zip(folds, iterate_in_threads(grow, jobs), strict=True):
                 grown.append(fitted)
                 staged.append(predicted)
-                errors.append(len(test) * metric.error(target.iloc[test].to_numpy(), predicted))
+                own = estimators.weight_at(weight, test)
+                size = len(test) if own is None else own.sum()
+                errors.append(size * staged_errors(metric, target.iloc[test], predicted, own))
                 yield fitted
             best = best_count(np.sum(errors, axis=0))
             if best <= ENOUGH * n_trees:
@@ -134,7 +143,7 @@ def cross_val_predict_and_refit(
         yield from iterate_in_threads(refit, [best])
 
     *_, fitted = progress_bar(results(), len(counts) * len(folds) + 1)
-    return fitted, best_stages(target, folds, staged, errors)
+    return fitted, best_stages(target, folds, staged, errors, weight)
 
 
 @dataclass(frozen=True)
@@ -147,15 +156,21 @@ class GrowingFold:
 
 
 def grow_fold(
-    estimator: TransformedTargetRegressor, counted: str, features: pd.DataFrame, target: pd.Series, fold: GrowingFold
+    estimator: TransformedTargetRegressor,
+    counted: str,
+    features: pd.DataFrame,
+    target: pd.Series,
+    weight: pd.Series | None,
+    fold: GrowingFold,
 ) -> tuple[TransformedTargetRegressor, np.ndarray]:
     """Return the estimator of a fold with its number of trees, and its predictions of the test rows after each one."""
     train, test = fold.positions
     rows, params = (features.iloc[train], target.iloc[train]), {counted: fold.n_trees}
+    own = estimators.weight_at(weight, train)
     if fold.fitted:
-        fitted = estimators.grow(fold.fitted, *rows, params)
+        fitted = estimators.grow(fold.fitted, *rows, params, own)
     else:
-        fitted = estimators.fit(with_params(estimator, params), *rows)
+        fitted = estimators.fit(with_params(estimator, params), *rows, own)
     return fitted, staged_predict(fitted, features.iloc[test])
 
 
@@ -168,7 +183,11 @@ def growing_counts(maximum: int) -> list[int]:
 
 
 def best_stages(
-    target: pd.Series, folds: list[tuple[Any, ...]], staged: list[np.ndarray], errors: list[np.ndarray]
+    target: pd.Series,
+    folds: list[tuple[Any, ...]],
+    staged: list[np.ndarray],
+    errors: list[np.ndarray],
+    weight: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Return out-of-fold predictions, those of each fold with the number of trees that is best for folds of other rows.
 
@@ -177,19 +196,23 @@ def best_stages(
         folds: (training positions, test positions) of each.
         staged: predictions of each fold after each tree: (trees, tested rows).
         errors: of each fold after each tree: (trees,).
+        weight: sample weights, (rows,).
     """
 
     def errors_of_other_rows(test: np.ndarray) -> np.ndarray:
         others = [own for (_, rows), own in zip(folds, errors, strict=True) if not np.isin(rows, test).any()]
         return np.sum(others, axis=0)
 
-    parts = [
-        cross_validation.fold_predictions(target, test, predicted[best_count(errors_of_other_rows(test)) - 1]).assign(
-            fold=fold
-        )
-        for fold, ((_, test), predicted) in enumerate(zip(folds, staged, strict=True))
-    ]
+    parts = []
+    for fold, ((_, test), predicted) in enumerate(zip(folds, staged, strict=True)):
+        best = predicted[best_count(errors_of_other_rows(test)) - 1]
+        parts.append(cross_validation.fold_predictions(target, test, best, weight).assign(fold=fold))
     return cross_validation.concatenate_folds(parts)
+
+
+def staged_errors(metric: RankingMetric, target: pd.Series, staged: np.ndarray, weight: pd.Series | None) -> np.ndarray:
+    """Return the error after each tree, (trees,), of predictions of (trees, rows), with any sample weights."""
+    return metric.error(target.to_numpy(), staged, weight=None if weight is None else weight.to_numpy())
 
 
 def best_count(errors: np.ndarray) -> int:

@@ -1,6 +1,7 @@
 """Blends: weighted means of fitted models, with weights from their out-of-fold predictions."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -11,7 +12,7 @@ from sklearn.ensemble import VotingRegressor
 
 from workflow.data.sampling import evenly_spaced_positions
 
-ErrorFunction = Callable[[np.ndarray, np.ndarray], Any]  # a number, of the true and the predicted target
+ErrorFunction = Callable[..., Any]  # a number, of the true and the predicted target
 FIRST_STEP, SMALLEST_STEP = 1 / 2, 1 / 1024  # of weights; finer ones do not change a score
 MAX_WEIGHT_ROWS = 20_000  # more rows do not change the weights
 LARGEST = 1e100  # prediction: an infinite one of weight 0 would make the blend NaN
@@ -24,13 +25,15 @@ def stack_oof_predictions(oof_predictions: Mapping[str, pd.DataFrame]) -> tuple[
         oof_predictions: by model, as `cross_validation.cross_val_predict_and_refit` returns them for the same folds.
 
     Returns:
-        A frame of `fold`, `row` and `true`, and the predictions: (rows, models).
+        A frame of `fold`, `row`, `true` and any `weight`, and the predictions: (rows, models).
     """
-    first = next(iter(oof_predictions.values()))
-    return first[["fold", "row", "true"]], np.column_stack([own["predicted"] for own in oof_predictions.values()])
+    first = next(iter(oof_predictions.values())).drop(columns="predicted")
+    return first, np.column_stack([own["predicted"] for own in oof_predictions.values()])
 
 
-def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -> np.ndarray:
+def fit_weights(
+    predicted: np.ndarray, true: np.ndarray, error: ErrorFunction, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
     """Fit the weights with the least error that are non-negative and add up to 1.
 
     Starts with the best model alone, and moves weight from one model to another as long as that lowers the error; half
@@ -40,7 +43,8 @@ def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -
     Args:
         predicted: out-of-fold predictions, (rows, models); `MAX_WEIGHT_ROWS` evenly spaced rows are used.
         true: (rows,).
-        error: of true and predicted targets.
+        error: of true and predicted targets; it takes a `weight`, if there are sample weights.
+        sample_weight: sample weights, (rows,).
 
     Returns:
         Weights, multiples of `SMALLEST_STEP`: (models,).
@@ -51,6 +55,8 @@ def fit_weights(predicted: np.ndarray, true: np.ndarray, error: ErrorFunction) -
     """
     sample = evenly_spaced_positions(len(true), MAX_WEIGHT_ROWS)
     predicted, true = np.clip(predicted[sample], -LARGEST, LARGEST), true[sample]
+    if sample_weight is not None:
+        error = partial(error, weight=sample_weight[sample])
     models = range(predicted.shape[1])
     alone = [error(true, predicted[:, model]) for model in models]
     best, step = min(alone), FIRST_STEP
@@ -70,7 +76,7 @@ def cross_validate(oof: pd.DataFrame, predicted: np.ndarray, error: ErrorFunctio
     """Return out-of-fold predictions of a blend: each fold is predicted with weights that are fitted on other rows.
 
     Args:
-        oof: `fold`, `row` and `true`, as `stack_oof_predictions` returns them.
+        oof: `fold`, `row`, `true` and any `weight`, as `stack_oof_predictions` returns them.
         predicted: out-of-fold predictions of the models: (rows, models).
         error: of true and predicted targets, which the weights make least.
 
@@ -81,7 +87,8 @@ def cross_validate(oof: pd.DataFrame, predicted: np.ndarray, error: ErrorFunctio
     for fold in oof["fold"].unique():
         inside = (oof["fold"] == fold).to_numpy()
         outside = ~oof["row"].isin(oof["row"][inside]).to_numpy()  # a repetition has the same rows in other folds
-        weights = fit_weights(predicted[outside], oof["true"].to_numpy()[outside], error)
+        own = oof["weight"].to_numpy()[outside] if "weight" in oof else None
+        weights = fit_weights(predicted[outside], oof["true"].to_numpy()[outside], error, own)
         blended[inside] = predicted[inside] @ weights
     return oof.assign(predicted=blended)
 

@@ -147,7 +147,7 @@ def regressor_params(estimator: "Estimator") -> dict[str, str]:
 
 
 def fit(
-    estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series"
+    estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series", weight: "Series | None" = None
 ) -> "TransformedTargetRegressor":
     """Fit an estimator in place, in one BLAS thread, because the number of threads changes the last bits.
 
@@ -155,18 +155,37 @@ def fit(
         estimator: as `build` returns it.
         features: (rows, features).
         target: (rows,).
+        weight: sample weights, (rows,).
 
     Returns:
         `estimator`.
     """
     from workflow.parallel.executors import single_blas_thread
 
+    weights = {} if weight is None else {"regress__sample_weight": weight.to_numpy()}
     with single_blas_thread():
-        return estimator.fit(with_categories(features), target)
+        return estimator.fit(with_categories(features), target, **weights)
+
+
+def weight_at(weight: "Series | None", positions: Any) -> "Series | None":
+    """Return the sample weights of the rows at `positions`, if there are any."""
+    return None if weight is None else weight.iloc[positions]
+
+
+def check_takes_weights(estimator: "TransformedTargetRegressor", model: str) -> None:
+    """Raise UserError if the regressor of an estimator takes no sample weights."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    if not has_fit_parameter(estimator.regressor[-1], "sample_weight"):
+        raise UserError(f"model={model}: cannot be fitted with sample weights; choose another, or leave the weight out")
 
 
 def grow(
-    estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series", params: dict[str, Any]
+    estimator: "TransformedTargetRegressor",
+    features: "DataFrame",
+    target: "Series",
+    params: dict[str, Any],
+    weight: "Series | None" = None,
 ) -> "TransformedTargetRegressor":
     """Grow a fitted estimator in place to more trees, as if it had been fitted with them.
 
@@ -175,6 +194,7 @@ def grow(
         features: (rows, features).
         target: (rows,).
         params: parameter of the regressor with the number of trees.
+        weight: sample weights, (rows,).
 
     Returns:
         `estimator`.
@@ -187,7 +207,8 @@ def grow(
     with single_blas_thread():
         learned = transformer.transform(target.to_numpy().reshape(-1, 1)).ravel()
         encoded = clone(estimator.regressor[0]).fit_transform(with_categories(features), learned)
-        regress.set_params(warm_start=True, **params).fit(encoded, learned)
+        weights = None if weight is None else weight.to_numpy()
+        regress.set_params(warm_start=True, **params).fit(encoded, learned, sample_weight=weights)
     return estimator
 
 

@@ -37,6 +37,7 @@ class IntervalModel:
         target_transform: one of `estimators.TARGET_TRANSFORMS`, on whose scale all else is measured.
         residuals: true − predicted of each row that was left out in cross-validation, divided by its typical size, in
             ascending order: (rows,).
+        weight: sample weights of the residuals, if there are any: (rows,).
         scale: predicts the typical size from the features and the prediction; None if it is 1 for all rows.
         least_scale: smallest typical size.
     """
@@ -44,6 +45,7 @@ class IntervalModel:
     target: str
     target_transform: str
     residuals: np.ndarray
+    weight: np.ndarray | None = None
     scale: "Estimator | None" = None
     least_scale: float = 0.0
 
@@ -61,7 +63,7 @@ class IntervalModel:
 
     def around(self, predicted: np.ndarray, sizes: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return what `predict` does, given the typical size of the residual of each row: (rows,)."""
-        below, above = conformal_quantiles(self.residuals, level)
+        below, above = conformal_quantiles(self.residuals, level, self.weight)
         middle = to_training_scale(predicted, self.target_transform)
         inverse = LOGARITHMS[self.target_transform][1] if self.target_transform in LOGARITHMS else np.asarray
         return inverse(middle + below * sizes), inverse(middle + above * sizes)
@@ -79,7 +81,7 @@ def scale_features(features: pd.DataFrame, predicted: np.ndarray, target: str) -
     return features.assign(**{target: predicted})
 
 
-def conformal_quantiles(residuals: np.ndarray, level: float) -> tuple[float, float]:
+def conformal_quantiles(residuals: np.ndarray, level: float, weight: np.ndarray | None = None) -> tuple[float, float]:
     """Return between which residuals a new one lies with a probability of at least `level`.
 
     From `MIN_TAIL_ROWS` residuals on, each tail has half of the rest; of fewer, the largest sizes bound both. Ranks
@@ -88,6 +90,8 @@ def conformal_quantiles(residuals: np.ndarray, level: float) -> tuple[float, flo
     Args:
         residuals: in ascending order, (rows,).
         level: between 0 and 1.
+        weight: sample weights, (rows,); a new row has their mean (Tibshirani et al. 2019, Conformal prediction under
+            covariate shift).
 
     Raises UserError for a level so close to 1 that no residual bounds it; but not for the nominal one.
     """
@@ -97,15 +101,27 @@ def conformal_quantiles(residuals: np.ndarray, level: float) -> tuple[float, flo
     if level > max(highest, NOMINAL_LEVEL):
         raise UserError(f"level={level:g}: at most {highest:.3g} is possible with {rows:,} cross-validated rows")
     if tails == 1:
-        size = np.sort(np.abs(residuals))[conformal_rank(rows, level) - 1]
+        order = np.argsort(np.abs(residuals), kind="stable")
+        sizes, own = np.abs(residuals)[order], None if weight is None else weight[order]
+        size = sizes[conformal_position(rows, level, own)]
         return float(-size), float(size)
-    rank = conformal_rank(rows, 1 - (1 - level) / 2)
-    return float(residuals[rows - rank]), float(residuals[rank - 1])
+    upper = 1 - (1 - level) / 2
+    backwards = None if weight is None else weight[::-1]
+    lowest = residuals[::-1][conformal_position(rows, upper, backwards)]
+    return float(lowest), float(residuals[conformal_position(rows, upper, weight)])
 
 
-def conformal_rank(rows: int, level: float) -> int:
-    """Return the rank of the value that a new one exceeds with a probability of at most 1 − `level`; at most `rows`."""
-    return min(rows, int(np.ceil(np.round((rows + 1) * level, 9))))
+def conformal_position(rows: int, level: float, weight: np.ndarray | None = None) -> int:
+    """Return the position of the value that a new one exceeds with a probability of at most 1 − `level`, or the last.
+
+    Args:
+        rows: number of values, in ascending order.
+        level: between 0 and 1.
+        weight: of the values, (rows,).
+    """
+    weight = np.ones(rows) if weight is None else weight
+    reached = weight.cumsum() / (weight.sum() + weight.mean())
+    return min(rows - 1, int(np.searchsorted(np.round(reached, 9), np.round(level, 9))))
 
 
 def to_training_scale(values: np.ndarray | pd.Series, target_transform: str) -> np.ndarray:

@@ -53,7 +53,7 @@ class EvaluateResult:
     """Scores and explanations of an estimator on the test rows that were not seen in training.
 
     Attributes:
-        predictions: `true`, `predicted`, `low` and `high`, and both ends at further levels: (scored rows, …).
+        predictions: `true`, `predicted`, `low`, `high`, both ends at further levels, any `weight`: (scored rows, …).
         scores: test metrics with their 95 % intervals, by which models are compared.
         other_scores: those of the baseline, of the prediction intervals, and with leaked rows.
         shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
@@ -101,7 +101,7 @@ def run(
     contract, test_set, metric = inputs.contract, inputs.test_set, ranking_metric(params.metric, params.metric_params)
     tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
-    scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed)
+    scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed, weight=tested.weight)
     metric.check_score(scores[metric.name], "on the test set")
     sizes = residual_sizes(inputs, tested)
     ends, calibrated = (
@@ -121,8 +121,8 @@ def run(
         shap_colours=shapley.colour_values(member, explained_rows),
         effects=changes,
         interactions=pairs,
-        calibration=calibration(tested.true, calibrated),
-        segments=metrics.segments(tested.true, tested.predicted),
+        calibration=calibration(tested.true, calibrated, tested.weight),
+        segments=metrics.segments(tested.true, tested.predicted, weight=tested.weight),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
         nearest=neighbours.nearest_training_rows(member, inputs.training_set, worst_rows, contract),
         findings=findings_of(tested),
@@ -149,7 +149,8 @@ def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndar
 def with_intervals(tested: "TestPredictions", ends: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:
     """Return the predictions of the scored rows with their prediction intervals."""
     columns = interval_columns(("low", "high"), ends)
-    return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, **columns})
+    weights = {} if tested.weight is None else {"weight": tested.weight}
+    return pd.DataFrame({"true": tested.true, "predicted": tested.predicted, **columns, **weights})
 
 
 def other_scores(
@@ -161,8 +162,8 @@ def other_scores(
     """Return the scores of the baseline, of the prediction intervals, and with leaked rows."""
     return {
         **tested.leaked_scores,
-        **metrics.scores_with_intervals(scored, tested.true, tested.baseline, seed, "baseline_"),
-        **interval_scores(tested.true, ends),
+        **metrics.scores_with_intervals(scored, tested.true, tested.baseline, seed, "baseline_", tested.weight),
+        **interval_scores(tested.true, ends, tested.weight),
     }
 
 

@@ -12,7 +12,7 @@ from workflow.models import estimators
 from workflow.models.catalog import BLEND, get_model, regressor
 from workflow.models.estimators import Preparation
 from workflow.parallel.executors import available_cores
-from workflow.stages.train import build_estimator
+from workflow.stages.train import build_estimator, weight_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -103,7 +103,7 @@ def fit_seconds(params: "TrainParams", rows: "DataFrame", contract: "Contract") 
     features, target = rows[contract.features], rows[contract.target]
     with estimators.estimator_errors_as_user_errors(params.model, params.model_params):
         started = time.monotonic()
-        estimators.fit(estimator, features, target)
+        estimators.fit(estimator, features, target, weight_in(rows, contract))
         return time.monotonic() - started
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workflow.models.intervals import IntervalModel
 
 PREDICTION = "prediction"
+WEIGHT = "sample weight"  # column of tested rows
 INTERVAL = ("prediction_low", "prediction_high")
 DRIFT_SAMPLE_ROWS = 20_000
 EXPLAINED_ROWS = 200  # at once: each such part takes a second or more, so that the time left is soon known
@@ -93,11 +94,14 @@ class Predictor:
     ) -> None:
         """Add to a chunk the true values of its rows beside their predictions, except for training rows."""
         target = self.contract.target
-        true, _ = contract.check(rows, self.contract.select([target]), typed_already)
+        weight = [name for name in [self.contract.weight] if name and name in rows]
+        true, _ = contract.check(rows, self.contract.select([target, *weight]), typed_already)
+        contract.check_weights(true, replace(self.contract, weight=weight[0] if weight else None))
         known = typed.join(true, how="inner")
         seen = split.row_hashes(known[self.contract.content]).isin(self.training_hashes).to_numpy()
         chunk.seen = int(seen.sum())
-        chunk.tested = known.loc[~seen, [target]].join(predictions)
+        unseen = known.loc[~seen, [target, *weight]].rename(columns=dict.fromkeys(weight, WEIGHT))
+        chunk.tested = unseen.join(predictions)
 
 
 @dataclass
@@ -202,6 +206,9 @@ class Predictions:
         """Return the scores of the rows with a target that were not in training; empty if there are none."""
         if not self.tested or not sum(map(len, self.tested)):
             return {}
-        true, predicted, *bounds = pd.concat(self.tested).to_numpy().T
+        tested = pd.concat(self.tested)
+        weight = tested.pop(WEIGHT).to_numpy() if WEIGHT in tested else None
+        true, predicted, *bounds = tested.to_numpy().T
         ends = dict(zip(levels, zip(bounds[::2], bounds[1::2], strict=True), strict=True))
-        return metrics.scores(metrics.applicable_metrics(true), true, predicted) | interval_scores(true, ends)
+        scored = metrics.applicable_metrics(true)
+        return metrics.scores(scored, true, predicted, weight=weight) | interval_scores(true, ends, weight)

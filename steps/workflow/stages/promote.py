@@ -71,11 +71,12 @@ class Model:
 
 @dataclass(frozen=True)
 class BothPredictions:
-    """Predictions of challenger and champion for the test rows that neither has seen: (rows,) each."""
+    """Predictions of challenger and champion for the test rows that neither has seen, and weights: (rows,) each."""
 
     true: "np.ndarray"
     challenger: "np.ndarray"
     champion: "np.ndarray"
+    weight: "np.ndarray | None"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def compare_with_champion(
     both = predict_with_champion(tested, test_set, champion)
     if both is None:
         return Decision([Check(rule, "cannot be compared: the champion was trained on all test rows", False)])
-    found = difference(both.true, both.challenger, both.champion, metric, seed)
+    found = difference(both.true, both.challenger, both.champion, metric, seed, both.weight)
     rows = len(both.true)
     check = Check(f"{rule}, on {rows:,} rows", difference_text(found, metric, contract.unit), found.low <= 0)
     figures = {"difference": found.value, "difference_low": found.low, "difference_high": found.high}
@@ -207,7 +208,8 @@ def predict_with_champion(
     if not unseen.any():
         return None
     theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
-    return BothPredictions(tested.true[unseen], tested.predicted[unseen], theirs)
+    weight = None if tested.weight is None else tested.weight[unseen]
+    return BothPredictions(tested.true[unseen], tested.predicted[unseen], theirs, weight)
 
 
 def scores_of_both(
@@ -224,7 +226,9 @@ def scores_of_both(
     if both is None:
         return {}
     scored = metrics.applicable_metrics(both.true) | {metric.name: metric.function}
-    former, own = (metrics.scores(scored, both.true, each) for each in (both.champion, both.challenger))
+    former, own = (
+        metrics.scores(scored, both.true, each, weight=both.weight) for each in (both.champion, both.challenger)
+    )
     return {name: (former[name], own[name]) for name in scored}
 
 
@@ -242,7 +246,7 @@ def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
 
 def check_baseline(metric: RankingMetric, tested: holdout.TestPredictions, contract: "Contract", seed: int) -> Check:
     """Check that a model is significantly better than a constant prediction."""
-    found = difference(tested.true, tested.predicted, tested.baseline, metric, seed)
+    found = difference(tested.true, tested.predicted, tested.baseline, metric, seed, tested.weight)
     rule = f"{metric.name} {'above' if metric.greater_is_better else 'below'} that of the constant baseline"
     return Check(rule, difference_text(found, metric, contract.unit), found.high < 0)
 

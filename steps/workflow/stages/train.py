@@ -18,7 +18,7 @@ from workflow.models.members import member_params
 from workflow.parallel.executors import no_progress_bar
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     from workflow.data.contract import Contract
     from workflow.data.stored import StoredRows
@@ -87,7 +87,7 @@ def run(
     """
     contract, metric = inputs.contract, ranking_metric(params.metric, params.metric_params)
     rows = subsample_training_rows(params, inputs.training_set, contract)
-    features, target = rows[contract.features], rows[contract.target]
+    features, target, weight = rows[contract.features], rows[contract.target], weight_in(rows, contract)
     metric.check_target(target)
     metric.check_direction(target.to_numpy())
     if params.model == BLEND:
@@ -101,7 +101,9 @@ def run(
         oof_predictions=oof_predictions,
         intervals=fit_intervals(params, estimator, oof_predictions, rows, contract, progress),
         cv_scores=cross_validation.cross_validation_scores(oof_predictions, metric),
-        training_scores=metrics.scores(metrics.TRAINING, target.to_numpy(), predicted, "training_"),
+        training_scores=metrics.scores(
+            metrics.TRAINING, target.to_numpy(), predicted, "training_", None if weight is None else weight.to_numpy()
+        ),
         description=describe(params, estimator, oof_predictions, len(rows), contract.target),
         estimator_params=estimators.regressor_params(estimator),
         trusted_types=model_files.trusted_types_of(estimator, member_params(params.model, params.model_params)),
@@ -126,12 +128,21 @@ def fit_single(
     """Return a model fitted on all `rows`, and its out-of-fold predictions."""
     model, model_params, folds = params.model, params.model_params, make_folds(params, rows, contract)
     features, target = rows[contract.features], rows[contract.target]
+    if contract.weight:
+        estimators.check_takes_weights(
+            build_estimator(params, model, model_params, Preparation(), rows, contract), model
+        )
     with estimators.estimator_errors_as_user_errors(model, model_params):
         preparation = select_preparation(params, rows, contract, folds, metric, progress)
         estimator = build_estimator(params, model, model_params, preparation, rows, contract)
         return tree_count.select_and_cross_validate(
-            model, model_params, estimator, features, target, folds, metric, progress
+            model, model_params, estimator, features, target, folds, metric, progress, weight_in(rows, contract)
         )
+
+
+def weight_in(rows: "DataFrame", contract: "Contract") -> "Series | None":
+    """Return the sample weights of rows, (rows,), if the contract names any."""
+    return rows[contract.weight] if contract.weight else None
 
 
 def select_preparation(
@@ -161,7 +172,9 @@ def select_preparation(
 
     def error(preparation: Preparation) -> float:
         estimator = build_estimator(params, model, quick, preparation, rows, contract)
-        return cross_validation.error_on_sample(estimator, features, target, folds, metric, progress_bar)
+        return cross_validation.error_on_sample(
+            estimator, features, target, folds, metric, progress_bar, weight_in(rows, contract)
+        )
 
     best = Preparation(first)
     least = error(best) if changes else 0.0
@@ -195,7 +208,8 @@ def make_folds(params: "TrainParams | TuneParams", rows: "DataFrame", contract: 
 def fit_blend(members: Mapping[str, FittedMember], metric: RankingMetric) -> "tuple[Estimator, DataFrame]":
     """Return the blend of fitted members with the least out-of-fold error, and its out-of-fold predictions."""
     oof, predicted = blending.stack_oof_predictions({model: each.oof_predictions for model, each in members.items()})
-    weights = blending.fit_weights(predicted, oof["true"].to_numpy(), metric.error)
+    sample_weight = cross_validation.weight_of(oof)
+    weights = blending.fit_weights(predicted, oof["true"].to_numpy(), metric.error, sample_weight)
     blend = blending.blend({model: each.estimator for model, each in members.items()}, weights)
     return blend, blending.cross_validate(oof, predicted, metric.error)
 

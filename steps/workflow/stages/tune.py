@@ -63,6 +63,7 @@ class TrialRunner:
     model: str
     features: pd.DataFrame
     target: pd.Series
+    weight: pd.Series | None
     folds: list[tuple[Any, ...]]
     metric: RankingMetric
 
@@ -74,7 +75,8 @@ class TrialRunner:
         def score_fold(fold: int) -> dict[str, float]:
             if fold < len(known):
                 return known[fold]
-            predictions = cross_validation.predict_fold(estimator, self.features, self.target, self.folds[fold])
+            positions = self.folds[fold]
+            predictions = cross_validation.predict_fold(estimator, self.features, self.target, positions, self.weight)
             return cross_validation.fold_scores(predictions, self.metric)
 
         with estimators.estimator_errors_as_user_errors(self.model, request.params):
@@ -152,7 +154,9 @@ def search_model(
     contract, rows = inputs.contract, inputs.rows
     folds = train.make_folds(params, rows, contract)
     metric = ranking_metric(params.metric, params.metric_params)
-    runner = TrialRunner(model, rows[contract.features], rows[contract.target], folds, metric)
+    runner = TrialRunner(
+        model, rows[contract.features], rows[contract.target], train.weight_in(rows, contract), folds, metric
+    )
 
     def prepare(request: "TrialRequest") -> "tuple[TrialRequest, Estimator, FoldScores]":
         estimator = train.build_estimator(params, model, request.params, preparation, rows, contract)
@@ -187,4 +191,4 @@ def trials_table(
 def difference_on_test_set(metric: RankingMetric, untuned: pd.DataFrame, tuned: pd.DataFrame, seed: int) -> Difference:
     """Return by how much the test error of the tuned model is larger: below 0 is better. Takes their predictions."""
     true, after, before = (each.to_numpy() for each in (tuned["true"], tuned["predicted"], untuned["predicted"]))
-    return paired.difference(true, after, before, metric, seed)
+    return paired.difference(true, after, before, metric, seed, cross_validation.weight_of(untuned))

@@ -1,0 +1,137 @@
+"""Weights, folds and a test set of its own, from the file to the served model and its reproduction."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Workflow
+
+from workflow.evaluation import metrics
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def surveys(tmp_path_factory) -> Workflow:
+    """Return a store with a main run on a file with weights and folds, and a test set of its own."""
+    folder: Path = tmp_path_factory.mktemp("surveys")
+    random, rows = np.random.default_rng(0), 360
+    age, town = random.integers(18, 90, rows), random.choice(["Jaca", "Soria", "Teruel"], rows)
+    income = (500 + 20 * age + 300 * (town == "Jaca") + random.normal(0, 100, rows)).round(2)
+    table = pd.DataFrame({"age": age, "town": town, "people": random.integers(1, 9, rows), "income": income})
+    table.insert(0, "part", random.choice(["a", "b", "c"], rows))
+    table.iloc[:280].to_csv(folder / "surveys.csv", index=False)
+    table.iloc[280:].to_csv(folder / "audit.csv", index=False)
+    workflow = Workflow(folder / "store", data=folder / "surveys.csv")
+    result = workflow.step("main", **roles(folder), models="linear,boosting,blend", shap_samples="3")
+    assert result.code == 0, result.output
+    workflow.first_output = result.output
+    return workflow
+
+
+def roles(folder: Path) -> dict[str, str]:
+    return {"target": "income", "weight": "people", "split": "fold", "fold": "part", "test_data": folder / "audit.csv"}
+
+
+def test_a_test_set_of_its_own_is_scored_with_its_weights(surveys):
+    audit = pd.read_csv(surveys.data.parent / "audit.csv")
+    run = surveys.first("evaluate")
+    predictions = pd.read_parquet(surveys.artifacts(run, "predictions.parquet"))
+    assert sorted(predictions["true"]) == sorted(audit["income"])
+    assert sorted(predictions["weight"]) == sorted(audit["people"])
+    true, predicted, weight = predictions[["true", "predicted", "weight"]].to_numpy().T
+    for name in ("mean_absolute_error", "r2_score"):
+        expected = float(getattr(metrics, name)(true, predicted, weight=weight))
+        assert run.data.metrics[name] == pytest.approx(expected, rel=1e-12)
+        assert run.data.metrics[name] != pytest.approx(float(getattr(metrics, name)(true, predicted)), rel=1e-6)
+    summary = json.loads(surveys.artifacts(run, "report.json").read_text())["summary"]
+    assert summary.endswith("This says how well the model predicts the rows of audit.csv.")
+
+
+def test_folds_are_those_of_the_column_and_no_features(surveys):
+    train = pd.read_parquet(surveys.artifacts(surveys.first("preprocess"), "train.parquet"))
+    oof = pd.read_parquet(surveys.artifacts(surveys.first("train"), "cross_validation.parquet"))
+    part = train["part"].iloc[oof["row"]].to_numpy()
+    assert pd.DataFrame({"fold": oof["fold"], "part": part}).drop_duplicates().shape == (3, 2)
+    assert oof["weight"].tolist() == train["people"].iloc[oof["row"]].tolist()
+    shap_values = pd.read_parquet(surveys.artifacts(surveys.first("evaluate"), "shap_values.parquet"))
+    assert set(shap_values) == {"age", "town", "base"}
+
+
+def test_predict_needs_neither_weights_nor_folds_and_scores_with_them(surveys, tmp_path):
+    audit = pd.read_csv(surveys.data.parent / "audit.csv")
+    model, expected = surveys.first("main").info.run_id, surveys.first("main").data.metrics["mean_absolute_error"]
+    for columns, error in ((list(audit), expected), (["age", "town"], None)):
+        audit[columns].to_csv(tmp_path / "new.csv", index=False)
+        given = {"model": model, "data": tmp_path / "new.csv", "output": tmp_path / "out.csv", "overwrite": "true"}
+        result = surveys.step("predict", **given)
+        assert result.code == 0, result.output
+        found = surveys.last().data.metrics.get("mean_absolute_error")
+        assert found == (error if error is None else pytest.approx(error, rel=1e-12))
+
+
+def test_the_run_is_reproduced_from_its_receipt(surveys):
+    result = surveys.step("reproduce", run=surveys.first("main").info.run_id)
+    assert result.code == 0, result.output
+    assert "match bit for bit" in result.output
+    receipt = json.loads(surveys.artifacts(surveys.first("main"), "receipt.json").read_text())
+    assert set(receipt["inputs"]) == {"data", "test_data"}
+
+
+def test_another_test_set_is_scored_without_training_again(surveys):
+    trained = len(surveys.runs("train"))
+    shorter = surveys.data.parent / "shorter.csv"
+    pd.read_csv(surveys.data.parent / "audit.csv").head(60).to_csv(shorter, index=False)
+    given = roles(surveys.data.parent) | {"test_data": shorter}
+    result = surveys.step("main", **given, models="linear,boosting,blend", shap_samples="3")
+    assert result.code == 0, result.output
+    assert len(surveys.runs("train")) == trained
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"people": -1}, "weight people: -1 in line 2, expected a number of at least 0; correct the file, or leave"),
+        ({"people": None}, "weight people: missing in line 2, expected a number of at least 0"),
+        ({"people": 0}, "weight=people: the column is constant; choose another"),
+        ({"part": "a"}, "fold=part: the column is constant; choose another"),
+    ],
+)
+def test_roles_that_cannot_be_filled_are_refused_in_one_line(surveys, tmp_path, changed, words):
+    table = pd.read_csv(surveys.data)
+    for name, value in changed.items():
+        rows = slice(None) if value in (0, "a") else slice(0, 1)
+        table[name] = table[name].astype(object)
+        table.iloc[rows, table.columns.get_loc(name)] = value
+    table.to_csv(tmp_path / "wrong.csv", index=False)
+    given = roles(surveys.data.parent) | {"data": tmp_path / "wrong.csv"}
+    result = surveys.step("preprocess", **given)
+    assert result.code == 2, result.output
+    assert result.error.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"split": "random"}, "fold=part: needs split=fold, not split=random"),
+        ({"model": "knn"}, "model=knn: cannot be fitted with sample weights"),
+        ({"repeats": "2"}, "repeats=2: split=fold always has the same folds"),
+        ({"gap": "3"}, "gap=3: needs split=time"),
+        ({"weight": "town"}, "weight=town: not a numeric column"),
+        ({"weight": "people", "fold": "people"}, "target, fold and weight must be different columns"),
+        ({"test_data": "nowhere.csv"}, "test_data=nowhere.csv: "),
+    ],
+)
+def test_parameters_that_do_not_fit_together_are_refused_in_one_line(surveys, given, words):
+    result = surveys.step("train", **roles(surveys.data.parent) | {"model": "linear"} | given)
+    assert result.code == 2, result.output
+    assert words in result.error
+
+
+def test_weights_that_are_all_zero_in_one_set_are_refused(surveys, tmp_path):
+    pd.read_csv(surveys.data.parent / "audit.csv").assign(people=0).to_csv(tmp_path / "audit.csv", index=False)
+    given = roles(surveys.data.parent) | {"test_data": tmp_path / "audit.csv"}
+    result = surveys.step("preprocess", **given)
+    assert result.error.startswith("weight people: is 0 in all rows of the test set; correct the file")
