@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,26 @@ def test_the_width_depends_on_the_row_where_the_size_of_errors_does():
         assert intervals.coverage(true[part], low[part], high[part]) == pytest.approx(0.9, abs=0.03)
 
 
+def test_each_large_group_is_covered():
+    contract = Contract("y", CONTRACT.columns | {"g": Column("categorical")}, group="g")
+    features, oof = rows_of(4_000, "identity", np.ones_like)
+    random = np.random.default_rng(0)
+    features["g"] = np.where(random.uniform(size=4_000) < 0.25, "skew", "plain")
+    features.loc[:20, "g"] = "rare"
+    skew = (features["g"] == "skew").to_numpy()  # its errors are as large as the others', but all on one side
+    errors = oof["true"] - oof["predicted"]
+    oof["true"] = oof["predicted"] + np.where(skew, errors.abs(), errors)
+    model = intervals.fit(oof, features, contract, "identity", 0, BAR)
+    true, predicted = oof["true"].to_numpy(), oof["predicted"].to_numpy()
+    low, high = model.predict(features[["x", "g"]], predicted, 0.5)
+    for part in (skew, ~skew):
+        assert intervals.coverage(true[part], low[part], high[part]) == pytest.approx(0.5, abs=0.03)
+    together = replace(model, group="", labels=None).predict(features[["x", "g"]], predicted, 0.5)
+    assert intervals.coverage(true[skew], *(ends[skew] for ends in together)) > 0.53
+    low, high = model.predict(features[["x", "g"]][:20], predicted[:20], 0.5)
+    np.testing.assert_array_equal(low, together[0][:20])  # a small group has the intervals of all rows
+
+
 def test_all_intervals_have_one_width_where_the_size_of_errors_does_not_depend_on_the_row():
     model = fit(*rows_of(3_000, "identity", np.ones_like), "identity")
     assert model.scale is None
@@ -87,13 +108,15 @@ def test_a_level_that_no_residual_bounds_is_refused():
 
 def test_an_interval_model_is_the_same_after_it_was_saved(tmp_path: Path):
     features, oof = rows_of(600, "log", lambda x: 0.1 + x)
-    model = fit(features, oof, "log")
+    features["g"], oof["weight"] = np.where(features["x"] < 0.5, "é", "b"), 2.0
+    contract = Contract("y", CONTRACT.columns | {"g": Column("categorical")}, group="g")
+    model = intervals.fit(oof, features, contract, "log", 0, BAR)
     interval_models.save(model, tmp_path / "intervals.skops")
     loaded = interval_models.load(tmp_path / "intervals.skops")
     assert model.scale is not None
     for level in (0.5, 0.9):
-        expected = model.predict(features[["x"]], oof["predicted"].to_numpy(), level)
-        np.testing.assert_array_equal(loaded.predict(features[["x"]], oof["predicted"].to_numpy(), level), expected)
+        given = features[["x", "g"]], oof["predicted"].to_numpy(), level
+        np.testing.assert_array_equal(loaded.predict(*given), model.predict(*given))
 
 
 def test_the_ends_of_an_interval_belong_to_it():

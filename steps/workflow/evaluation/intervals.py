@@ -17,6 +17,7 @@ from workflow.models.intervals import (
     MIN_TAIL_ROWS,
     SCALE_MODEL,
     IntervalModel,
+    labels_in,
     scale_features,
     to_training_scale,
 )
@@ -62,17 +63,20 @@ def fit(
     true, predicted = oof["true"].to_numpy(), oof["predicted"].to_numpy()
     residuals = to_training_scale(true, target_transform) - to_training_scale(predicted, target_transform)
     weight = oof["weight"].to_numpy() if "weight" in oof else None
-    constant = sorted_model(IntervalModel(contract.target, target_transform, residuals, weight))
+    own = rows.iloc[oof["row"]]
+    group = contract.group if contract.group in contract.features else ""
+    labels = labels_in(own[group]) if group else None
+    unsorted = IntervalModel(contract.target, target_transform, residuals, weight, group or "", labels)
+    constant = sorted_model(unsorted)
     sizes = pd.Series(np.abs(residuals).astype(np.float32).astype(float))  # rounded: see `models/rounding.py`
     least = float(sizes.quantile(LEAST_QUANTILE))
     if len(oof) < MIN_TAIL_ROWS or not least:
         return constant
-    features = scale_features(rows[contract.features].iloc[oof["row"]], predicted, contract.target)
+    features = scale_features(own[contract.features], predicted, contract.target)
     unfitted = scale_estimator(contract, seed, len(oof))
     scale, expected = cross_fit(unfitted, features, sizes, oof["fold"].to_numpy(), progress_bar)
     expected = np.maximum(expected, least)
-    scaled = replace(constant, residuals=residuals / expected, weight=weight, scale=scale, least_scale=least)
-    scaled = sorted_model(scaled)
+    scaled = sorted_model(replace(unsorted, residuals=residuals / expected, scale=scale, least_scale=least))
     of_one_width = interval_score(
         true, *constant.around(predicted, np.ones(len(oof)), NOMINAL_LEVEL), NOMINAL_LEVEL, weight
     )
@@ -81,11 +85,10 @@ def fit(
 
 
 def sorted_model(model: IntervalModel) -> IntervalModel:
-    """Return an interval model with its residuals, and their weights, in ascending order of the residuals."""
+    """Return an interval model with its residuals, their weights and labels in ascending order of the residuals."""
     order = np.argsort(model.residuals, kind="stable")
-    return replace(
-        model, residuals=model.residuals[order], weight=None if model.weight is None else model.weight[order]
-    )
+    weight, labels = (None if each is None else each[order] for each in (model.weight, model.labels))
+    return replace(model, residuals=model.residuals[order], weight=weight, labels=labels)
 
 
 def scale_estimator(contract: Contract, seed: int, rows: int) -> Any:

@@ -38,6 +38,8 @@ class IntervalModel:
         residuals: true − predicted of each row that was left out in cross-validation, divided by its typical size, in
             ascending order: (rows,).
         weight: sample weights of the residuals, if there are any: (rows,).
+        group: a feature; a value of it with `MIN_TAIL_ROWS` residuals has intervals from these alone. Empty for none.
+        labels: the value of the group of each residual, as a text: (rows,).
         scale: predicts the typical size from the features and the prediction; None if it is 1 for all rows.
         least_scale: smallest typical size.
     """
@@ -46,6 +48,8 @@ class IntervalModel:
     target_transform: str
     residuals: np.ndarray
     weight: np.ndarray | None = None
+    group: str = ""
+    labels: np.ndarray | None = None
     scale: "Estimator | None" = None
     least_scale: float = 0.0
 
@@ -59,14 +63,35 @@ class IntervalModel:
 
         Raises UserError for a level so close to 1 that there are too few residuals for it.
         """
-        return self.around(predicted, self.sizes(features, predicted), level)
+        sizes, labels = self.sizes(features, predicted), self.labels_of(features)
+        return self.around(predicted, sizes, level, labels)
 
-    def around(self, predicted: np.ndarray, sizes: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `predict` does, given the typical size of the residual of each row: (rows,)."""
-        below, above = conformal_quantiles(self.residuals, level, self.weight)
+    def around(
+        self, predicted: np.ndarray, sizes: np.ndarray, level: float, labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `predict` does, given the `sizes` and `labels_of` the rows: (rows,) each."""
+        below, above = self.quantiles(level, labels)
         middle = to_training_scale(predicted, self.target_transform)
         inverse = LOGARITHMS[self.target_transform][1] if self.target_transform in LOGARITHMS else np.asarray
         return inverse(middle + below * sizes), inverse(middle + above * sizes)
+
+    def quantiles(self, level: float, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `conformal_quantiles` of each row, its group's if that is known: two of (rows,), or of ()."""
+        below, above = map(np.asarray, conformal_quantiles(self.residuals, level, self.weight))
+        if labels is None or self.labels is None:
+            return below, above
+        below, above = np.full(len(labels), below), np.full(len(labels), above)
+        for label in np.unique(labels):
+            own = self.labels == label
+            if own.sum() >= MIN_TAIL_ROWS and level <= highest_level(int(own.sum())):
+                weight = None if self.weight is None else self.weight[own]
+                pair = conformal_quantiles(self.residuals[own], level, weight)
+                below[labels == label], above[labels == label] = pair
+        return below, above
+
+    def labels_of(self, features: pd.DataFrame) -> np.ndarray | None:
+        """Return the value of the group of each row, as a text: (rows,); None if there are no groups."""
+        return labels_in(features[self.group]) if self.group else None
 
     def sizes(self, features: pd.DataFrame, predicted: np.ndarray) -> np.ndarray:
         """Return the typical size of the residual of each row: (rows,)."""
@@ -74,6 +99,11 @@ class IntervalModel:
             return np.ones(len(features))
         rows = scale_features(features, predicted, self.target)
         return np.maximum(estimators.predict(self.scale, rows), self.least_scale)
+
+
+def labels_in(values: pd.Series) -> np.ndarray:
+    """Return the values of a column as texts: (rows,)."""
+    return values.astype(str).fillna("").to_numpy(dtype="U")
 
 
 def scale_features(features: pd.DataFrame, predicted: np.ndarray, target: str) -> pd.DataFrame:
@@ -96,8 +126,7 @@ def conformal_quantiles(residuals: np.ndarray, level: float, weight: np.ndarray 
     Raises UserError for a level so close to 1 that no residual bounds it; but not for the nominal one.
     """
     rows = len(residuals)
-    tails = 2 if rows >= MIN_TAIL_ROWS else 1
-    highest = 1 - tails / (rows + 1)
+    tails, highest = number_of_tails(rows), highest_level(rows)
     if level > max(highest, NOMINAL_LEVEL):
         raise UserError(f"level={level:g}: at most {highest:.3g} is possible with {rows:,} cross-validated rows")
     if tails == 1:
@@ -109,6 +138,16 @@ def conformal_quantiles(residuals: np.ndarray, level: float, weight: np.ndarray 
     backwards = None if weight is None else weight[::-1]
     lowest = residuals[::-1][conformal_position(rows, upper, backwards)]
     return float(lowest), float(residuals[conformal_position(rows, upper, weight)])
+
+
+def number_of_tails(rows: int) -> int:
+    """Return 2 if both ends of an interval have a quantile of their own, from so many residuals; else 1."""
+    return 2 if rows >= MIN_TAIL_ROWS else 1
+
+
+def highest_level(rows: int) -> float:
+    """Return the highest level that so many residuals bound."""
+    return 1 - number_of_tails(rows) / (rows + 1)
 
 
 def conformal_position(rows: int, level: float, weight: np.ndarray | None = None) -> int:

@@ -209,8 +209,9 @@ def effect(axes: Axes, table: pd.DataFrame, feature: str) -> None:
     is_number = table["number"].notna().all()
     places = table["number"] if is_number else np.arange(len(table))
     lines = table.filter(regex=r"^ice_\d+$").dropna(axis=1)
-    axes.plot(places, lines, color=SOFT, linewidth=0.6)
-    axes.plot(places, table["effect"], color=ACCENT, linewidth=2, marker="o", markersize=3)
+    single, mean = ("-", "o-") if is_number else (".", "o")  # a line between two categories would say something
+    axes.plot(places, lines, single, color=SOFT, linewidth=0.6, markersize=3)
+    axes.plot(places, table["effect"], mean, color=ACCENT, linewidth=2, markersize=3 if is_number else 6)
     if not is_number:
         axes.set_xticks(places, [text[:10] for text in table["value"]], rotation=30, ha="right")
     title = feature if len(feature) <= MAX_LABEL_CHARACTERS else f"{feature[: MAX_LABEL_CHARACTERS - 1]}…"

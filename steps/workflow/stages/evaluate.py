@@ -16,6 +16,7 @@ from workflow.evaluation.intervals import calibration, interval_columns, interva
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
 from workflow.models.catalog import BLEND
+from workflow.models.intervals import labels_in
 from workflow.parallel.executors import no_progress_bar
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def run(
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
     scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed, weight=tested.weight)
     metric.check_score(scores[metric.name], "on the test set")
-    sizes = residual_sizes(inputs, tested)
+    sizes, labels = residual_sizes(inputs, tested), group_labels(inputs, tested)
     ends, calibrated = (
-        {level: inputs.intervals.around(tested.predicted, sizes, level) for level in levels}
+        {level: inputs.intervals.around(tested.predicted, sizes, level, labels) for level in levels}
         for levels in (params.level, CALIBRATED_LEVELS)
     )
     explained_rows = sample_rows(params, inputs, tested.positions)
@@ -144,6 +145,12 @@ def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndar
     return np.concatenate(
         [model.sizes(inputs.test_set.take(tested.positions[rows])[features], tested.predicted[rows]) for rows in chunks]
     )
+
+
+def group_labels(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndarray | None:
+    """Return the group of each scored row that decides about its prediction interval: (rows,); None without groups."""
+    group = inputs.intervals.group
+    return labels_in(inputs.test_set[group].iloc[tested.positions]) if group else None
 
 
 def with_intervals(tested: "TestPredictions", ends: Mapping[float, tuple[np.ndarray, np.ndarray]]) -> pd.DataFrame:

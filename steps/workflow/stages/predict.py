@@ -86,8 +86,8 @@ class Predictor:
 
     def ends(self, typed: pd.DataFrame, predicted: np.ndarray) -> dict[float, tuple[np.ndarray, np.ndarray]]:
         """Return the lower and the upper ends of the prediction intervals, each (rows,), by level."""
-        sizes = self.intervals.sizes(typed, predicted)
-        return {level: self.intervals.around(predicted, sizes, level) for level in self.levels}
+        sizes, labels = self.intervals.sizes(typed, predicted), self.intervals.labels_of(typed)
+        return {level: self.intervals.around(predicted, sizes, level, labels) for level in self.levels}
 
     def add_true_values(
         self, chunk: "Chunk", rows: pd.DataFrame, typed: pd.DataFrame, predictions: pd.DataFrame, typed_already: bool
