@@ -135,3 +135,25 @@ def test_weights_that_are_all_zero_in_one_set_are_refused(surveys, tmp_path):
     given = roles(surveys.data.parent) | {"test_data": tmp_path / "audit.csv"}
     result = surveys.step("preprocess", **given)
     assert result.error.startswith("weight people: is 0 in all rows of the test set; correct the file")
+
+
+def test_segments_are_evaluated_without_training_again(surveys):
+    trained = len(surveys.runs("train"))
+    given = roles(surveys.data.parent) | {"models": "linear,boosting,blend", "shap_samples": "3"}
+    result = surveys.step("main", **given, segments="town,age")
+    assert result.code == 0, result.output
+    assert len(surveys.runs("train")) == trained
+    run = next(each for each in surveys.runs("evaluate") if each.data.tags["workflow.upstream"])
+    table = pd.read_csv(surveys.artifacts(run, "segments_by_column.csv"))
+    assert set(table["column"]) == {"town", "age"}
+    titles = [each["title"] for each in json.loads(surveys.artifacts(run, "report.json").read_text())["sections"]]
+    assert {"Errors by segment", "Where the model errs more than elsewhere"} <= set(titles)
+    rules = surveys.data.parent / "rules.yaml"
+    for bound, passed in ((1000, True), (1, False)):
+        rules.write_text(f"segments: {{mean_absolute_error: {{max: {bound}}}}}\n")
+        main = surveys.runs("main")[0].info.run_id
+        result = surveys.step("promote", run=main, name="surveys", rules=rules, dry_run="true")
+        assert result.code == 0, result.output
+        assert ("would be the champion" in result.output) == passed
+    wrong = surveys.step("evaluate", **roles(surveys.data.parent), model="linear", segments="twon")
+    assert wrong.error == "segments=twon: no such feature; did you mean town?"

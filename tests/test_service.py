@@ -481,7 +481,7 @@ def test_a_dry_run_registers_nothing(houses):
         (
             "promote",
             {"run": "{main}", "name": "other", "rules": "data/wines.yaml"},
-            "unknown rule target; expected one of thresholds, coverage, baseline, champion",
+            "unknown rule target; expected one of thresholds, coverage, segments, baseline, champion",
         ),
         ("promote", {"run": "{main}", "name": "other", "rules": "rules.yaml"}, "rules=rules.yaml: no such file"),
         ("rollback", {"name": "houses"}, "version 1 is the first champion; nothing to roll back to"),

@@ -62,6 +62,11 @@ def model_names(text: str) -> list[str]:
     return csv_list(model_name)(text) if text else []
 
 
+def optional_names(text: str) -> list[str]:
+    """Parse a comma-separated list of names; an empty one is allowed."""
+    return csv_list(str)(text) if text else []
+
+
 class ContractParams(Params):
     """Parameters of `contract`: the file, and the columns with a role."""
 
@@ -166,6 +171,10 @@ class EvaluateParams(IntervalOptions, MetricOptions):
     """Parameters of `evaluate`; `seed` is the preprocess run's, and the metric that of the train run."""
 
     shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
+    segments: Annotated[list[str], FromText(optional_names)] = Field(
+        default_factory=list,
+        description="columns for whose values the errors are reported, comma-separated; default: the contract's",
+    )
     seed: Seed = 0
 
 

@@ -49,7 +49,7 @@ def test_the_width_depends_on_the_row_where_the_size_of_errors_does():
     certain, true = (features["x"] < 0.2).to_numpy(), new["true"].to_numpy()
     assert (high - low)[certain].mean() < (high - low)[~certain].mean() / 2
     for part in (certain, ~certain):
-        assert intervals.coverage(true[part], low[part], high[part]) == pytest.approx(0.9, abs=0.03)
+        assert intervals.coverage(true[part], low[part], high[part]) == pytest.approx(0.9, abs=0.05)
 
 
 def test_each_large_group_is_covered():

@@ -44,6 +44,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/interactions.py": ["evaluate"],
     "workflow/evaluation/effects.py": ["evaluate", "model report"],
     "workflow/evaluation/drift.py": [],
+    "workflow/evaluation/segments.py": ["evaluate"],
     "workflow/evaluation/search.py": [],
     "workflow/models/catalog.py": ["train", "evaluate"],
     "workflow/models/estimators.py": ["train", "evaluate"],

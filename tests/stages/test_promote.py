@@ -10,9 +10,19 @@ from workflow.data.contract import Contract
 from workflow.errors import UserError
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import estimators
-from workflow.stages.promote import Bounds, Model, Rules, check_thresholds, parse_rules, run, scores_of_both
+from workflow.stages.promote import (
+    Bounds,
+    Model,
+    Rules,
+    check_segments,
+    check_thresholds,
+    parse_rules,
+    run,
+    scores_of_both,
+)
 
 CONTRACT = Contract("y", {"x": Column("numeric"), "y": Column("numeric")}, unit="kg")
+NO_SEGMENTS = pd.DataFrame(columns=["column", "value", "rows", "mean_absolute_error"])
 MAE = ranking_metric("mean_absolute_error", {})
 ALL_RULES = Rules(
     thresholds={"r2_score": Bounds(min=0)}, baseline="mean_absolute_error", champion="mean_absolute_error"
@@ -37,7 +47,7 @@ def model(name: str, rows) -> Model:
 
 def test_a_good_model_without_a_champion_is_promoted(sets):
     training_set, _, test_set = sets
-    decision = run(ALL_RULES, MAE, {"r2_score": 0.9}, model("linear", training_set), test_set, None, "", 0)
+    decision = run(ALL_RULES, MAE, {"r2_score": 0.9}, NO_SEGMENTS, model("linear", training_set), test_set, None, "", 0)
     assert decision.passed
     assert [check.rule for check in decision.checks] == [
         "r2_score ≥ 0",
@@ -53,6 +63,7 @@ def test_a_constant_model_fails_the_baseline_and_the_champion(sets):
         ALL_RULES,
         MAE,
         {"r2_score": -0.1},
+        NO_SEGMENTS,
         model("dummy", training_set),
         test_set,
         champion,
@@ -70,7 +81,9 @@ def test_a_constant_model_fails_the_baseline_and_the_champion(sets):
 def test_rows_that_the_champion_was_trained_on_are_not_compared(sets):
     training_set, _, test_set = sets
     champion = model("linear", test_set)
-    decision = run(ALL_RULES, MAE, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
+    decision = run(
+        ALL_RULES, MAE, {"r2_score": 1}, NO_SEGMENTS, model("linear", training_set), test_set, champion, "version 1", 0
+    )
     assert not decision.passed
     assert decision.reason.endswith("cannot be compared: the champion was trained on all test rows")
 
@@ -91,7 +104,9 @@ def test_a_champion_of_other_columns_is_not_compared(sets):
     training_set, other_set, test_set = sets
     other = Contract("y", {"x": Column("categorical"), "y": Column("numeric")})
     champion = Model(model("linear", other_set).estimator, other_set, other)
-    decision = run(ALL_RULES, MAE, {"r2_score": 1}, model("linear", training_set), test_set, champion, "version 1", 0)
+    decision = run(
+        ALL_RULES, MAE, {"r2_score": 1}, NO_SEGMENTS, model("linear", training_set), test_set, champion, "version 1", 0
+    )
     assert "the champion needs the columns x, which differ or are missing here" in decision.reason
 
 
@@ -99,15 +114,18 @@ def test_a_bound_is_inclusive_at_both_ends(sets):
     training_set, _, test_set = sets
     rules = Rules(thresholds={"r2_score": Bounds(min=0.5, max=0.5)})
     challenger = model("linear", training_set)
-    assert run(rules, MAE, {"r2_score": 0.5}, challenger, test_set, None, "", 0).passed
-    assert not run(rules, MAE, {"r2_score": 0.51}, challenger, test_set, None, "", 0).passed
+    assert run(rules, MAE, {"r2_score": 0.5}, NO_SEGMENTS, challenger, test_set, None, "", 0).passed
+    assert not run(rules, MAE, {"r2_score": 0.51}, NO_SEGMENTS, challenger, test_set, None, "", 0).passed
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1], "rules=r.yaml: expected a mapping with thresholds, coverage, baseline, champion"),
-        ({"target": 1}, "rules=r.yaml: unknown rule target; expected one of thresholds, coverage, baseline, champion"),
+        ([1], "rules=r.yaml: expected a mapping with thresholds, coverage, segments, baseline, champion"),
+        (
+            {"target": 1},
+            "rules=r.yaml: unknown rule target; expected one of thresholds, coverage, segments, baseline, champion",
+        ),
         (
             {"baseline": "mae"},
             "rules=r.yaml: baseline: not a metric to compare by: mae; expected one of auto, mean_absolute_error",
@@ -133,3 +151,34 @@ def test_intervals_must_cover_what_the_rules_demand(covered, passed):
     rules = parse_rules({"coverage": {"min": 0.85}}, "rules=r.yaml")
     (check,) = check_thresholds(rules, {"interval_coverage": covered})
     assert (check.rule, check.passed) == ("interval_coverage ≥ 0.85", passed)
+
+
+SEGMENTS = pd.DataFrame(
+    {
+        "column": "region",
+        "value": ["Rioja", "Jerez", "Toro"],
+        "rows": [200, 40, 12],
+        "mean_absolute_error": [20.0, 35.0, 99.0],
+        "coverage": [0.9, 0.8, 0.1],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "found", "passed"),
+    [
+        ({"mean_absolute_error": {"max": 40}}, "35 for region Jerez", True),  # Toro has too few rows
+        ({"mean_absolute_error": {"max": 30}}, "35 for region Jerez", False),
+        ({"coverage": {"min": 0.85}}, "0.8 for region Jerez", False),
+    ],
+)
+def test_no_large_segment_may_break_a_bound(rule, found, passed):
+    (check,) = check_segments(parse_rules({"segments": rule}, "rules=r.yaml"), SEGMENTS)
+    assert (check.found, check.passed) == (found, passed)
+
+
+def test_a_rule_about_segments_needs_segments():
+    rules = parse_rules({"segments": {"mean_absolute_error": {"max": 40}}}, "rules=r.yaml")
+    (check,) = check_segments(rules, NO_SEGMENTS)
+    assert not check.passed
+    assert check.found.startswith("no segment with 30 rows; name columns")

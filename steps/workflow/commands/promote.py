@@ -55,9 +55,11 @@ def promote(params: PromoteParams) -> Promotion:
     integrity.verify_files(trained.run)  # all of them: a server loads the whole folder of the model
     evaluated = evaluation_of(params.run, trained)
     metrics = trained.metrics | evaluated.metrics
-    for metric in rules.thresholds:
-        if metric not in metrics:
-            raise UserError(f"rules={params.rules}: thresholds: no metric {metric}; {nearest(metric, metrics)}")
+    known = {"thresholds": list(metrics), "segments": list(evaluated.named_segments().columns[2:])}
+    for rule, names in known.items():
+        for name in getattr(rules, rule):
+            if name not in names:
+                raise UserError(f"rules={params.rules}: {rule}: no metric {name}; {nearest(name, names)}")
     pages = {"promote": links.run_page(tracking.active_run())}
     if params.dry_run:
         decision, text = decide(name, None, rules, trained, evaluated)
@@ -138,6 +140,7 @@ def decision_on(rules: Rules, trained: TrainRun, evaluated: EvaluateRun, former:
             rules,
             ranking_metric(trained.params.metric, trained.params.metric_params),
             trained.metrics | evaluated.metrics,
+            evaluated.named_segments(),
             challenger,
             stack.enter_context(data.test_set()),
             champion,

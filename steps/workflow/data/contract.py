@@ -51,6 +51,7 @@ class Contract:
         time: the column whose latest values `split=time` keeps for the test set.
         fold: the column by which `split=fold` splits; it is no feature.
         weight: the column of sample weights, which are at least 0; it is no feature.
+        segments: features for whose values the errors are reported.
         unit: unit of the target, for plots and reports.
     """
 
@@ -63,6 +64,7 @@ class Contract:
     unit: str = ""
     fold: str | None = None
     weight: str | None = None
+    segments: tuple[str, ...] = ()
 
     @property
     def target_label(self) -> str:
@@ -143,8 +145,8 @@ def parse_contract(entries: Any) -> Contract:
     columns = {str(name): parse_column(f"column {name}", column) for name, column in entries["columns"].items()}
     drop = entries.get("drop") or {}
     drop = {str(name): str(drop[name]) if isinstance(drop, dict) else "" for name in drop}
-    missing = tuple(map(str, entries.get("missing") or ()))
-    return Contract(**entries | {"columns": columns, "drop": drop, "missing": missing})
+    lists = {key: tuple(map(str, entries.get(key) or ())) for key in ("missing", "segments")}
+    return Contract(**entries | {"columns": columns, "drop": drop} | lists)
 
 
 def parse_column(label: str, entries: Any) -> Column:
@@ -193,6 +195,8 @@ def validated(contract: Contract, source: str) -> Contract:
     roles = [name for name in (contract.target, contract.fold, contract.weight) if name]
     if len(set(roles)) < len(roles):
         raise UserError(f"{source}: target, fold and weight must be different columns, not {', '.join(roles)}")
+    if unknown := [name for name in contract.segments if name not in contract.features]:
+        raise UserError(f"{source}: segments: {', '.join(unknown)} must be features of the contract")
     if not contract.features:
         raise UserError(f"{source}: {', '.join(roles)} is all there is; add the features to columns")
     return contract
@@ -202,7 +206,7 @@ def contract_text(contract: Contract, notes: dict[str, str]) -> str:
     """Return the contract as YAML, with the notes on columns as comments."""
     head = {name: getattr(contract, name) for name in ("target", "unit", "group", "time", "fold", "weight")}
     lines = [column_line(name, column, notes.get(name, "")) for name, column in contract.columns.items()]
-    tail = {"missing": list(contract.missing), "drop": contract.drop}
+    tail = {"missing": list(contract.missing), "drop": contract.drop, "segments": list(contract.segments)}
     return "\n".join([non_empty_yaml(head).strip(), "columns:", *lines, non_empty_yaml(tail)])
 
 

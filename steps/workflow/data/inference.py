@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import Any
 
 import pandas as pd
 
@@ -109,7 +110,8 @@ def infer(frame: pd.DataFrame, target: str, **roles: str) -> InferredContract:
     missing = sorted(frozenset().union(*(found.missing_spellings for found in inferred.values())))
     notes = {name: found.note for name, found in kept.items() if found.note}
     unit = "s" if columns[target].kind == DURATION else ""
-    contract = Contract(target, columns, tuple(missing), drop, unit=unit, **roles)
+    named: dict[str, Any] = roles
+    contract = replace(Contract(target, columns, tuple(missing), drop, unit=unit), **named)
     findings = [finding for found in inferred.values() for finding in found.findings]
     return InferredContract(contract, notes, (*findings, *binary_findings(sample[target]), *drop_findings(drop)))
 

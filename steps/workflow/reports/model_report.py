@@ -26,6 +26,8 @@ METRIC_NAMES = {
     "root_mean_squared_log_error": "root mean squared log error",
     "mean_pinball_loss": "mean pinball loss",
 }
+SEGMENT_SCORES = {"mean_absolute_error": "error", "bias": "bias", "coverage": "coverage"}
+ENDS = {"low": "from", "high": "to"}
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
 EFFECTS = "effects.png"
 CALIBRATION = "interval_calibration.png"
@@ -59,6 +61,8 @@ class ModelResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features: see `effects.effects`.
         interactions: of pairs of them: see `interactions.interactions`.
+        named_segments: errors for each value of the columns that are named.
+        worst_segments: of any feature, those with significantly larger errors.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to each of them: see `neighbours.nearest_training_rows`.
@@ -76,6 +80,8 @@ class ModelResult:
     calibration: pd.DataFrame
     effects: pd.DataFrame
     interactions: pd.DataFrame
+    named_segments: pd.DataFrame
+    worst_segments: pd.DataFrame
     segments: pd.DataFrame
     worst: pd.DataFrame
     nearest: pd.DataFrame
@@ -167,6 +173,7 @@ def model_report(
         Section(
             f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
         ),
+        *segment_sections(result),
         Section("The worst predictions", table=result.worst),
         Section(
             "The training rows nearest to them", nearest_text(result.worst, result.nearest, target), result.nearest
@@ -275,3 +282,35 @@ def interval_table(metrics: Mapping[str, float], levels: Sequence[float]) -> pd.
             for suffix, level in zip(level_suffixes(levels), levels, strict=True)
         ]
     )
+
+
+def segment_sections(result: ModelResult) -> list[Section]:
+    """Return the sections about the segments that are named, if any, and those that were found."""
+    sections = []
+    if len(result.named_segments):
+        unit = f" {result.contract.unit}" if result.contract.unit else ""
+        worst = result.named_segments.loc[result.named_segments["mean_absolute_error"].idxmax()]
+        text = (
+            f"The largest mean absolute error, {number(worst['mean_absolute_error'])}{unit}, is that of"
+            f" {worst['column']} {worst['value']}, on {worst['rows']:,} rows. With 95 % confidence intervals; coverage"
+            " is that of the prediction intervals."
+        )
+        sections.append(Section("Errors by segment", text, segment_table(result.named_segments)))
+    tested = int(result.metrics["segments_tested"])
+    found = len(result.worst_segments)
+    text = (
+        f"Of {tested:,} segments of all features, {found or 'none'} {'has' if found == 1 else 'have'} larger absolute"
+        " errors than the other rows, by Welch's test with Holm's correction for so many tests at 5 %."
+    )
+    table = segment_table(result.worst_segments) if found else None
+    return [*sections, Section("Where the model errs more than elsewhere", text, table)]
+
+
+def segment_table(segments: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors of segments, to be read."""
+    named = {
+        f"{name}_{end}": f"{words} {other}" for name, words in SEGMENT_SCORES.items() for end, other in ENDS.items()
+    }
+    shares = [name for name in segments if name.startswith("coverage")]
+    texts = {name: segments[name].map(lambda share: percent(share)) for name in shares}
+    return segments.assign(**texts).rename(columns=named | SEGMENT_SCORES)

@@ -260,6 +260,10 @@ class EvaluateRun(StageRun):
         """Return `true`, `predicted`, `low` and `high` of each scored test row, and the ends at further levels."""
         return self.table(Files.PREDICTIONS)
 
+    def named_segments(self) -> "DataFrame":
+        """Return the errors for each value of the columns that were named: see `segments.segments_of`."""
+        return self.table(Files.NAMED_SEGMENTS)
+
     def shap_values(self) -> "DataFrame":
         """Return the SHAP values of a sample of the test rows, with the mean prediction as column `base`."""
         return self.table(Files.SHAP_VALUES)

@@ -109,6 +109,8 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         calibration=evaluated.table(Files.INTERVAL_CALIBRATION),
         effects=evaluated.table(Files.EFFECTS),
         interactions=evaluated.table(Files.INTERACTIONS),
+        named_segments=evaluated.table(Files.NAMED_SEGMENTS),
+        worst_segments=evaluated.table(Files.WORST_SEGMENTS),
         segments=evaluated.table(Files.SEGMENTS),
         worst=evaluated.table(Files.WORST_PREDICTIONS),
         nearest=evaluated.table(Files.NEAREST_ROWS),

@@ -64,6 +64,8 @@ class Files:
     INTERVAL_CALIBRATION = "interval_calibration.csv"
     EFFECTS = "effects.parquet"
     INTERACTIONS = "interactions.csv"
+    NAMED_SEGMENTS = "segments_by_column.csv"
+    WORST_SEGMENTS = "worst_segments.csv"
     SEGMENTS = "segments.csv"
     WORST_PREDICTIONS = "worst_predictions.csv"
     NEAREST_ROWS = "nearest_rows.csv"  # of the training set, to the worst predictions

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from workflow.data.findings import Finding
-from workflow.data.sampling import random_positions
+from workflow.data.sampling import evenly_spaced_positions, random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import contributions, effects, holdout, interactions, metrics, neighbours, shapley
+from workflow.evaluation import contributions, effects, holdout, interactions, metrics, neighbours, segments, shapley
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
@@ -62,6 +62,8 @@ class EvaluateResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features on the prediction: see `effects.effects`.
         interactions: of the most important of these: see `interactions.interactions`.
+        named_segments: errors for each value of the columns that are named: see `segments.segments_of`.
+        worst_segments: of any feature: see `segments.worst_segments`.
         segments: errors by quantile of the target.
         worst: the rows with the largest errors.
         nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
@@ -77,6 +79,8 @@ class EvaluateResult:
     calibration: "DataFrame"
     effects: "DataFrame"
     interactions: "DataFrame"
+    named_segments: "DataFrame"
+    worst_segments: "DataFrame"
     segments: "DataFrame"
     worst: "DataFrame"
     nearest: "DataFrame"
@@ -112,17 +116,22 @@ def run(
     explained_rows = sample_rows(params, inputs, tested.positions)
     explanation = shap_values(params, inputs, explained_rows, progress)
     changes, pairs = effects_of(params, inputs, explanation)
+    scored_rows = rows_for_segments(inputs, tested, ends[params.level[0]])
+    named = segments.segments_of(params.segments or contract.segments, scored_rows, contract, params.seed)
+    worst_segments, n_tested = segments.worst_segments(scored_rows, contract, params.seed)
     worst, member = metrics.worst(tested.true, tested.predicted), last_member(inputs)
     worst_rows = test_set.take(tested.positions[worst])
     return EvaluateResult(
         predictions=with_intervals(tested, ends),
         scores=scores,
-        other_scores=other_scores(scored, tested, ends, params.seed),
+        other_scores=other_scores(scored, tested, ends, params.seed) | {"segments_tested": n_tested},
         shap_values=explanation,
         shap_colours=shapley.colour_values(member, explained_rows),
         effects=changes,
         interactions=pairs,
         calibration=calibration(tested.true, calibrated, tested.weight),
+        named_segments=named,
+        worst_segments=worst_segments,
         segments=metrics.segments(tested.true, tested.predicted, weight=tested.weight),
         worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
         nearest=neighbours.nearest_training_rows(member, inputs.training_set, worst_rows, contract),
@@ -145,6 +154,17 @@ def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndar
     return np.concatenate(
         [model.sizes(inputs.test_set.take(tested.positions[rows])[features], tested.predicted[rows]) for rows in chunks]
     )
+
+
+def rows_for_segments(
+    inputs: EvaluateInputs, tested: "TestPredictions", ends: tuple[np.ndarray, np.ndarray]
+) -> segments.ScoredRows:
+    """Return the scored rows, or evenly spaced ones of them, with the `ends` of their prediction intervals."""
+    sample = evenly_spaced_positions(len(tested.positions), segments.MAX_ROWS)
+    features = inputs.test_set.take(tested.positions[sample])[inputs.contract.features]
+    low, high = (each[sample] for each in ends)
+    weight = None if tested.weight is None else tested.weight[sample]
+    return segments.ScoredRows(features, tested.true[sample], tested.predicted[sample], low, high, weight)
 
 
 def group_labels(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndarray | None:

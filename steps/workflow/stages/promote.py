@@ -17,11 +17,14 @@ from workflow.models.catalog import BOOSTING_LOSSES
 from workflow.spelling import nearest
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from workflow.data.contract import Contract
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
 
 AUTO = "auto"  # as a metric: the one that ranked the challenger
+MIN_SEGMENT_ROWS = 30  # fewer test rows say little about a segment
 COMPARED = (AUTO, *BOOSTING_LOSSES)
 
 
@@ -56,6 +59,7 @@ class Rules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     thresholds: dict[str, Bounds] = Field(default_factory=dict)
     coverage: Bounds | None = None
+    segments: dict[str, Bounds] = Field(default_factory=dict)
     baseline: MetricName = None
     champion: MetricName = None
 
@@ -133,6 +137,7 @@ def run(
     rules: Rules,
     metric: RankingMetric,
     metrics: Mapping[str, float],
+    segments: "DataFrame",
     challenger: Model,
     test_set: "StoredRows",
     champion: Model | None,
@@ -145,6 +150,7 @@ def run(
         rules: to fulfil.
         metric: that ranked the challenger.
         metrics: of the challenger's train run and evaluate run.
+        segments: errors of the named segments: see `segments.segments_of`.
         challenger: the model to decide on.
         test_set: of the challenger.
         champion: the present champion, if there is one and it is another model.
@@ -158,7 +164,7 @@ def run(
     tested = holdout.predict_test_set(
         challenger.estimator, challenger.training_set, test_set, contract, by_baseline or metric
     )
-    checks = check_thresholds(rules, metrics)
+    checks = [*check_thresholds(rules, metrics), *check_segments(rules, segments)]
     if by_baseline:
         checks.append(check_baseline(by_baseline, tested, contract, seed))
     if not by_champion or not champion_name:
@@ -241,6 +247,29 @@ def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
             checks.append(Check(f"{name} ≥ {bounds.min:g}", number(metrics[name]), metrics[name] >= bounds.min))
         if bounds.max is not None:
             checks.append(Check(f"{name} ≤ {bounds.max:g}", number(metrics[name]), metrics[name] <= bounds.max))
+    return checks
+
+
+def check_segments(rules: Rules, segments: "DataFrame") -> list[Check]:
+    """Return a check for each bound of the scores of the named segments, which every large enough one must fulfil.
+
+    Args:
+        rules: to fulfil.
+        segments: as `segments.segments_of` returns them.
+    """
+    checks, large = [], segments[segments["rows"] >= MIN_SEGMENT_ROWS]
+    for name, bounds in rules.segments.items():
+        for bound, worst, sign in ((bounds.min, "idxmin", "≥"), (bounds.max, "idxmax", "≤")):
+            if bound is None:
+                continue
+            rule = f"{name} of each segment {sign} {bound:g}"
+            if large.empty:
+                found = f"no segment with {MIN_SEGMENT_ROWS} rows; name columns in the contract or in main -P segments="
+                checks.append(Check(rule, found, False))
+                continue
+            own = large.loc[getattr(large[name], worst)()]
+            passed = own[name] >= bound if sign == "≥" else own[name] <= bound
+            checks.append(Check(rule, f"{number(own[name])} for {own['column']} {own['value']}", bool(passed)))
     return checks
 
 
