@@ -290,7 +290,7 @@ MAY_IMPORT = {  # of the package: each room, or module beside the rooms, and the
     "data": {"documents", "errors", "formatting", "spelling"},
     "parallel": {"errors"},
     "models": {"data", "parallel", "errors", "spelling"},
-    "evaluation": {"data", "models", "parallel", "errors", "formatting"},
+    "evaluation": {"data", "models", "parallel", "errors", "formatting", "spelling"},
     "stages": {"data", "evaluation", "models", "parallel", "errors", "formatting", "parameters", "spelling"},
     "reports": {"data", "evaluation", "formatting"},
     "provenance": {"data", "parallel", "documents", "errors", "secrets"},
