@@ -124,7 +124,7 @@ LINES = {  # the ten most frequent mistakes: entry point, parameters, and the wh
     "invalid choice": (
         "preprocess",
         {"split": "stratified"},
-        "split=stratified: invalid choice; expected one of random, group, time",
+        "split=stratified: invalid choice; expected one of random, group, time, fold",
     ),
     "missing file": ("preprocess", {"data": "/nowhere/wines.csv"}, "data=/nowhere/wines.csv: no such file"),
     "relative path": (

@@ -157,3 +157,21 @@ def test_segments_are_evaluated_without_training_again(surveys):
         assert ("would be the champion" in result.output) == passed
     wrong = surveys.step("evaluate", **roles(surveys.data.parent), model="linear", segments="twon")
     assert wrong.error == "segments=twon: no such feature; did you mean town?"
+
+
+def test_main_compares_only_models_that_keep_a_constraint(surveys):
+    given = roles(surveys.data.parent) | {"shap_samples": "3"}
+    result = surveys.step("main", **given, monotonic="{age: increasing}")
+    assert result.code == 0, result.output
+    assert "left out, because they keep no monotonic constraint of age" in result.output
+    assert "linear, extra_trees, boosting, blend" in result.output
+    table = pd.read_csv(surveys.artifacts(surveys.runs("main")[0], "leaderboard.csv"))
+    assert table["model"].tolist() == ["mean_boosting"]
+    audit = pd.concat([pd.DataFrame({"age": np.arange(18, 90), "town": town}) for town in ("Jaca", "Soria")])
+    audit.to_csv(surveys.data.parent / "ages.csv", index=False)
+    output = surveys.data.parent / "ages_out.csv"
+    main = surveys.runs("main")[0].info.run_id
+    assert surveys.step("predict", model=main, data=surveys.data.parent / "ages.csv", output=output).code == 0
+    assert pd.read_csv(output).groupby("town")["prediction"].diff().min() >= 0
+    refused = surveys.step("train", **roles(surveys.data.parent), model="linear", monotonic="{age: increasing}")
+    assert refused.error.startswith("model=linear: keeps no monotonic constraint of age; choose boosting")

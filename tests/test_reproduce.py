@@ -1,6 +1,7 @@
 """A receipt reproduces its result, and every difference is detected and named."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -294,7 +295,7 @@ def test_another_platform_matches_within_a_tolerance_and_is_named_as_the_cause(u
     result = reproduce(unpinned, run.info.run_id)
     assert result.code == 0, result.output
     line = result.output.splitlines()[-1]
-    assert line.startswith("equal within 1e-9: all 60 metrics and artifacts match, ")
+    assert re.match(r"equal within 1e-9: all \d+ metrics and artifacts match, ", line)
     assert "of them not bit for bit; the largest deviation is" in line
     assert "because of platform: numpy X86_V" in line
     assert unpinned.last().data.tags["workflow.verdict"] == "equal within 1e-9"

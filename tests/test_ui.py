@@ -60,7 +60,7 @@ def test_runs_on_a_tracking_server_are_reused_and_reproduced(on_server):
 def test_a_report_renders_without_a_network(workflow, browser):
     report = workflow.artifacts(workflow.first("evaluate"), "report.html")
     html = report.read_text()
-    assert html.count("data:image/png;base64,") == 4
+    assert html.count("data:image/png;base64,") == 6
     assert not re.search(r'src="(?!data:)|<link|@import', html)
     shown(browser, report.as_uri(), "What moves a prediction", "Reproduce it")
     assert count_claret(browser) > 5000

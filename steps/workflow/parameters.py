@@ -92,6 +92,10 @@ class PreprocessParams(ContractParams):
     contract: Source = Field(
         default=AUTO, description="data contract, a YAML file; auto: <data>.yaml beside the data, else inferred"
     )
+    monotonic: Annotated[dict[str, Any], FromText(mapping)] = Field(
+        default_factory=dict,
+        description="monotonic constraints by column, a mapping: {rating: increasing}; override the contract's",
+    )
     test_data: Source = Field(
         default="", description="a file of its own as test set: a path or a URI; data is the training set then"
     )

@@ -16,7 +16,7 @@ from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.errors import UserError
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
-from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models
+from workflow.models.catalog import BLEND, EXTRA_TREES_MAX_ROWS, default_models, keeps_constraints
 from workflow.models.members import packages_of
 from workflow.parameters import (
     CompareParams,
@@ -133,9 +133,26 @@ def models_of(params: CompareParams, data: PreprocessRun) -> list[str]:
     """
     if isinstance(params.models, list):
         return params.models
-    models = [*default_models(training_rows(params, data), params.metric), BLEND]
+    models = keeping_constraints([*default_models(training_rows(params, data), params.metric), BLEND], data.contract)
     check_model_params(params.model_params, models)
     return models
+
+
+def keeping_constraints(models: Sequence[str], contract: Contract) -> list[str]:
+    """Return those models that keep the monotonic constraints of a contract, and say which are left out."""
+    if not contract.constraints:
+        return list(models)
+    kept = [model for model in models if keeps_constraints(model)]
+    if "mean_boosting" in kept:
+        kept.remove("boosting")  # which would be the same
+    if kept == [BLEND] or len(kept) == 2:
+        kept = [model for model in kept if model != BLEND]  # there is nothing to combine
+    if left_out := [model for model in models if model not in kept]:
+        tracking.say(
+            f"left out, because they keep no monotonic constraint of {', '.join(contract.constraints)}, or would be the"
+            f" same as another: {', '.join(left_out)}"
+        )
+    return kept
 
 
 def training_rows(params: TrainingOptions, data: PreprocessRun) -> int:

@@ -7,7 +7,9 @@ NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE = "numeric", "categorical", "text", "b
 TIME_OF_DAY, DURATION = "time_of_day", "duration"
 KINDS = (NUMERIC, CATEGORICAL, TEXT, BOOLEAN, DATE, TIME_OF_DAY, DURATION)
 STRING_KINDS = (CATEGORICAL, TEXT)  # kept as strings; all other kinds become float64
+NUMBER_KINDS = (NUMERIC, BOOLEAN, DURATION)  # encoded as a single number
 REJECT, COERCE = "reject", "coerce"
+INCREASING, DECREASING = "increasing", "decreasing"
 PARSE_ERRORS = {
     NUMERIC: "is not a number",
     BOOLEAN: "is neither true nor false",
@@ -32,6 +34,7 @@ class Column:
         multiply: factors of suffixes of a number, such as k.
         format: format of dates, as strptime takes it, or several, of which the first that fits counts.
         clock: whether typed dates have a time of day; dates with a format have one if the format has.
+        monotonic: how the prediction must change with a number: `increasing` or `decreasing`, or empty for any way.
         errors: what becomes of an unreadable value: `reject` rejects its row, `coerce` takes it as missing.
     """
 
@@ -44,6 +47,7 @@ class Column:
     format: str | tuple[str, ...] = ""
     clock: bool = False
     errors: str = REJECT
+    monotonic: str = ""
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -17,7 +17,10 @@ from workflow.data.columns import (
     BOOLEAN,
     COERCE,
     DATE,
+    DECREASING,
+    INCREASING,
     KINDS,
+    NUMBER_KINDS,
     NUMERIC,
     PARSE_ERRORS,
     REJECT,
@@ -31,6 +34,7 @@ from workflow.data.tables import REJECTION_COLUMNS
 from workflow.data.values import parse_values, to_text
 from workflow.documents import read_yaml_file
 from workflow.errors import UserError
+from workflow.spelling import nearest
 
 TYPED_BY = "typed by contract"  # attribute of a typed frame, kept in Parquet files: the text of its contract
 EXAMPLE_ROWS = 5
@@ -75,6 +79,13 @@ class Contract:
     def features(self) -> list[str]:
         """Return the columns that a model reads."""
         return [name for name in self.columns if name not in (self.target, self.fold, self.weight)]
+
+    @property
+    def constraints(self) -> dict[str, int]:
+        """Return the monotonic constraints, by feature: 1 for an increasing prediction, -1 for a decreasing one."""
+        directions = {INCREASING: 1, DECREASING: -1}
+        monotonic = {name: self.columns[name].monotonic for name in self.features}
+        return {name: directions[direction] for name, direction in monotonic.items() if direction}
 
     @property
     def content(self) -> list[str]:
@@ -160,9 +171,32 @@ def parse_column(label: str, entries: Any) -> Column:
         raise ValueError(f"{label} has errors {column.errors}; expected {REJECT} or {COERCE}")
     if not all(isinstance(factor, int | float) and factor > 0 for factor in column.multiply.values()):
         raise ValueError(f"{label}: multiply must map suffixes to positive numbers, such as {{k: 1000}}")
+    check_monotonic(label, column)
     if column.range is not None and len(column.range) != 2:
         raise ValueError(f"{label}: range must be two numbers, [lowest, highest]")
     return column
+
+
+def check_monotonic(label: str, column: Column) -> None:
+    """Raise ValueError if a column has a constraint that is not known, or that its kind cannot have."""
+    if column.monotonic not in ("", INCREASING, DECREASING):
+        raise ValueError(f"{label} has monotonic {column.monotonic}; expected {INCREASING} or {DECREASING}")
+    if column.monotonic and column.kind not in NUMBER_KINDS:
+        raise ValueError(f"{label}: monotonic needs a column of kind {', '.join(NUMBER_KINDS)}, not {column.kind}")
+
+
+def with_constraints(contract: Contract, constraints: Mapping[str, Any]) -> Contract:
+    """Return the contract with other monotonic constraints, by feature; UserError for one that is not possible."""
+    columns = dict(contract.columns)
+    for name, direction in constraints.items():
+        if name not in contract.features:
+            raise UserError(f"monotonic={{{name}: …}}: no such feature; {nearest(name, contract.features)}")
+        columns[name] = dataclasses.replace(columns[name], monotonic=direction)
+        try:
+            check_monotonic(name, columns[name])
+        except ValueError as error:
+            raise UserError(f"monotonic={{{name}: {direction}}}: {error}") from error
+    return dataclasses.replace(contract, columns=columns)
 
 
 def check_entries(label: str, entries: Any, form: type[Contract] | type[Column]) -> None:
@@ -193,6 +227,8 @@ def validated(contract: Contract, source: str) -> Contract:
     if contract.weight and (contract.weight not in columns or columns[contract.weight].kind != NUMERIC):
         raise UserError(f"{source}: weight {contract.weight} must be a numeric column of the contract")
     roles = [name for name in (contract.target, contract.fold, contract.weight) if name]
+    if columns[contract.target].monotonic:
+        raise UserError(f"{source}: target {contract.target} cannot be monotonic; say so of a feature")
     if len(set(roles)) < len(roles):
         raise UserError(f"{source}: target, fold and weight must be different columns, not {', '.join(roles)}")
     if unknown := [name for name in contract.segments if name not in contract.features]:

@@ -93,7 +93,8 @@ def sorted_model(model: IntervalModel) -> IntervalModel:
 
 def scale_estimator(contract: Contract, seed: int, rows: int) -> Any:
     """Return an unfitted estimator of sizes of residuals from `scale_features`, for a number of rows."""
-    with_prediction = replace(contract, target="")  # makes a feature of the target's column
+    columns = {name: replace(column, monotonic="") for name, column in contract.columns.items()}
+    with_prediction = replace(contract, target="", columns=columns)  # makes a feature of the target's column
     return estimators.build(SCALE_MODEL, with_prediction, "auto", Preparation(), seed, SCALE_PARAMS, rows)
 
 

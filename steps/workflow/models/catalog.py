@@ -50,6 +50,7 @@ class Model:
         size_limits: returns, for the numbers of training rows and features, parameters that bound its cost.
         candidates: parameter sets that may do better than the defaults: see `tree_count.select_params_on_holdout`.
         iteration_param: name of the parameter with its number of trees, if cross-validation can choose the number.
+        constraints_param: name of the parameter with monotonic constraints of its columns, if it keeps any.
         quick: parameters with which it is fitted quickly, to compare ways to prepare the data.
         search_space: what `tune` searches by default.
     """
@@ -65,6 +66,7 @@ class Model:
     size_limits: Callable[[int, int], dict[str, Any]] = lambda rows, columns: {}
     candidates: tuple[dict[str, Any], ...] = ()
     iteration_param: str = ""
+    constraints_param: str = ""
     quick: dict[str, Any] = field(default_factory=dict)
     search_space: SearchSpace = field(default_factory=dict)
 
@@ -128,6 +130,7 @@ BOOSTING = Model(
     size_limits=boosting_limits,
     candidates=({"max_features": 1.0}, {"max_features": 1.0, "max_leaf_nodes": 48}),
     iteration_param="max_iter",
+    constraints_param="monotonic_cst",
     quick={"max_iter": 150, "early_stopping": False},
     search_space={
         "learning_rate": LEARNING_RATE,
@@ -205,6 +208,7 @@ OPTIONAL = {  # models of packages that the user installs
         "tree",
         {"n_jobs": 1, "verbose": -1},
         ("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMRegressor"),
+        constraints_param="monotone_constraints",
         search_space={
             "learning_rate": LEARNING_RATE,
             "n_estimators": N_TREES,
@@ -233,6 +237,7 @@ OPTIONAL = {  # models of packages that the user installs
         "tree",
         {"thread_count": 1, "verbose": False, "allow_writing_files": False},
         ("catboost.core.CatBoostRegressor",),
+        constraints_param="monotone_constraints",
         search_space={
             "learning_rate": LEARNING_RATE,
             "iterations": Range(100, 1500, log=True),
@@ -252,9 +257,19 @@ def default_models(rows: int, metric: str) -> list[str]:
     return ["linear", forest, "boosting", *(["mean_boosting"] if both else [])]
 
 
-def loss_params(model: str, metric: str, metric_params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with which a model learns a ranking metric; none if it learns the mean anyway."""
+def keeps_constraints(model: str) -> bool:
+    """Return whether a model keeps monotonic constraints; a blend does, because its members have to."""
+    return model == BLEND or bool(get_model(model).constraints_param)
+
+
+def loss_params(model: str, metric: str, metric_params: Mapping[str, Any], constrained: bool = False) -> dict[str, Any]:
+    """Return the parameters with which a model learns a ranking metric; none if it learns the mean anyway.
+
+    A model with monotonic constraints learns the mean instead of the median: see `estimators.MOVING_LOSSES`.
+    """
     loss = BOOSTING_LOSSES.get(metric, {}) if model == "boosting" else {}
+    if constrained and loss.get("loss") == "absolute_error":
+        return {}
     return loss | ({"quantile": metric_params["alpha"]} if "quantile" in loss and "alpha" in metric_params else {})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workflow.data.contract import Contract
 from workflow.errors import UserError
-from workflow.models.catalog import MODELS, get_model, regressor
+from workflow.models.catalog import MODELS, OPTIONAL, get_model, regressor
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NOMINAL_LEVEL = 0.9  # of prediction intervals: fraction of true values inside, unless another one is chosen
 ENCODERS = ("auto", "target", "onehot", "ordinal")
 LOG_TARGET = ("auto", "true", "false")
+MOVING_LOSSES = ("absolute_error", "quantile")  # of boosting
+CONSTRAINT_PARAMS = {model.constraints_param for model in (*MODELS.values(), *OPTIONAL.values())} - {""}
 TARGET_TRANSFORMS = {"identity": "{}", "log": "log({})", "log1p": "log(1 + {})"}  # by name: how it is displayed
 EXTREME_SKEWNESS = 3  # from which nothing else is tried: it would seldom win, and trials take time
 HIGH_SKEWNESS = 1  # from which a distribution is highly skewed: Bulmer 1979, Principles of Statistics
@@ -64,7 +66,16 @@ def build(
 
     from workflow.models.encoders import column_encoders
 
-    own, resolved = get_model(model), resolve_encoder(model, encoder)
+    own, resolved, constraints = get_model(model), resolve_encoder(model, encoder), contract.constraints
+    if constraints and not own.constraints_param:
+        raise UserError(f"model={model}: keeps no monotonic constraint of {', '.join(constraints)}; choose boosting")
+    if constraints and model_params.get("loss") in MOVING_LOSSES:
+        raise UserError(
+            f"model={model}: with loss={model_params['loss']} scikit-learn moves leaves after they are grown, which"
+            f" breaks the monotonic constraint of {', '.join(constraints)}; choose loss=squared_error or another metric"
+        )
+    if constraints:
+        model_params = {own.constraints_param: constraints} | model_params
     encode = column_encoders(contract, resolved, seed, own.dense, own.bounded, own.on_grid, preparation.words)
     steps = [("encode", encode), ("regress", regressor(model, seed, model_params, rows, len(contract.features)))]
     return with_target_transform(Pipeline(steps), preparation.target_transform)
@@ -163,8 +174,28 @@ def fit(
     from workflow.parallel.executors import single_blas_thread
 
     weights = {} if weight is None else {"regress__sample_weight": weight.to_numpy()}
+    resolve_constraints(estimator, features, target)
     with single_blas_thread():
         return estimator.fit(with_categories(features), target, **weights)
+
+
+def resolve_constraints(estimator: "TransformedTargetRegressor", features: "DataFrame", target: "Series") -> None:
+    """Turn monotonic constraints by feature, as `build` sets them, into those of all encoded columns, in place.
+
+    Only an encoder that is fitted on the rows knows how many columns there are. Numbers come first, in their order.
+    """
+    from sklearn.base import clone
+
+    from workflow.models.encoders import NUMBERS
+
+    encode, regress = estimator.regressor[0], estimator.regressor[-1]
+    for name, constraints in regress.get_params(deep=False).items():
+        if name in CONSTRAINT_PARAMS and isinstance(constraints, dict):
+            rows = with_categories(features)
+            encoded = clone(encode).fit(rows, target).transform(rows.head(1))
+            numbers = next(columns for part, _, columns in encode.transformers if part == NUMBERS)
+            signs = [constraints.get(number, 0) for number in numbers]
+            regress.set_params(**{name: signs + [0] * (encoded.shape[1] - len(signs))})
 
 
 def weight_at(weight: "Series | None", positions: Any) -> "Series | None":

@@ -207,7 +207,8 @@ def validate(
             inferred = InferredContract(contract.validated(given, f"contract {inputs.contract}"))
         else:
             inferred = infer_contract(data, params)
-        inferred = replace(inferred, findings=(*data.findings, *inferred.findings))
+        constrained = contract.with_constraints(inferred.contract, params.monotonic)
+        inferred = replace(inferred, contract=constrained, findings=(*data.findings, *inferred.findings))
         with stored.arrow_appender(path) as append:
             return contract.enforce(data.chunks(), inferred.contract, data.malformed, append), inferred
 

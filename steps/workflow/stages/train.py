@@ -194,7 +194,7 @@ def build_estimator(
     contract: "Contract",
 ) -> "Estimator":
     """Return an unfitted estimator of `model`, to be fitted on `rows` or a part of them."""
-    own = loss_params(model, params.metric, params.metric_params) | model_params
+    own = loss_params(model, params.metric, params.metric_params, bool(contract.constraints)) | model_params
     return estimators.build(model, contract, params.encoder, preparation, params.seed, own, len(rows))
 
 
