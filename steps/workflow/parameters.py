@@ -52,6 +52,14 @@ def model_name(text: str) -> str:
     return text if "." in text else one_of(MODEL_NAMES)(text)
 
 
+def function_in_file(text: str) -> str:
+    """Parse `<file>.py:<function>`, whose file may be a URI; an empty text is allowed."""
+    file, _, function = text.rpartition(":")
+    if text and not (file and function.isidentifier()):
+        raise ValueError("expected <file>.py:<function>")
+    return f"{without_secrets(file)}:{function}" if text else ""
+
+
 def metric_name(text: str) -> str:
     """Parse the name of a ranking metric, or what may be an import path."""
     return text if "." in text else one_of(BOOSTING_LOSSES)(text)
@@ -99,6 +107,9 @@ class PreprocessParams(ContractParams):
     test_data: Source = Field(
         default="", description="a file of its own as test set: a path or a URI; data is the training set then"
     )
+    features: Annotated[str, FromText(function_in_file, in_fingerprint=False)] = Field(
+        default="", description="function that derives columns from the features, row by row: <file>.py:<function>"
+    )
     duplicates: Annotated[str, FromText(one_of(("drop", "keep")))] = Field(
         default="drop", description="exact duplicates of a row: drop or keep"
     )
@@ -111,6 +122,16 @@ class PreprocessParams(ContractParams):
         default=0.2, description="fraction of the rows (or groups) in the test set"
     )
     seed: Seed = 0
+
+    @property
+    def features_file(self) -> str:
+        """The file in `features`."""
+        return self.features.rpartition(":")[0]
+
+    @property
+    def features_function(self) -> str:
+        """The function in `features`."""
+        return self.features.rpartition(":")[2]
 
 
 class MetricOptions(Params):

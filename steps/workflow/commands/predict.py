@@ -78,8 +78,8 @@ def write_predictions(params: PredictCommand, trained: TrainRun, contract: Contr
         outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path,
     ):
         predictions = Predictions(table)
-        fraction = min(1, DRIFT_SAMPLE_ROWS / table.rows)
-        predictor = Predictor(trained.estimator(), contract, trained.intervals(), params.level, hashes, fraction)
+        fraction, own = min(1, DRIFT_SAMPLE_ROWS / table.rows), trained.preprocess().features
+        predictor = Predictor(trained.estimator(), contract, trained.intervals(), params.level, hashes, fraction, own)
         if params.explain:
             explainer = explainer_of(trained, predictor)
             predictor = replace(predictor, contributions=explainer.columns)

@@ -1,14 +1,18 @@
 """Preprocess as an MLflow run: both sets, the contract and the data report."""
 
+import ast
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
 
+from workflow.data import own_features
+from workflow.data.own_features import OwnFeatures
 from workflow.parameters import PreprocessParams, PreprocessRunOption
 from workflow.parsing import AUTO
-from workflow.provenance import digests
+from workflow.provenance import digests, fingerprint
 from workflow.provenance.fingerprint import STEPS, Code
 from workflow.reports.data_report import rows_summary
 from workflow.runs import cli, drawing, execution, links, sources, tracking
@@ -26,6 +30,7 @@ PROVEN_ARTIFACTS = {
     Files.TEST_SET: digests.table,
     Files.CONTRACT: digests.yaml_values,
     Files.EXAMPLES: digests.yaml_values,
+    Files.FEATURES: digests.file,
 }
 
 
@@ -65,26 +70,32 @@ def upstream(command: PreprocessRunOption) -> PreprocessRun:
 def task(params: PreprocessParams) -> Task:
     """Return the task of preprocessing a file."""
     files = input_files(params)
+    own = own_features.read(files["features"].path, params.features_function) if params.features else None
     return Task(
         stage="preprocess",
         label="preprocess",
         script=STEPS / "preprocess.py",
         code=CODE,
         params=params,
-        work=lambda: work(params, files),
+        work=lambda: work(params, files, own),
+        reads={"function": own.function} if own else {},
         files=files,
-        proven_artifacts=PROVEN_ARTIFACTS,
+        proven_artifacts={name: PROVEN_ARTIFACTS[name] for name in PROVEN_ARTIFACTS if own or name != Files.FEATURES},
+        modules=packages_of(own),
         report=Report(drawing.DATA_REPORT_CODE, drawing.draw_data_report),
     )
 
 
 def input_files(params: PreprocessParams) -> dict[str, InputFile]:
-    """Return the files to read: the data, and the test set and the contract if they are files of their own."""
+    """Return the files to read: the data; the test set and the contract if they are files of their own; features."""
     data = sources.local_copy("data", params.data, PROJECT)
     files = {"data": InputFile(params.data, data)}
     if params.test_data:
         test_data = sources.local_copy("test_data", params.test_data, PROJECT)
         files["test_data"] = InputFile(params.test_data, test_data)
+    if params.features:
+        path = sources.local_copy("features", params.features_file, PROJECT)
+        files["features"] = InputFile(params.features_file, path, params.features_function)
     if params.contract != AUTO:
         files["contract"] = InputFile(params.contract, sources.local_copy("contract", params.contract, PROJECT))
     elif not sources.is_remote(params.data) and (beside := data.with_suffix(".yaml")).is_file():
@@ -92,18 +103,26 @@ def input_files(params: PreprocessParams) -> dict[str, InputFile]:
     return files
 
 
-def work(params: PreprocessParams, files: dict[str, InputFile]) -> None:
+def packages_of(own: OwnFeatures | None) -> frozenset[str]:
+    """Return the packages that the file of a function of the user imports."""
+    names = fingerprint.imported_names(ast.parse(own.source)) if own else set()
+    return frozenset(name.partition(".")[0] for name in names) - sys.stdlib_module_names
+
+
+def work(params: PreprocessParams, files: dict[str, InputFile], own: OwnFeatures | None) -> None:
     """Log both sets, the contract, the rejected rows and what was found in the file."""
     from workflow.data import contract
     from workflow.stages import preprocess
 
     paths = {name: file.path for name, file in files.items()}
-    inputs = preprocess.PreprocessInputs(paths["data"], paths.get("contract"), paths.get("test_data"))
+    inputs = preprocess.PreprocessInputs(paths["data"], paths.get("contract"), paths.get("test_data"), own)
     with tracking.artifacts() as folder:
         result = preprocess.run(params, inputs, folder / Files.TRAINING_SET, folder / Files.TEST_SET)
         log_datasets(params, result)
         text = contract.contract_text(result.contract, result.facts.notes)
         (folder / Files.CONTRACT).write_text(text, encoding="utf-8")
+        if own:
+            (folder / Files.FEATURES).write_bytes(own.source.encode())
         examples = result.validation.examples.to_json(orient="records", date_format="iso", indent=2)
         (folder / Files.EXAMPLES).write_text(examples, encoding="utf-8")
         result.validation.rejected.to_csv(folder / Files.REJECTED, index=False)

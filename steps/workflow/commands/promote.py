@@ -152,7 +152,7 @@ def decision_on(rules: Rules, trained: TrainRun, evaluated: EvaluateRun, former:
 def model_of(trained: TrainRun, stack: ExitStack) -> Model:
     """Return the model of a train run; its training set is open while the stack is."""
     data = trained.preprocess()
-    return Model(trained.estimator(), stack.enter_context(data.training_set()), data.contract)
+    return Model(trained.estimator(), stack.enter_context(data.training_set()), data.contract, data.features)
 
 
 def decision_text(name: str, version: ModelVersion | None, former: ModelVersion | None, decision: Decision) -> str:

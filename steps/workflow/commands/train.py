@@ -64,12 +64,12 @@ def task(params: TrainParams, data: PreprocessRun) -> Task:
         code=CODE,
         params=params,
         work=lambda: work(params, data),
-        reads=data.digests(*READS) | metric_source(params),
+        reads=data.digests(*READS, *([Files.FEATURES] if data.params.features else [])) | metric_source(params),
         upstream=(data,),
         lineage=(data.params,),
         tags={Tags.UPSTREAM: data.id},
         proven_artifacts=PROVEN_ARTIFACTS,
-        modules=packages_of(params.model, params.model_params),
+        modules=packages_of(params.model, params.model_params) | preprocess.packages_of(data.features),
     )
 
 
@@ -135,7 +135,8 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
     digest = digests.short_digest(split.row_hashes(result.rows))
     dataset = tracking.log_dataset(result.rows, contract.target, data.params.data, "training", digest)
     sources, _ = fingerprint.imports(STEPS / SERVING, STEPS)
-    packages = CODE.packages(packages_of(params.model, params.model_params))
+    own_packages = packages_of(params.model, params.model_params) | preprocess.packages_of(data.features)
+    packages = CODE.packages(own_packages)
     own = params.model_dump(mode="json", exclude={"seed", "split", "gap"})
     models = member_params(params.model, params.model_params)
     logged = Model.log(
@@ -148,11 +149,12 @@ def log_model(params: TrainParams, data: PreprocessRun, result: "TrainResult", d
         interval_model=result.intervals,
         contract=contract,
         background=result.background,
+        features=data.features,
         sources=sources,
         serialization_format="skops",
         skops_trusted_types=result.trusted_types,
         signature=serving.signature(contract, optional=result.optional_columns),
-        input_example=data.examples()[contract.features],
+        input_example=data.examples()[contract.raw_features],
         validate_serving_input=False,
         pip_requirements=[f"{name}=={version}" for name, version in packages.items()],
     )

@@ -36,6 +36,7 @@ class Column:
         clock: whether typed dates have a time of day; dates with a format have one if the format has.
         monotonic: how the prediction must change with a number: `increasing` or `decreasing`, or empty for any way.
         errors: what becomes of an unreadable value: `reject` rejects its row, `coerce` takes it as missing.
+        derived: the function of the user that makes the column from others, if it is not in the file.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Column:
     clock: bool = False
     errors: str = REJECT
     monotonic: str = ""
+    derived: str = ""
 
     @property
     def formats(self) -> tuple[str, ...]:

@@ -88,9 +88,24 @@ class Contract:
         return {name: directions[direction] for name, direction in monotonic.items() if direction}
 
     @property
+    def derived(self) -> list[str]:
+        """Return the columns that a function of the user makes from the other features."""
+        return [name for name, column in self.columns.items() if column.derived]
+
+    @property
+    def raw_features(self) -> list[str]:
+        """Return the features that are in the file."""
+        return [name for name in self.features if not self.columns[name].derived]
+
+    @property
+    def raw(self) -> "Contract":
+        """Return the contract of the file: that of all columns but the derived ones."""
+        return self.select([name for name, column in self.columns.items() if not column.derived])
+
+    @property
     def content(self) -> list[str]:
-        """Return the columns that say what a row is: all but those that say how it is used."""
-        return [name for name in self.columns if name not in (self.fold, self.weight)]
+        """Return the columns that say what a row is: those of the file but those that say how it is used."""
+        return [name for name in self.raw.columns if name not in (self.fold, self.weight)]
 
     @cached_property
     def missing_numbers(self) -> list[float]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from workflow.data import split
 from workflow.data.contract import Contract
+from workflow.data.own_features import OwnFeatures
 from workflow.data.stored import StoredRows
 from workflow.errors import UserError
 from workflow.evaluation import metrics
@@ -74,9 +75,12 @@ def predict_test_set(
     )
 
 
-def predictions(estimator: "Estimator", rows: StoredRows, contract: Contract) -> np.ndarray:
-    """Predict all rows, one chunk at a time: (rows,)."""
-    return np.concatenate([estimators.predict(estimator, chunk[contract.features]) for chunk in rows.chunks()])
+def predictions(
+    estimator: "Estimator", rows: StoredRows, contract: Contract, own: OwnFeatures | None = None
+) -> np.ndarray:
+    """Predict all rows, one chunk at a time: (rows,). A function `own` derives the columns that they do not have."""
+    chunks = (own.extend(chunk, contract) if own else chunk for chunk in rows.chunks())
+    return np.concatenate([estimators.predict(estimator, chunk[contract.features]) for chunk in chunks])
 
 
 def weights_in(rows: StoredRows, contract: Contract) -> np.ndarray | None:

@@ -3,8 +3,8 @@
     mlflow models serve -m models:/<name>@champion --env-manager local
 
 It is a scikit-learn model as MLflow saves it, in a skops file, together with the contract that it was trained under, a
-few training rows that explanations start from, and the modules of this project that parse a row and explain it. Loading
-it runs no other code.
+few training rows that explanations start from, the modules of this project that parse a row and explain it, and the
+file of the user whose function derives features, if there is one. Loading it runs no other code.
 """
 
 import shutil
@@ -20,7 +20,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types.schema import AnyType, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
+from workflow.data import own_features
 from workflow.data.contract import Contract, as_file_values, check, contract_text, read_contract, wrong_json_type
+from workflow.data.own_features import OwnFeatures
 from workflow.errors import UserError
 from workflow.models import estimators, intervals, model_files
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 ESTIMATOR_FILE, INTERVALS_FILE = "model.skops", "intervals.skops"
-CONTRACT_FILE, BACKGROUND_FILE = "contract.yaml", "background.parquet"
+CONTRACT_FILE, BACKGROUND_FILE, FEATURES_FILE = "contract.yaml", "background.parquet", "features.py"
 READ_FILES = (ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE, BACKGROUND_FILE)  # to predict or to explain
 LEVEL, EXPLAIN = "level", "explain"  # what a request may ask for besides the prediction
 
@@ -42,10 +44,12 @@ class ServedModel:
         interval_model: intervals.IntervalModel,
         contract: Contract,
         explain: Callable[[pd.DataFrame], pd.DataFrame],
+        features: OwnFeatures | None = None,
     ) -> None:
-        """Predict with `estimator` from rows that `contract` parses; `explain` is a `contributions.Explainer`."""
+        """Predict from rows that `contract` parses and `features` adds to; `explain` is a `contributions.Explainer`."""
         self.estimator, self.intervals, self.explain = estimator, interval_model, explain
-        self.contract = contract.select(contract.features)
+        self.contract, self.with_derived = contract.select(contract.raw_features), contract
+        self.features = features
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray | pd.DataFrame":
         """Return the predicted target of each row, (rows,), or a frame of `prediction` and what `params` ask for.
@@ -57,8 +61,8 @@ class ServedModel:
                 the contributions of the features too.
 
         Raises:
-            MlflowException: for a value that the contract does not allow, and for another level; a server answers with
-                status 400.
+            MlflowException: for a value that the contract does not allow, for one that the user's own function fails
+                on, and for another level; a server answers with status 400.
         """
         asked = params or {}
         level = asked.get(LEVEL, 0.0)
@@ -71,6 +75,11 @@ class ServedModel:
         typed, violations = check(as_file_values(rows, self.contract), self.contract)
         if len(violations):
             raise refused(*violations.iloc[0])
+        if self.features:
+            try:
+                typed = self.features.extend(typed, self.with_derived)
+            except UserError as error:
+                raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
         predicted = estimators.predict(self.estimator, typed)
         further = [self.interval(typed, predicted, level)] if level else []
         further += [self.explain(typed)] if asked.get(EXPLAIN) else []
@@ -101,24 +110,29 @@ def _load_pyfunc(folder: str) -> ServedModel:
     estimator = model_files.load(path / ESTIMATOR_FILE, metadata["models"], metadata["types"])
     interval_model = intervals.load(path / INTERVALS_FILE)
     background = pd.read_parquet(path / BACKGROUND_FILE)
+    contract = read_contract(path / CONTRACT_FILE)
+    function = next((contract.columns[name].derived for name in contract.derived), "")
+    features = own_features.read(path / FEATURES_FILE, function) if function else None
 
     def explain(rows: pd.DataFrame) -> pd.DataFrame:
         from workflow.evaluation.contributions import Explainer  # late: a plain prediction does without
 
         return Explainer(estimator, metadata["models"][0], background, metadata["seed"])(rows)
 
-    return ServedModel(estimator, interval_model, read_contract(path / CONTRACT_FILE), explain)
+    return ServedModel(estimator, interval_model, contract, explain, features)
 
 
 def digests_in(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file that is read to predict or to explain, by name."""
-    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in READ_FILES}
+    names = [*READ_FILES, *([FEATURES_FILE] if (folder / FEATURES_FILE).exists() else [])]
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def check_files(folder: Path, recorded: Mapping[str, str]) -> None:
     """Raise UserError if one of these files is not the one that was saved with the model."""
-    for name, digest in digests_in(folder).items():
-        if recorded.get(name) != digest:
+    found = digests_in(folder)
+    for name in dict.fromkeys([*found, *recorded]):
+        if recorded.get(name) != found.get(name):
             raise UserError(f"{folder / name}: not the file that was saved with the model; restore it, or train again")
 
 
@@ -130,6 +144,7 @@ def save_model(
     contract: Contract,
     background: pd.DataFrame,
     sources: dict[str, Path],
+    features: OwnFeatures | None = None,
     validate_serving_input: bool = True,
     **arguments: Any,
 ) -> None:
@@ -143,6 +158,7 @@ def save_model(
         contract: of the rows that it takes.
         background: training rows that explanations start from: see `contributions.background_rows`.
         sources: modules to save with it, by their paths relative to the folder with the code.
+        features: the function of the user that derives columns, if there is one.
         validate_serving_input: handled by MLflow, which passes it on nevertheless.
         **arguments: passed on to `mlflow.sklearn.save_model`.
     """
@@ -157,6 +173,8 @@ def save_model(
     intervals.save(interval_model, Path(path) / INTERVALS_FILE)
     (Path(path) / CONTRACT_FILE).write_text(contract_text(contract, {}), encoding="utf-8")
     background.to_parquet(Path(path) / BACKGROUND_FILE)
+    if features:
+        (Path(path) / FEATURES_FILE).write_bytes(features.source.encode())
     mlflow_model.flavors["python_function"] |= {"loader_module": __name__, "digests": digests_in(Path(path))}
     del mlflow_model.flavors["python_function"]["model_path"]  # points to the skops file; ours loads from the folder
     mlflow_model.save(str(Path(path) / "MLmodel"))
@@ -169,7 +187,7 @@ def signature(contract: Contract, optional: set[str]) -> ModelSignature:
     """
     anything = AnyType()  # type: ignore[no-untyped-call]
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(anything, name, required=name not in optional) for name in contract.features
+        ColSpec(anything, name, required=name not in optional) for name in contract.raw_features
     ]
     params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0), ParamSpec(EXPLAIN, DataType.boolean, False)])
     return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]), params)

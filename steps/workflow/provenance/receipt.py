@@ -54,6 +54,7 @@ class InputRecord(Compact):
 
     source: str = Field(description="As given: absolute, or relative to the project's folder.")
     sha256: Sha256
+    function: str | None = Field(default=None, description="The function in the file that is called, if one is.")
     content: str | None = Field(default=None, description="The text of a short file.")
     artifact: str | None = Field(default=None, description="Where the first run of the lineage holds a copy.")
 

@@ -80,7 +80,7 @@ def column_sections(contract: Contract, facts: DataFacts) -> list[Section]:
     }
     lines = pd.DataFrame(
         [
-            column_line(each, facts.notes.get(each.name, ""), strengths.get(each.name, math.nan))
+            column_line(each, contract, facts.notes.get(each.name, ""), strengths.get(each.name, math.nan))
             for each in facts.columns
         ],
         dtype=object,
@@ -130,11 +130,11 @@ def rows_summary(counts: Mapping[str, float]) -> str:
     )
 
 
-def column_line(profile: ColumnProfile, note: str, strength: float) -> dict[str, object]:
+def column_line(profile: ColumnProfile, contract: Contract, note: str, strength: float) -> dict[str, object]:
     """Return the line of the page about one column; `strength` is that of its association with the target."""
     return {
         "column": profile.name,
-        "kind": profile.kind,
+        "kind": f"{profile.kind}, derived" if profile.name in contract.derived else profile.kind,
         "missing": percent(profile.missing, 1) if profile.missing else "",
         "distinct": f"{profile.distinct:,}",
         "range": range_text(profile),

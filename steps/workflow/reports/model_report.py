@@ -166,7 +166,11 @@ def model_report(
             pictures=(pictures[CALIBRATION],),
         ),
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
-        Section("What moves a prediction", SHAP_TEXT, pictures=(pictures[IMPORTANCE], pictures[BEESWARM])),
+        Section(
+            "What moves a prediction",
+            SHAP_TEXT + derived_text(result.contract),
+            pictures=(pictures[IMPORTANCE], pictures[BEESWARM]),
+        ),
         Section("How the prediction changes with a feature", effects_text(result), pictures=(pictures[EFFECTS],)),
         Section("Features that act together", interactions_text(result), result.interactions),
         Section("Residuals", pictures=(pictures[RESIDUALS],)),
@@ -183,6 +187,11 @@ def model_report(
     ]
     title, summary = f"{result.model}: {target} predicted", model_summary(result)
     return Page(title, summary, sections, result.findings, addresses=addresses)
+
+
+def derived_text(contract: Contract) -> str:
+    """Return which features are derived by a function of the user, as a sentence to append; empty if none is."""
+    return f" Derived by the function of features: {', '.join(contract.derived)}." if contract.derived else ""
 
 
 def model_summary(result: ModelResult) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from workflow.data.contract import Contract
     from workflow.data.findings import Finding
+    from workflow.data.own_features import OwnFeatures
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
     from workflow.models.intervals import IntervalModel
@@ -173,6 +174,16 @@ class PreprocessRun(StageRun):
 
         with downloaded(self.run, Files.TEST_SET) as path:
             yield stored.open_rows(path)
+
+    @cached_property
+    def features(self) -> "OwnFeatures | None":
+        """The function of the user that derived columns, if there was one."""
+        from workflow.data import own_features
+
+        if not self.params.features:
+            return None
+        with downloaded(self.run, Files.FEATURES) as path:
+            return own_features.read(path, self.params.features_function)
 
     def examples(self) -> "DataFrame":
         """Return some rows as the data file has them."""

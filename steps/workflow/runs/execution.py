@@ -28,10 +28,11 @@ ARTIFACT_FILES = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # rea
 
 @dataclass
 class InputFile:
-    """A file or folder that a stage reads: as the user named it, and where it is."""
+    """A file or folder that a stage reads: as the user named it, and where it is; and a function in it, if named."""
 
     source: str
     path: Path
+    function: str | None = None
 
     def __post_init__(self) -> None:
         """Remember its present state."""
@@ -49,13 +50,13 @@ class InputFile:
     def record(self) -> InputRecord:
         """Return how a receipt holds it: the content of a short file, else the path of a copy that is logged."""
         if content := receipt.short_text(self.path):
-            return InputRecord(source=self.source, sha256=self.digest, content=content)
+            return InputRecord(source=self.source, sha256=self.digest, function=self.function, content=content)
         copy = f"{Files.INPUTS}/{self.path.name}"
         if self.path.is_dir():
             mlflow.log_artifacts(str(self.path), copy)
         else:
             mlflow.log_artifact(str(self.path), Files.INPUTS)
-        return InputRecord(source=self.source, sha256=self.digest, artifact=copy)
+        return InputRecord(source=self.source, sha256=self.digest, function=self.function, artifact=copy)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Files:
     TRAINING_SET = "train.parquet"
     TEST_SET = "test.parquet"
     CONTRACT = "contract.yaml"
+    FEATURES = "features.py"  # of the user, whose function derives columns
     EXAMPLES = "examples.json"
     REJECTED = "rejected.csv"
     DATA_FACTS = "data_facts.json"

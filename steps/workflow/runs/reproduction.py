@@ -85,7 +85,8 @@ def run_again(
     for name, value in recorded.parameters.items():
         words += [f"--{name}", to_command_line(value)]
     for name, path in inputs.items():
-        words += [f"--{name}", str(path)]
+        function = recorded.inputs[name].function
+        words += [f"--{name}", f"{path}:{function}" if function else str(path)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
     process = subprocess.Popen(

@@ -11,6 +11,7 @@ import pandas as pd
 from workflow.data import contract, split
 from workflow.data.contract import CoercedValues, Contract
 from workflow.data.findings import Finding
+from workflow.data.own_features import OwnFeatures
 from workflow.data.rejections import coercion_findings, rejection_findings
 from workflow.data.sampling import evenly_spaced_positions
 from workflow.errors import UserError
@@ -43,6 +44,7 @@ class Predictor:
         levels: of the intervals.
         training_hashes: the `split.content_hashes` of the training set.
         drift_fraction: of the rows of a chunk that drift is measured on.
+        features: the function of the user that derives columns, if there is one.
         contributions: names of the columns that `explained` will add; empty if it will not.
     """
 
@@ -52,6 +54,7 @@ class Predictor:
     levels: list[float]
     training_hashes: pd.Series
     drift_fraction: float
+    features: OwnFeatures | None = None
     contributions: Sequence[str] = ()
 
     def __call__(self, rows: pd.DataFrame) -> "Chunk":
@@ -59,10 +62,12 @@ class Predictor:
 
         Raises UserError for a column that is missing, and for one that is called like a column of the output.
         """
-        features = self.contract.select(self.contract.features)
+        features = self.contract.select(self.contract.raw_features)
         contract.check_columns(rows, features, "is it the file for this model?")
         typed_already = contract.is_typed_by(rows, self.contract)
         typed, rejected = contract.check(rows, features, typed_already)
+        if self.features:
+            typed = self.features.extend(typed, self.contract)
         predictions = self.predict(typed)
         if taken := [name for name in (*predictions, *self.contributions) if name in rows]:
             raise UserError(f"column {', '.join(taken)} of the data is called like a column of the output; rename it")

@@ -14,6 +14,7 @@ from workflow.data import contract, files, inference, split, stored
 from workflow.data.contract import Contract, ValidationReport
 from workflow.data.findings import Finding
 from workflow.data.inference import InferredContract
+from workflow.data.own_features import OwnFeatures
 from workflow.data.profile import DataFacts, profile_columns
 from workflow.data.rejections import coercion_findings, rejection_findings
 from workflow.data.sentinels import sentinel_findings
@@ -24,8 +25,10 @@ from workflow.evaluation.formulas import formula_findings
 from workflow.evaluation.questions import question_findings, too_good_finding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy import ndarray
-    from pandas import Series
+    from pandas import DataFrame, Series
 
     from workflow.data.tables import Table
     from workflow.parameters import ContractParams, PreprocessParams
@@ -33,11 +36,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PreprocessInputs:
-    """The data file or folder, its contract if there is one, and the file of the test set if that is one of its own."""
+    """What to read.
+
+    Attributes:
+        data: the file or folder.
+        contract: of it, if there is one.
+        test_data: the file of the test set, if that is one of its own.
+        features: the function of the user that derives columns, if there is one.
+    """
 
     data: Path
     contract: Path | None = None
     test_data: Path | None = None
+    features: OwnFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         found = inferred.contract
         rows, duplicate_counts = stored.deduplicate(typed, Path(scratch) / "distinct.arrow")
         if inputs.test_data:
-            parts, of_test = read_test_set(params, inputs.test_data, found, rows, duplicate_counts, Path(scratch))
+            parts, of_test = read_test_set(params, inputs, found, rows, duplicate_counts, Path(scratch))
             validation = with_test_file(validation, of_test)
         else:
             parts = Parts(rows, rows, *split_rows(rows, duplicate_counts, found, params))
@@ -122,7 +133,7 @@ class Parts:
 
 def read_test_set(
     params: "PreprocessParams",
-    file: Path,
+    inputs: PreprocessInputs,
     found: Contract,
     rows: MappedRows,
     duplicate_counts: "ndarray",
@@ -132,7 +143,7 @@ def read_test_set(
 
     Args:
         params: how to deduplicate.
-        file: with the test set.
+        inputs: with the file of the test set.
         found: the contract of both files.
         rows: the distinct rows of the data.
         duplicate_counts: how often each occurs: (rows,).
@@ -140,9 +151,10 @@ def read_test_set(
     """
     split.split_column(params.split, found)
     typed = scratch / "typed_test.arrow"
-    with files.open_table(file) as data, stored.arrow_appender(typed) as append:
+    assert inputs.test_data is not None
+    with files.open_table(inputs.test_data) as data, stored.arrow_appender(typed) as append:
         try:
-            validation = contract.enforce(data.chunks(), found, data.malformed, append)
+            validation, _ = enforce(data, found.raw, inputs.features, append, found)
         except UserError as error:
             raise UserError(f"test_data: {error}") from error
     test_rows, test_counts = stored.deduplicate(typed, scratch / "distinct_test.arrow")
@@ -180,7 +192,7 @@ def row_findings(validation: ValidationReport, rows: StoredRows, contract: Contr
     """Return findings about values and rows that were rejected, could not be read, or may stand for missing ones."""
     return [
         *coercion_findings(validation.coerced, validation.rows_in),
-        *sentinel_findings(rows, contract),
+        *sentinel_findings(rows, contract.raw),
         *rejection_findings(validation.rejected, validation.rows_in, contract.target),
     ]
 
@@ -204,13 +216,59 @@ def validate(
         if inputs.contract:
             chosen: dict[str, Any] = params.chosen_columns
             given = replace(contract.read_contract(inputs.contract), **chosen)
-            inferred = InferredContract(contract.validated(given, f"contract {inputs.contract}"))
+            inferred = InferredContract(raw_contract(given, inputs))
         else:
             inferred = infer_contract(data, params)
         constrained = contract.with_constraints(inferred.contract, params.monotonic)
         inferred = replace(inferred, contract=constrained, findings=(*data.findings, *inferred.findings))
         with stored.arrow_appender(path) as append:
-            return contract.enforce(data.chunks(), inferred.contract, data.malformed, append), inferred
+            validation, found = enforce(data, inferred.contract, inputs.features, append)
+            return validation, replace(inferred, contract=found)
+
+
+def raw_contract(given: Contract, inputs: PreprocessInputs) -> Contract:
+    """Return a contract that a user gave without its derived columns, which are derived anew; UserError if it is wrong.
+
+    It is the contract of a run, if it has any.
+    """
+    source = f"contract {inputs.contract}"
+    if given.derived and not inputs.features:
+        name = given.derived[0]
+        function = given.columns[name].derived
+        raise UserError(f"{source}: column {name} is derived by {function}; pass -P features=<file>.py:{function}")
+    return contract.validated(given.raw, source)
+
+
+def enforce(
+    data: "Table",
+    raw: Contract,
+    features: OwnFeatures | None,
+    append: "Callable[[DataFrame], None]",
+    found: Contract | None = None,
+) -> tuple[ValidationReport, Contract]:
+    """Check the rows of a table against the contract of its file, and pass on the valid ones with the derived columns.
+
+    Args:
+        data: the table.
+        raw: the contract of the file.
+        features: derives columns, if given.
+        append: called with the typed rows of each chunk.
+        found: the contract with the derived columns, where it is known; else the first rows decide it.
+
+    Returns:
+        What became of the rows, and the contract with the derived columns.
+    """
+    if not features:
+        return contract.enforce(data.chunks(), raw, data.malformed, append), raw
+
+    def extend_and_append(typed: "DataFrame") -> None:
+        nonlocal found
+        if len(typed):
+            found = found or features.describe(typed, raw)
+            append(features.extend(typed, found))
+
+    validation = contract.enforce(data.chunks(), raw, data.malformed, extend_and_append)
+    return validation, found or raw
 
 
 def infer_contract(data: "Table", params: "ContractParams") -> InferredContract:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workflow.data.contract import Contract
+    from workflow.data.own_features import OwnFeatures
     from workflow.data.stored import StoredRows
     from workflow.models.estimators import Estimator
 
@@ -66,11 +67,12 @@ class Rules(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted estimator with its training set and the contract of its rows."""
+    """A fitted estimator with its training set, the contract of its rows, and what derives columns of them, if any."""
 
     estimator: "Estimator"
     training_set: "StoredRows"
     contract: "Contract"
+    features: "OwnFeatures | None" = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,8 @@ def predict_with_champion(
     unseen = ~split.hash_rows(rows)[tested.positions].isin(seen).to_numpy()
     if not unseen.any():
         return None
-    theirs = holdout.predictions(champion.estimator, rows, champion.contract)[tested.positions][unseen]
+    theirs = holdout.predictions(champion.estimator, rows, champion.contract, champion.features)
+    theirs = theirs[tested.positions][unseen]
     weight = None if tested.weight is None else tested.weight[unseen]
     return BothPredictions(tested.true[unseen], tested.predicted[unseen], theirs, weight)
 
@@ -282,7 +285,7 @@ def check_baseline(metric: RankingMetric, tested: holdout.TestPredictions, contr
 
 def why_not_comparable(champion: Model, contract: "Contract") -> str:
     """Return why the champion cannot predict the challenger's test rows; empty if it can."""
-    kinds = {name: column.kind for name, column in contract.columns.items()}
+    kinds = {name: column.kind for name, column in contract.raw.columns.items()}
     theirs = champion.contract
     other = [name for name in theirs.content if kinds.get(name) != theirs.columns[name].kind]
     return f"the champion needs the columns {', '.join(other)}, which differ or are missing here" if other else ""
