@@ -29,6 +29,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/data/tables.py": [*STAGES, *REPORTS],
     "workflow/data/files.py": ["preprocess"],
     "workflow/data/csv_files.py": ["preprocess"],
+    "workflow/data/own_features.py": STAGES,
     "workflow/data/split.py": STAGES,
     "workflow/data/inference.py": ["preprocess"],
     "workflow/data/profile.py": ["preprocess", "data report"],

@@ -114,9 +114,8 @@ class OwnFeatures:
     def with_kinds(self, derived: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         """Return derived columns in the order and of the kinds of the training set; UserError if they are others."""
         if other := sorted({*derived} ^ {*kinds}):
-            raise UserError(
-                f"{self.name}: must always return the same columns; not always returned: {', '.join(other)}"
-            )
+            listed = ", ".join(other)
+            raise UserError(f"{self.name}: does not always return column {listed}; return the same for any row")
         for name, kind in kinds.items():
             if kind_of(derived[name]) != kind and derived[name].notna().any():
                 raise UserError(f"{self.name}: column {name} is not always {kind}")

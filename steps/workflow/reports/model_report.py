@@ -154,11 +154,7 @@ def model_report(
     target, metrics = result.contract.target, result.metrics
     logged = [(name, str(value)) for name, value in result.parameters.items()]
     sections = [
-        Section(
-            "Scores",
-            SCORES_TEXT,
-            score_table(metrics, result.parameters["metric"]),
-        ),
+        Section("Scores", SCORES_TEXT, score_table(metrics, result.parameters["metric"])),
         Section(
             "Prediction intervals",
             INTERVALS_TEXT,
