@@ -205,6 +205,8 @@ def test_an_edit_of_the_file_trains_again_even_of_a_comment(areas, tmp_path):
     reused()
     shutil.copy(tmp_path / "f.py", tmp_path / "g.py")
     assert reused(features=f"{tmp_path / 'g.py'}:add") == ["preprocess", "train"]  # only the content counts
+    run_id = areas.runs("preprocess")[0].info.run_id
+    assert reused(features=f"runs:/{run_id}/features.py:add") == ["preprocess", "train"]
     (tmp_path / "f.py").write_text(AREA + "# a comment\n")
     assert reused() == []
     (tmp_path / "f.py").write_text(AREA.replace("fillna(5)", "fillna(6)"))

@@ -1,11 +1,13 @@
 """Columns derived by a function of the user: what it may return, and that it looks at nothing but the row."""
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import PROJECT
 
 from workflow.data import own_features
 from workflow.data.columns import Column
@@ -213,6 +215,20 @@ def test_a_function_can_be_sent_to_another_process_and_may_define_dataclasses():
     contract = function.describe(typed_rows(), CONTRACT)
     sent = pickle.loads(pickle.dumps(function))
     pd.testing.assert_frame_equal(sent.extend(typed_rows(), contract), function.extend(typed_rows(), contract))
+
+
+def test_the_example_of_the_documentation_is_accepted():
+    page = (PROJECT / "docs/own-file.md").read_text()
+    source = re.search(r"## Your own features.*?```python\n(.*?)```", page, re.S)[1]
+    houses = pd.DataFrame({"rooms": [4.0, 6, 5], "floors": [0.0, 2, np.nan], "address": ["1 Elm Road", "x", None]})
+    contract = Contract(
+        "y", {name: Column("numeric") for name in ("rooms", "floors", "y")} | {"address": Column("text")}
+    )
+    houses["address"] = houses["address"].astype("str")
+    function = OwnFeatures(source, "add", NAME)
+    found = function.extend(houses, function.describe(houses.assign(y=0.0), contract))
+    assert found["rooms per floor"].tolist()[:2] == [4, 3]
+    assert found["street type"].tolist()[0] == "Road"
 
 
 def test_a_contract_keeps_which_columns_are_derived(tmp_path: Path):
