@@ -175,3 +175,15 @@ def test_main_compares_only_models_that_keep_a_constraint(surveys):
     assert pd.read_csv(output).groupby("town")["prediction"].diff().min() >= 0
     refused = surveys.step("train", **roles(surveys.data.parent), model="linear", monotonic="{age: increasing}")
     assert refused.error.startswith("model=linear: keeps no monotonic constraint of age; choose boosting")
+
+
+def test_a_learning_curve_is_drawn_where_it_is_asked_for(surveys):
+    given = roles(surveys.data.parent) | {"shap_samples": "3", "curve": "true"}
+    assert surveys.step("evaluate", **given, model="linear").code == 0
+    run = surveys.last()
+    curve = pd.read_csv(surveys.artifacts(run, "learning_curve.csv"))
+    assert curve["score"].iloc[-1] == pytest.approx(run.data.metrics["mean_absolute_error"], rel=1e-12)
+    page = surveys.artifacts(run, "report.html").read_text()
+    assert "twice the rows would lower it by" in page
+    assert surveys.step("evaluate", **given, model="blend", model_params="{linear: {}, boosting: {}}").code == 0
+    assert "What more rows may bring" not in surveys.artifacts(surveys.last(), "report.html").read_text()

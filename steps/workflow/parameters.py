@@ -196,6 +196,9 @@ class EvaluateParams(IntervalOptions, MetricOptions):
     """Parameters of `evaluate`; `seed` is the preprocess run's, and the metric that of the train run."""
 
     shap_samples: Annotated[int, FromText(integer(1))] = Field(default=50, description="test rows to explain with SHAP")
+    curve: Annotated[bool, FromText(boolean)] = Field(
+        default=False, description="also fit the model on fewer rows, for a learning curve (not of a blend)"
+    )
     segments: Annotated[list[str], FromText(optional_names)] = Field(
         default_factory=list,
         description="columns for whose values the errors are reported, comma-separated; default: the contract's",

@@ -45,6 +45,8 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/interactions.py": ["evaluate"],
     "workflow/evaluation/effects.py": ["evaluate", "model report"],
     "workflow/evaluation/drift.py": [],
+    "workflow/evaluation/learning_curve.py": ["evaluate"],
+    "workflow/evaluation/power_law.py": ["model report"],
     "workflow/evaluation/segments.py": ["evaluate"],
     "workflow/evaluation/search.py": [],
     "workflow/models/catalog.py": ["train", "evaluate"],

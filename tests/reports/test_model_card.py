@@ -29,6 +29,7 @@ RESULT = ModelResult(
     effects=pd.DataFrame(),
     interactions=pd.DataFrame(),
     nearest=pd.DataFrame(),
+    learning_curve=None,
     named_segments=pd.DataFrame(),
     worst_segments=pd.DataFrame(),
     segments=pd.DataFrame({"segment": ["a|b", "<b>"], "rows": [12345, 3], "mean_absolute_error": [0.12345, None]}),

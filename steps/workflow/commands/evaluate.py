@@ -92,6 +92,8 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result.calibration.to_csv(folder / Files.INTERVAL_CALIBRATION, index=False)
         result.effects.to_parquet(folder / Files.EFFECTS)
         result.interactions.to_csv(folder / Files.INTERACTIONS, index=False)
+        if result.learning_curve is not None:
+            result.learning_curve.to_csv(folder / Files.LEARNING_CURVE, index=False)
         result.named_segments.to_csv(folder / Files.NAMED_SEGMENTS, index=False)
         result.worst_segments.to_csv(folder / Files.WORST_SEGMENTS, index=False)
         result.segments.to_csv(folder / Files.SEGMENTS, index=False)

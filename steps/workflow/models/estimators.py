@@ -198,6 +198,14 @@ def resolve_constraints(estimator: "TransformedTargetRegressor", features: "Data
             regress.set_params(**{name: signs + [0] * (encoded.shape[1] - len(signs))})
 
 
+def with_constraints(estimator: "TransformedTargetRegressor", contract: Contract) -> "TransformedTargetRegressor":
+    """Give an unfitted estimator its monotonic constraints by feature again, which `fit` resolves."""
+    if not contract.constraints:
+        return estimator
+    names = CONSTRAINT_PARAMS & estimator.regressor[-1].get_params(deep=False).keys()
+    return estimator.set_params(**{f"regressor__regress__{name}": contract.constraints for name in names})
+
+
 def weight_at(weight: "Series | None", positions: Any) -> "Series | None":
     """Return the sample weights of the rows at `positions`, if there are any."""
     return None if weight is None else weight.iloc[positions]

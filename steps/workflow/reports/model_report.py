@@ -12,6 +12,7 @@ from workflow.data.contract import Contract
 from workflow.data.findings import Finding
 from workflow.evaluation.effects import ACCUMULATED, CORRELATED
 from workflow.evaluation.metrics import level_suffixes
+from workflow.evaluation.power_law import gain_of_twice_the_rows
 from workflow.evaluation.ranking import IN_TARGET_UNIT
 from workflow.formatting import number, percent
 from workflow.reports import plots
@@ -31,6 +32,7 @@ ENDS = {"low": "from", "high": "to"}
 PREDICTIONS, RESIDUALS, IMPORTANCE, BEESWARM = "preds.png", "residuals.png", "shap.png", "shap_beeswarm.png"
 EFFECTS = "effects.png"
 CALIBRATION = "interval_calibration.png"
+CURVE = "learning_curve.png"
 DESCRIBED_FEATURES = 5  # in words, of a figure
 CLEAR_DIRECTION = 0.5  # Spearman's correlation from which on a feature raises or lowers a prediction
 SCORES_TEXT = "With 95 % bootstrap confidence intervals; the baseline is a constant prediction."
@@ -61,6 +63,7 @@ class ModelResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features: see `effects.effects`.
         interactions: of pairs of them: see `interactions.interactions`.
+        learning_curve: scores of the model fitted on fewer rows, if it was asked for.
         named_segments: errors for each value of the columns that are named.
         worst_segments: of any feature, those with significantly larger errors.
         segments: errors by quantile of the target.
@@ -80,6 +83,7 @@ class ModelResult:
     calibration: pd.DataFrame
     effects: pd.DataFrame
     interactions: pd.DataFrame
+    learning_curve: pd.DataFrame | None
     named_segments: pd.DataFrame
     worst_segments: pd.DataFrame
     segments: pd.DataFrame
@@ -94,7 +98,10 @@ def figures(result: ModelResult) -> dict[str, Figure]:
     model, label = result.model, result.contract.target_label
     true, predicted = result.predictions["true"].to_numpy(), result.predictions["predicted"].to_numpy()
     values = result.shap_values.drop(columns="base")
+    curve = result.learning_curve
+    words = readable_metric(result.parameters["metric"])
     return {
+        **({} if curve is None else {CURVE: plots.learning_curve(curve, words, f"{model}: learning curve")}),
         PREDICTIONS: plots.predictions(true, predicted, label, f"{model} on the test set"),
         RESIDUALS: plots.residuals(true, predicted, label, f"{model}: errors on the test set"),
         IMPORTANCE: plots.importance(values, label, f"{model}: what moves a prediction"),
@@ -114,6 +121,7 @@ def descriptions(result: ModelResult) -> dict[str, str]:
     sizes = plots.largest_mean_sizes(values)[::-1].head(DESCRIBED_FEATURES)
     directions = [f"{name}: {direction(values[name], result.shap_colours[name])}" for name in sizes.index]
     return {
+        **({} if result.learning_curve is None else {CURVE: curve_text(result)}),
         PREDICTIONS: f"Scatter plot of predicted against true {target} of {rows}, with the line of a perfect"
         f" prediction. Half of the predictions are within {number(errors.abs().median())}{unit} of it.",
         RESIDUALS: f"Scatter plot of predicted − true {target} against predicted {target} of {rows}. Eight of ten"
@@ -174,6 +182,7 @@ def model_report(
             f"From low to high {target}", "Bias is predicted − true.", result.segments.rename(columns=METRIC_NAMES)
         ),
         *segment_sections(result),
+        *curve_sections(result, pictures),
         Section("The worst predictions", table=result.worst),
         Section(
             "The training rows nearest to them", nearest_text(result.worst, result.nearest, target), result.nearest
@@ -319,3 +328,37 @@ def segment_table(segments: pd.DataFrame) -> pd.DataFrame:
     shares = [name for name in segments if name.startswith("coverage")]
     texts = {name: segments[name].map(lambda share: percent(share)) for name in shares}
     return segments.assign(**texts).rename(columns=named | SEGMENT_SCORES)
+
+
+def readable_metric(name: str) -> str:
+    """Return the name of a ranking metric for people; that of a function of the user stays."""
+    return METRIC_NAMES.get(name, name)
+
+
+def curve_sections(result: ModelResult, pictures: Mapping[str, Picture]) -> list[Section]:
+    """Return the section with the learning curve, if it was asked for."""
+    if result.learning_curve is None:
+        return []
+    return [Section("What more rows may bring", curve_text(result), pictures=(pictures[CURVE],))]
+
+
+def curve_text(result: ModelResult) -> str:
+    """Return how the score changes with the number of training rows, and what twice the rows may bring."""
+    curve, metric = result.learning_curve, result.parameters["metric"]
+    assert curve is not None
+    means = curve.groupby("rows")["score"].mean()
+    words, unit = readable_metric(metric), f" {result.contract.unit}" if metric in IN_TARGET_UNIT else ""
+    first, last = means.index[0], means.index[-1]
+    seen = (
+        f"With {first:,} rows the {words} is {number(means.iloc[0])}{unit}, with {last:,} rows"
+        f" {number(means.iloc[-1])}{unit}."
+    )
+    if len(means) < 2:
+        return f"{seen} There are too few rows for a curve."
+    if metric not in METRIC_NAMES or metric == "r2_score" or not (curve["score"] > 0).all():
+        return seen
+    gain, low, high = gain_of_twice_the_rows(curve)
+    return (
+        f"{seen} By the power law through these points, twice the rows would lower it by {percent(gain)} (95 %"
+        f" confidence interval {percent(low)} to {percent(high)}); that is rough."
+    )

@@ -100,6 +100,25 @@ def residuals(true: np.ndarray, predicted: np.ndarray, target: str, title: str) 
     return figure
 
 
+def learning_curve(curve: pd.DataFrame, score: str, title: str) -> Figure:
+    """Plot the score of a model against the number of training rows: single fits as dots, and their mean.
+
+    Args:
+        curve: as `learning_curve.learning_curve` returns it.
+        score: what the score is called.
+        title: of the figure.
+    """
+    figure, axes = empty_figure(6, 4)
+    axes.plot(curve["rows"], curve["score"], ".", color=SOFT, markersize=8, label="fitted on some of the rows")
+    means = curve.groupby("rows")["score"].mean()
+    axes.plot(means.index, means, "o-", color=ACCENT, linewidth=2, label="mean")
+    plain_log_axis(axes.xaxis)
+    axes.set_xticks(means.index)
+    axes.set(xlabel="training rows", ylabel=f"{score} on the test set", title=title)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def interval_calibration(calibration: pd.DataFrame, title: str) -> Figure:
     """Plot the coverage of prediction intervals against their level, with its confidence interval.
 

@@ -12,6 +12,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
+from workflow.models.catalog import BLEND
 from workflow.parameters import EvaluateParams, PreprocessParams, TrainParams
 from workflow.parsing import Params, ParamsType, to_command_line
 from workflow.provenance import fingerprint
@@ -270,6 +271,11 @@ class EvaluateRun(StageRun):
     def predictions(self) -> "DataFrame":
         """Return `true`, `predicted`, `low` and `high` of each scored test row, and the ends at further levels."""
         return self.table(Files.PREDICTIONS)
+
+    def learning_curve(self) -> "DataFrame | None":
+        """Return the learning curve of the model, if the run has one."""
+        has_one = self.params.curve and self.train().params.model != BLEND
+        return self.table(Files.LEARNING_CURVE) if has_one else None
 
     def named_segments(self) -> "DataFrame":
         """Return the errors for each value of the columns that were named: see `segments.segments_of`."""

@@ -109,6 +109,7 @@ def result_of(evaluated: EvaluateRun, trained: TrainRun, data: PreprocessRun) ->
         calibration=evaluated.table(Files.INTERVAL_CALIBRATION),
         effects=evaluated.table(Files.EFFECTS),
         interactions=evaluated.table(Files.INTERACTIONS),
+        learning_curve=evaluated.learning_curve(),
         named_segments=evaluated.table(Files.NAMED_SEGMENTS),
         worst_segments=evaluated.table(Files.WORST_SEGMENTS),
         segments=evaluated.table(Files.SEGMENTS),

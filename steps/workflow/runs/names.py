@@ -65,6 +65,7 @@ class Files:
     INTERVAL_CALIBRATION = "interval_calibration.csv"
     EFFECTS = "effects.parquet"
     INTERACTIONS = "interactions.csv"
+    LEARNING_CURVE = "learning_curve.csv"  # if it was asked for
     NAMED_SEGMENTS = "segments_by_column.csv"
     WORST_SEGMENTS = "worst_segments.csv"
     SEGMENTS = "segments.csv"

@@ -11,7 +11,17 @@ import pandas as pd
 from workflow.data.findings import Finding
 from workflow.data.sampling import evenly_spaced_positions, random_positions
 from workflow.data.stored import CHUNK_ROWS
-from workflow.evaluation import contributions, effects, holdout, interactions, metrics, neighbours, segments, shapley
+from workflow.evaluation import (
+    contributions,
+    effects,
+    holdout,
+    interactions,
+    learning_curve,
+    metrics,
+    neighbours,
+    segments,
+    shapley,
+)
 from workflow.evaluation.intervals import calibration, interval_columns, interval_scores
 from workflow.evaluation.ranking import ranking_metric
 from workflow.models import blending, estimators
@@ -62,6 +72,7 @@ class EvaluateResult:
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
         effects: of the most important features on the prediction: see `effects.effects`.
         interactions: of the most important of these: see `interactions.interactions`.
+        learning_curve: see `learning_curve.learning_curve`; None unless it is asked for, and for a blend.
         named_segments: errors for each value of the columns that are named: see `segments.segments_of`.
         worst_segments: of any feature: see `segments.worst_segments`.
         segments: errors by quantile of the target.
@@ -79,6 +90,7 @@ class EvaluateResult:
     calibration: "DataFrame"
     effects: "DataFrame"
     interactions: "DataFrame"
+    learning_curve: "DataFrame | None"
     named_segments: "DataFrame"
     worst_segments: "DataFrame"
     segments: "DataFrame"
@@ -130,6 +142,7 @@ def run(
         effects=changes,
         interactions=pairs,
         calibration=calibration(tested.true, calibrated, tested.weight),
+        learning_curve=curve_of(params, inputs, tested, scores[metric.name], progress),
         named_segments=named,
         worst_segments=worst_segments,
         segments=metrics.segments(tested.true, tested.predicted, weight=tested.weight),
@@ -154,6 +167,24 @@ def residual_sizes(inputs: EvaluateInputs, tested: "TestPredictions") -> np.ndar
     return np.concatenate(
         [model.sizes(inputs.test_set.take(tested.positions[rows])[features], tested.predicted[rows]) for rows in chunks]
     )
+
+
+def curve_of(
+    params: "EvaluateParams",
+    inputs: EvaluateInputs,
+    tested: "TestPredictions",
+    score: float,
+    progress: "Callable[[str], ProgressBar]",
+) -> "DataFrame | None":
+    """Return the learning curve of a single model, if it is asked for; `score` is that of the model itself."""
+    if not params.curve or inputs.model == BLEND:
+        return None
+    metric, contract = ranking_metric(params.metric, params.metric_params), inputs.contract
+    learned = evenly_spaced_positions(len(inputs.training_set), learning_curve.MAX_ROWS)
+    test_rows = tested.positions[evenly_spaced_positions(len(tested.positions), learning_curve.MAX_ROWS)]
+    sets = learning_curve.Sets(inputs.training_set.take(learned), inputs.test_set.take(test_rows), contract)
+    bar = progress(f"learning curve of {inputs.model}")
+    return learning_curve.learning_curve(inputs.estimator, sets, score, metric, bar)
 
 
 def rows_for_segments(
