@@ -57,9 +57,9 @@ def promote(params: PromoteParams) -> Promotion:
     metrics = trained.metrics | evaluated.metrics
     known = {"thresholds": list(metrics), "segments": list(evaluated.named_segments().columns[2:])}
     for rule, names in known.items():
-        for name in getattr(rules, rule):
-            if name not in names:
-                raise UserError(f"rules={params.rules}: {rule}: no metric {name}; {nearest(name, names)}")
+        for metric in getattr(rules, rule):
+            if metric not in names:
+                raise UserError(f"rules={params.rules}: {rule}: no metric {metric}; {nearest(metric, names)}")
     pages = {"promote": links.run_page(tracking.active_run())}
     if params.dry_run:
         decision, text = decide(name, None, rules, trained, evaluated)
