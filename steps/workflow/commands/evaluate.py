@@ -1,5 +1,6 @@
 """Evaluate as an MLflow run: scores of the test set, SHAP values and the model report."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workflow.models.estimators import Estimator
-    from workflow.stages.evaluate import EvaluateResult
+    from workflow.stages.evaluate import Errors, EvaluateResult, Explanation
 
 CODE = Code(
     ("workflow/stages/evaluate.py", "workflow/models/model_files.py"),
@@ -87,20 +88,34 @@ def work(params: EvaluateParams, trained: TrainRun, data: PreprocessRun) -> None
         result = evaluate.run(params, inputs, rows, cli.progress_bar)
     with tracking.artifacts() as folder:
         result.predictions.to_parquet(folder / Files.PREDICTIONS)
-        result.shap_values.to_parquet(folder / Files.SHAP_VALUES)
-        result.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
         result.calibration.to_csv(folder / Files.INTERVAL_CALIBRATION, index=False)
-        result.effects.to_parquet(folder / Files.EFFECTS)
-        result.interactions.to_csv(folder / Files.INTERACTIONS, index=False)
-        if result.learning_curve is not None:
-            result.learning_curve.to_csv(folder / Files.LEARNING_CURVE, index=False)
-        result.named_segments.to_csv(folder / Files.NAMED_SEGMENTS, index=False)
-        result.worst_segments.to_csv(folder / Files.WORST_SEGMENTS, index=False)
-        result.segments.to_csv(folder / Files.SEGMENTS, index=False)
-        result.worst.to_csv(folder / Files.WORST_PREDICTIONS, index=False)
-        result.nearest.to_csv(folder / Files.NEAREST_ROWS, index=False)
+        write_explanation(folder, result.explanation)
+        write_errors(folder, result.errors)
         tracking.write_findings(folder, result.findings)
     log_scores(trained, data, result)
+
+
+def write_explanation(folder: Path, explanation: "Explanation") -> None:
+    """Write what moves the predictions to the artifacts in a folder."""
+    explanation.shap_values.to_parquet(folder / Files.SHAP_VALUES)
+    explanation.shap_colours.to_parquet(folder / Files.SHAP_COLOURS)
+    explanation.effects.to_parquet(folder / Files.EFFECTS)
+    explanation.interactions.to_csv(folder / Files.INTERACTIONS, index=False)
+
+
+def write_errors(folder: Path, errors: "Errors") -> None:
+    """Write where the predictions are wrong to the artifacts in a folder."""
+    tables = {
+        Files.SEGMENTS: errors.by_target,
+        Files.NAMED_SEGMENTS: errors.named_segments,
+        Files.WORST_SEGMENTS: errors.worst_segments,
+        Files.WORST_PREDICTIONS: errors.worst,
+        Files.NEAREST_ROWS: errors.nearest,
+        Files.LEARNING_CURVE: errors.learning_curve,
+    }
+    for name, table in tables.items():
+        if table is not None:
+            table.to_csv(folder / name, index=False)
 
 
 def member_shap_values(

@@ -60,14 +60,9 @@ def fit(
         progress_bar: wraps an iterable of known length.
     """
     oof = oof_predictions.iloc[evenly_spaced_positions(len(oof_predictions), MAX_ROWS)]
-    true, predicted = oof["true"].to_numpy(), oof["predicted"].to_numpy()
-    residuals = to_training_scale(true, target_transform) - to_training_scale(predicted, target_transform)
-    weight = oof["weight"].to_numpy() if "weight" in oof else None
-    own = rows.iloc[oof["row"]]
-    group = contract.group if contract.group in contract.features else ""
-    labels = labels_in(own[group]) if group else None
-    unsorted = IntervalModel(contract.target, target_transform, residuals, weight, group or "", labels)
-    constant = sorted_model(unsorted)
+    own, true, predicted = rows.iloc[oof["row"]], oof["true"].to_numpy(), oof["predicted"].to_numpy()
+    unsorted = unsorted_model(oof, own, contract, target_transform)
+    constant, residuals, weight = sorted_model(unsorted), unsorted.residuals, unsorted.weight
     sizes = pd.Series(np.abs(residuals).astype(np.float32).astype(float))  # rounded: see `models/rounding.py`
     least = float(sizes.quantile(LEAST_QUANTILE))
     if len(oof) < MIN_TAIL_ROWS or not least:
@@ -82,6 +77,15 @@ def fit(
     )
     by_row = interval_score(true, *scaled.around(predicted, expected, NOMINAL_LEVEL), NOMINAL_LEVEL, weight)
     return scaled if by_row < (1 - MIN_IMPROVEMENT) * of_one_width else constant
+
+
+def unsorted_model(oof: pd.DataFrame, rows: pd.DataFrame, contract: Contract, target_transform: str) -> IntervalModel:
+    """Return an interval model of one width, with residuals, weights and labels in the order of the `rows`."""
+    true, predicted = (to_training_scale(oof[name], target_transform) for name in ("true", "predicted"))
+    weight = oof["weight"].to_numpy() if "weight" in oof else None
+    group = contract.group if contract.group in contract.features else ""
+    labels = labels_in(rows[group]) if group else None
+    return IntervalModel(contract.target, target_transform, true - predicted, weight, group or "", labels)
 
 
 def sorted_model(model: IntervalModel) -> IntervalModel:

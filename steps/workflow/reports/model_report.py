@@ -163,12 +163,7 @@ def model_report(
     logged = [(name, str(value)) for name, value in result.parameters.items()]
     sections = [
         Section("Scores", SCORES_TEXT, score_table(metrics, result.parameters["metric"])),
-        Section(
-            "Prediction intervals",
-            INTERVALS_TEXT,
-            interval_table(metrics, result.parameters["level"]),
-            pictures=(pictures[CALIBRATION],),
-        ),
+        Section("Prediction intervals", INTERVALS_TEXT, interval_table(result), pictures=(pictures[CALIBRATION],)),
         Section(f"Predicted against true {target}", pictures=(pictures[PREDICTIONS],)),
         Section(
             "What moves a prediction",
@@ -281,8 +276,9 @@ def score_table(metrics: Mapping[str, float], ranking: str) -> pd.DataFrame:
     )
 
 
-def interval_table(metrics: Mapping[str, float], levels: Sequence[float]) -> pd.DataFrame:
+def interval_table(result: ModelResult) -> pd.DataFrame:
     """Return how good the prediction intervals of each level are on the test set, a row per level."""
+    metrics, levels = result.metrics, result.parameters["level"]
     return pd.DataFrame(
         [
             {

@@ -60,6 +60,46 @@ class EvaluateInputs:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """What moves the predictions of an estimator.
+
+    Attributes:
+        shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
+        shap_colours: numbers that order the values of each feature in that sample.
+        effects: of the most important features on the prediction: see `effects.effects`.
+        interactions: of the most important of these: see `interactions.interactions`.
+    """
+
+    shap_values: "DataFrame"
+    shap_colours: "DataFrame"
+    effects: "DataFrame"
+    interactions: "DataFrame"
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Where an estimator errs.
+
+    Attributes:
+        by_target: errors by quantile of the target.
+        named_segments: errors for each value of the columns that are named: see `segments.segments_of`.
+        worst_segments: of any feature: see `segments.worst_segments`.
+        segments_tested: number of segments among which these were found.
+        worst: the rows with the largest errors.
+        nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
+        learning_curve: see `learning_curve.learning_curve`; None unless it is asked for, and for a blend.
+    """
+
+    by_target: "DataFrame"
+    named_segments: "DataFrame"
+    worst_segments: "DataFrame"
+    segments_tested: int
+    worst: "DataFrame"
+    nearest: "DataFrame"
+    learning_curve: "DataFrame | None"
+
+
+@dataclass(frozen=True)
 class EvaluateResult:
     """Scores and explanations of an estimator on the test rows that were not seen in training.
 
@@ -67,17 +107,9 @@ class EvaluateResult:
         predictions: `true`, `predicted`, `low`, `high`, both ends at further levels, any `weight`: (scored rows, …).
         scores: test metrics with their 95 % intervals, by which models are compared.
         other_scores: those of the baseline, of the prediction intervals, and with leaked rows.
-        shap_values: of a sample of the scored rows, with the mean prediction as column `base`.
-        shap_colours: numbers that order the values of each feature in that sample.
         calibration: coverage of the prediction intervals by level: see `intervals.calibration`.
-        effects: of the most important features on the prediction: see `effects.effects`.
-        interactions: of the most important of these: see `interactions.interactions`.
-        learning_curve: see `learning_curve.learning_curve`; None unless it is asked for, and for a blend.
-        named_segments: errors for each value of the columns that are named: see `segments.segments_of`.
-        worst_segments: of any feature: see `segments.worst_segments`.
-        segments: errors by quantile of the target.
-        worst: the rows with the largest errors.
-        nearest: the training rows nearest to these: see `neighbours.nearest_training_rows`.
+        explanation: what moves the predictions.
+        errors: where they are wrong.
         findings: what is odd about the test set.
         head: the first scored rows, and `hashes`, the `split.row_hashes` of all of them.
     """
@@ -85,17 +117,9 @@ class EvaluateResult:
     predictions: "DataFrame"
     scores: dict[str, float]
     other_scores: dict[str, float]
-    shap_values: "DataFrame"
-    shap_colours: "DataFrame"
     calibration: "DataFrame"
-    effects: "DataFrame"
-    interactions: "DataFrame"
-    learning_curve: "DataFrame | None"
-    named_segments: "DataFrame"
-    worst_segments: "DataFrame"
-    segments: "DataFrame"
-    worst: "DataFrame"
-    nearest: "DataFrame"
+    explanation: Explanation
+    errors: Errors
     findings: list[Finding]
     head: "DataFrame"
     hashes: "Series"
@@ -115,8 +139,8 @@ def run(
         head_rows: how many of the scored rows to return.
         progress: makes a progress bar of a description.
     """
-    contract, test_set, metric = inputs.contract, inputs.test_set, ranking_metric(params.metric, params.metric_params)
-    tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, contract, metric)
+    test_set, metric = inputs.test_set, ranking_metric(params.metric, params.metric_params)
+    tested = holdout.predict_test_set(inputs.estimator, inputs.training_set, test_set, inputs.contract, metric)
     scored = metrics.applicable_metrics(tested.true) | {metric.name: metric.function}
     scores = metrics.scores_with_intervals(scored, tested.true, tested.predicted, params.seed, weight=tested.weight)
     metric.check_score(scores[metric.name], "on the test set")
@@ -125,32 +149,54 @@ def run(
         {level: inputs.intervals.around(tested.predicted, sizes, level, labels) for level in levels}
         for levels in (params.level, CALIBRATED_LEVELS)
     )
-    explained_rows = sample_rows(params, inputs, tested.positions)
-    explanation = shap_values(params, inputs, explained_rows, progress)
-    changes, pairs = effects_of(params, inputs, explanation)
-    scored_rows = rows_for_segments(inputs, tested, ends[params.level[0]])
-    named = segments.segments_of(params.segments or contract.segments, scored_rows, contract, params.seed)
-    worst_segments, n_tested = segments.worst_segments(scored_rows, contract, params.seed)
-    worst, member = metrics.worst(tested.true, tested.predicted), last_member(inputs)
-    worst_rows = test_set.take(tested.positions[worst])
+    errors = errors_of(params, inputs, tested, ends[params.level[0]], scores[metric.name], progress)
     return EvaluateResult(
         predictions=with_intervals(tested, ends),
         scores=scores,
-        other_scores=other_scores(scored, tested, ends, params.seed) | {"segments_tested": n_tested},
-        shap_values=explanation,
-        shap_colours=shapley.colour_values(member, explained_rows),
-        effects=changes,
-        interactions=pairs,
+        other_scores=other_scores(scored, tested, ends, params.seed) | {"segments_tested": errors.segments_tested},
         calibration=calibration(tested.true, calibrated, tested.weight),
-        learning_curve=curve_of(params, inputs, tested, scores[metric.name], progress),
-        named_segments=named,
-        worst_segments=worst_segments,
-        segments=metrics.segments(tested.true, tested.predicted, weight=tested.weight),
-        worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
-        nearest=neighbours.nearest_training_rows(member, inputs.training_set, worst_rows, contract),
+        explanation=explanation_of(params, inputs, tested, progress),
+        errors=errors,
         findings=findings_of(tested),
         head=test_set.take(tested.positions[:head_rows]),
         hashes=tested.ids,
+    )
+
+
+def explanation_of(
+    params: "EvaluateParams",
+    inputs: EvaluateInputs,
+    tested: "TestPredictions",
+    progress: "Callable[[str], ProgressBar]",
+) -> Explanation:
+    """Return what moves the predictions."""
+    rows = sample_rows(params, inputs, tested.positions)
+    values = shap_values(params, inputs, rows, progress)
+    changes, pairs = effects_of(params, inputs, values)
+    return Explanation(values, shapley.colour_values(last_member(inputs), rows), changes, pairs)
+
+
+def errors_of(
+    params: "EvaluateParams",
+    inputs: EvaluateInputs,
+    tested: "TestPredictions",
+    ends: tuple[np.ndarray, np.ndarray],
+    score: float,
+    progress: "Callable[[str], ProgressBar]",
+) -> Errors:
+    """Return where the predictions are wrong, given the `ends` of their intervals and the ranking `score`."""
+    contract, rows = inputs.contract, rows_for_segments(inputs, tested, ends)
+    worst_segments, n_tested = segments.worst_segments(rows, contract, params.seed)
+    worst = metrics.worst(tested.true, tested.predicted)
+    worst_rows = inputs.test_set.take(tested.positions[worst])
+    return Errors(
+        by_target=metrics.segments(tested.true, tested.predicted, weight=tested.weight),
+        named_segments=segments.segments_of(params.segments or contract.segments, rows, contract, params.seed),
+        worst_segments=worst_segments,
+        segments_tested=n_tested,
+        worst=metrics.with_errors(worst_rows, contract.target, tested.predicted[worst]),
+        nearest=neighbours.nearest_training_rows(last_member(inputs), inputs.training_set, worst_rows, contract),
+        learning_curve=curve_of(params, inputs, tested, score, progress),
     )
 
 

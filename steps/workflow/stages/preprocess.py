@@ -102,12 +102,7 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
         scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
         notes, profiled = inferred.notes, profile_columns(rows, found)
         facts = DataFacts(counts, scores, validation.missing, validation.ignored, notes, *profiled)
-        findings = [
-            *inferred.findings,
-            *row_findings(validation, rows, found),
-            *leakage.duplicate_findings(counts, scores, found.unit),
-            *score_findings(rows, found, params),
-        ]
+        findings = [*inferred.findings, *data_findings(params, validation, rows, found, facts)]
         for write in writes:
             write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
@@ -186,6 +181,17 @@ def check_weights(found: Contract, training_set: StoredRows, test_set: StoredRow
     for name, rows in (("training set", training_set), ("test set", test_set)):
         if not rows[found.weight].any():
             raise UserError(f"weight {found.weight}: is 0 in all rows of the {name}; correct the file, or leave it out")
+
+
+def data_findings(
+    params: "PreprocessParams", validation: ValidationReport, rows: StoredRows, found: Contract, facts: DataFacts
+) -> list[Finding]:
+    """Return what is odd about the rows of a file, and about scores that it would give."""
+    return [
+        *row_findings(validation, rows, found),
+        *leakage.duplicate_findings(facts.counts, facts.scores, found.unit),
+        *score_findings(rows, found, params),
+    ]
 
 
 def row_findings(validation: ValidationReport, rows: StoredRows, contract: Contract) -> list[Finding]:
