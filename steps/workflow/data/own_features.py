@@ -130,7 +130,7 @@ class OwnFeatures:
             again = self.with_kinds(self.compute(features.iloc[positions]), kinds)
             among_all = derived.iloc[positions].reset_index(drop=True)
             for name in again:
-                if (unlike := differs(among_all[name], again[name])).any():
+                if (unlike := differs(among_all[name], again[name], derived[name])).any():
                     place = int(unlike.argmax())
                     raise UserError(
                         f"{self.name}: column {name} is not derived row by row: {among_all[name][place]} among all"
@@ -191,9 +191,12 @@ def dtype_of(kind: str) -> str:
     return "float64" if kind == NUMERIC else "str"
 
 
-def differs(values: pd.Series, others: pd.Series) -> np.ndarray:
-    """Return where two columns of one kind differ by more than rounding: (rows,) of bool. Two missing values do not."""
+def differs(values: pd.Series, others: pd.Series, column: pd.Series) -> np.ndarray:
+    """Return where values differ from others by more than rounding: (rows,) of bool. Two missing values do not.
+
+    Near 0, rounding is that of the largest number of the whole `column`.
+    """
     if kind_of(values) == CATEGORICAL:
         return ~((values == others).fillna(False) | (values.isna() & others.isna())).to_numpy(bool)
-    largest = values[np.isfinite(values)].abs().to_numpy().max(initial=0.0)
+    largest = column[np.isfinite(column)].abs().to_numpy().max(initial=0.0)
     return ~np.isclose(values, others, rtol=TOLERANCE, atol=1e-3 * TOLERANCE * largest, equal_nan=True)
