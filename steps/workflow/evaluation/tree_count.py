@@ -133,9 +133,7 @@ def cross_val_predict_and_refit(
             for (_, test), (fitted, predicted) in zip(folds, iterate_in_threads(grow, jobs), strict=True):
                 grown.append(fitted)
                 staged.append(predicted)
-                own = estimators.weight_at(weight, test)
-                size = len(test) if own is None else own.sum()
-                errors.append(size * staged_errors(metric, target.iloc[test], predicted, own))
+                errors.append(summed_errors(metric, target, test, predicted, weight))
                 yield fitted
             best = best_count(np.sum(errors, axis=0))
             if best <= ENOUGH * n_trees:
@@ -208,6 +206,15 @@ def best_stages(
         best = predicted[best_count(errors_of_other_rows(test)) - 1]
         parts.append(cross_validation.fold_predictions(target, test, best, weight).assign(fold=fold))
     return cross_validation.concatenate_folds(parts)
+
+
+def summed_errors(
+    metric: RankingMetric, target: pd.Series, positions: np.ndarray, staged: np.ndarray, weight: pd.Series | None
+) -> np.ndarray:
+    """Return the error after each tree, (trees,), of the rows at `positions`, times their number or weight."""
+    own = estimators.weight_at(weight, positions)
+    size = len(positions) if own is None else own.sum()
+    return size * staged_errors(metric, target.iloc[positions], staged, own)
 
 
 def staged_errors(metric: RankingMetric, target: pd.Series, staged: np.ndarray, weight: pd.Series | None) -> np.ndarray:
