@@ -424,5 +424,5 @@ def test_the_committed_receipt_is_reproduced(tmp_path):
     if subprocess.run(["git", "cat-file", "-e", known], cwd=PROJECT, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("a shallow clone, which lacks the recorded commit")
     result = Workflow(tmp_path).step("reproduce", run="receipts/wines.json")
-    assert "all 255 metrics and artifacts match bit for bit" in result.output
+    assert "all 280 metrics and artifacts match bit for bit" in result.output
     assert result.code == 0, result.output
