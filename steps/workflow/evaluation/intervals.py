@@ -27,13 +27,13 @@ MAX_ROWS = 20_000  # more do not change the intervals
 MIN_IMPROVEMENT = 0.01  # of the interval score, for which the width depends on the row
 LEAST_QUANTILE = 0.1  # of the sizes of residuals: no row is taken to be more certain
 # The size that four of five residuals of similar rows do not exceed: of the quantiles and means that were tried, it has
-# the best interval score (docs/decisions.md). Few small trees, because sizes of residuals are noisy.
+# the best interval score (docs/decisions.md). Small trees, because sizes of residuals are noisy.
 SCALE_PARAMS: dict[str, Any] = {
     "loss": "quantile",
     "quantile": 0.8,
-    "learning_rate": 0.05,
-    "max_iter": 60,
-    "max_leaf_nodes": 16,
+    "learning_rate": 0.03,
+    "max_iter": 150,
+    "max_leaf_nodes": 8,
     "min_samples_leaf": 20,
     "early_stopping": False,
 }
