@@ -100,8 +100,7 @@ def look(browser: webdriver.Chrome, page: Path, scheme: str, width: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", DESKTOP), ("dark", PHONE)])
 @pytest.mark.parametrize("name", ["data_report", "report", "tuning", "drift", "reproduction"])
 def test_a_page_is_accessible_and_no_wider_than_its_screen(browser, axe, pages, name, scheme, width):
     look(browser, pages[name], scheme, width)
