@@ -93,3 +93,15 @@ def test_chance_seldom_makes_a_segment():
 def test_columns_without_segments_are_refused_in_one_line(name, words):
     with pytest.raises(UserError, match=f"^{words}"):
         segments.segments_of([name], scored_rows(0), CONTRACT, 0)
+
+
+def test_heavy_tailed_noise_seldom_makes_a_segment_beside_a_rare_value():
+    """A test of means takes the common value for worse, because the rare one has no large error by chance."""
+    contract, found = Contract("y", {"rare": Column("categorical"), "y": Column("numeric")}), 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        features = pd.DataFrame({"rare": np.where(np.arange(1000) < 15, "yes", "no")})
+        zeros, errors = np.zeros(1000), random.choice([-1, 1], 1000) * random.lognormal(0, 2, 1000)
+        rows = ScoredRows(features, zeros, errors, zeros, zeros)
+        found += len(segments.worst_segments(rows, contract, 0)[0]) > 0
+    assert found <= 7  # nominally one in twenty

@@ -310,7 +310,7 @@ def segment_sections(result: ModelResult) -> list[Section]:
     found = len(result.worst_segments)
     text = (
         f"Of {tested:,} segments of all features, {found or 'none'} {'has' if found == 1 else 'have'} larger absolute"
-        " errors than the other rows, by Welch's test with Holm's correction for so many tests at 5 %."
+        " errors than the other rows, by Mann and Whitney's test with Holm's correction for so many tests at 5 %."
     )
     table = segment_table(result.worst_segments) if found else None
     return [*sections, Section("Where the model errs more than elsewhere", text, table)]
