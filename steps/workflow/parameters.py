@@ -387,3 +387,10 @@ class ReproduceCommand(ClusterOption):
     trust: Source = Field(
         default="", description="URL of another project's repository whose code may run, if the receipt names it"
     )
+
+
+class CompareCommand(Params):
+    """What `-e compare` takes."""
+
+    a: Source = Field(default="", description="a run id, models:/<name>@<alias>, or a receipt's path or URI")
+    b: Source = Field(default="", description="what is compared with it, in one of the same forms")

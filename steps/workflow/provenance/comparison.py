@@ -108,6 +108,20 @@ def exact(
     ]
 
 
+def with_common_labels(one: Receipt, other: Receipt) -> tuple[Receipt, Receipt]:
+    """Return two receipts in whose outcomes the only run of a stage has the same label, whatever its model."""
+    labels: list[dict[str, str]] = [{}, {}]
+    for stage in {label.partition(" ")[0] for label in {**one.outcome, **other.outcome}}:
+        own = [[label for label in each.outcome if label.partition(" ")[0] == stage] for each in (one, other)]
+        if own[0] != own[1] and len(own[0]) == len(own[1]) == 1:
+            labels = [each | {found[0]: stage} for each, found in zip(labels, own, strict=True)]
+    renamed = [
+        each.model_copy(update={"outcome": {names.get(label, label): value for label, value in each.outcome.items()}})
+        for each, names in zip((one, other), labels, strict=True)
+    ]
+    return renamed[0], renamed[1]
+
+
 def outcome_rows(recorded: Mapping[str, Outcome], reproduced: Mapping[str, Outcome], rtol: float) -> list[Row]:
     """Return a row for each metric and each artifact of each run, in either outcome."""
     nothing = Outcome(metrics={}, artifacts={})

@@ -82,6 +82,8 @@ class Files:
     DRIFT = "drift.csv"
     DRIFT_REPORT = "drift.html"
     RETRAIN_REPORT = "retrain.html"
+    COMPARISON = "compare.csv"
+    COMPARISON_REPORT = "compare.html"
     REPRODUCTION = "reproduction.csv"
     REPRODUCTION_REPORT = "reproduction.html"
     RECORDED_RECEIPT = "recorded.json"

@@ -62,49 +62,49 @@ def already_verified(run: Run, recorded: Receipt) -> bool:
     return host == socket.gethostname() and expected.items() <= found.data.tags.items()
 
 
-def find_receipt(name: str, project: Path, search: bool = False) -> tuple[Receipt, bytes]:
+def find_receipt(name: str, project: Path, search: bool = False, parameter: str = "run") -> tuple[Receipt, bytes]:
     """Return the receipt that a run id, a URI (of a model, too), or a path in `project` leads to, and its patch.
 
     The run of a search leads to that of its best model, unless the `search` itself is meant; a retraining leads to
-    that of its model. Raises UserError if there
-    is none, or if the run has not finished.
+    that of its model. Raises UserError, about the `parameter`, if there is none, if the run has not finished, or if it
+    was recorded outside a git repository.
     """
     uri = name
     if name.startswith(registry.SCHEME):
         name = registry.version_of(name).run_id or ""
     if RUN_ID.fullmatch(name):
-        uri = receipt_uri(name, search)
+        uri = receipt_uri(name, search, parameter)
     elif ":/" not in name:
         uri = str(project / Path(name).expanduser())
         if not Path(uri).is_file():
-            hint = "" if Path(name).is_absolute() else f'; for a file of yours: -P run="$PWD/{name}"'
-            raise UserError(
-                f"run={name}: neither a run id, nor a file in the project folder{hint}, nor the name of an experiment"
-            )
+            hint = "" if Path(name).is_absolute() else f'; for a file of yours: -P {parameter}="$PWD/{name}"'
+            experiment = ", nor the name of an experiment" if parameter == "run" else ""
+            raise UserError(f"{parameter}={name}: neither a run id, nor a file in the project folder{hint}{experiment}")
     try:
         content = sources.read_bytes(uri).decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"run={name}: not JSON ({error})") from error
-    recorded = receipt.read(content, f"run={name}")
+        raise UserError(f"{parameter}={name}: not JSON ({error})") from error
+    recorded = receipt.read(content, f"{parameter}={name}")
     if recorded.code.commit is None:
-        raise UserError(f"run={name}: recorded outside a git repository, so its code cannot be checked out")
+        raise UserError(f"{parameter}={name}: recorded outside a git repository, so its code cannot be checked out")
     return recorded, patch_of(recorded, uri)
 
 
-def receipt_uri(run_id: str, search: bool) -> str:
-    """Return where the receipt of a finished run is; UserError if it cannot have one."""
-    run = existing_run(f"run={run_id}", run_id)
+def receipt_uri(run_id: str, search: bool, parameter: str) -> str:
+    """Return where the receipt of a finished run is; UserError, about the `parameter`, if it cannot have one."""
+    name = f"{parameter}={run_id}"
+    run = existing_run(name, run_id)
     tags = run.data.tags
     if run.info.status != "FINISHED":
         reason = tags.get(Tags.ERROR, "it has not finished")
-        raise UserError(f"run={run_id}: {run.info.status}, so it has no result to reproduce: {reason}")
+        raise UserError(f"{name}: {run.info.status}, so it has no result to reproduce: {reason}")
     if Tags.STAGE not in tags:
-        raise UserError(f"run={run_id}: not a run of this project's workflow")
+        raise UserError(f"{name}: not a run of this project's workflow")
     leads_on = tags[Tags.STAGE] == "retrain" or (tags[Tags.STAGE] == "tune" and not search)
     if leads_on and Tags.WINNER_EVALUATE_RUN in tags:
-        return receipt_uri(tags[Tags.WINNER_EVALUATE_RUN], search)
+        return receipt_uri(tags[Tags.WINNER_EVALUATE_RUN], search, parameter)
     if not any(file.path == Files.RECEIPT for file in mlflow.artifacts.list_artifacts(run_id=run_id)):
-        raise UserError(f"run={run_id}: a run of {tags[Tags.STAGE]} without {Files.RECEIPT}; name one that has it")
+        raise UserError(f"{name}: a run of {tags[Tags.STAGE]} without {Files.RECEIPT}; name one that has it")
     return f"runs:/{run_id}/{Files.RECEIPT}"
 
 

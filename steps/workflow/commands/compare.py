@@ -1,0 +1,121 @@
+"""Comparison as an MLflow run: what differs between two recorded results, without running anything."""
+
+import dataclasses
+
+import mlflow
+import pandas as pd
+
+from workflow.commands.preprocess import PROJECT
+from workflow.commands.reproduce import PROVEN_ARTIFACTS, show
+from workflow.errors import Difference, UserError
+from workflow.parameters import CompareCommand
+from workflow.provenance import comparison, text_differences
+from workflow.provenance.comparison import DIFFERS, EQUAL, MAY_DIFFER, Comparison, Row
+from workflow.reports.comparison_report import Differences, comparison_report, comparison_summary
+from workflow.runs import cli, differences, links, tracking
+from workflow.runs.differences import Recorded
+from workflow.runs.names import Files, Tags
+
+MAX_FILES = 3  # named in the sentence
+
+
+def run(params: CompareCommand) -> None:
+    """Compare two results. Raises UserError if one is not found, Difference if they are not the same."""
+    cli.require("<run id, model URI or receipt>", a=params.a, b=params.b)
+    mlflow.set_tag(Tags.STAGE, "compare")
+    one, other = (differences.find_recorded(name, getattr(params, name), PROJECT) for name in ("a", "b"))
+    label = " and ".join(dict.fromkeys((one.receipt.label, other.receipt.label)))
+    tracking.describe_command("compare", f"compare {label}", params.model_dump(mode="json"))
+    compared = compare(one, other)
+    found = differences_of(one, other, compared)
+    sentence = conclusion(one, other, compared, found)
+    log(one, other, compared.verdict, sentence, found)
+    show(comparison_summary(found))
+    cli.print_links({"compare": links.run_page(tracking.active_run(), Files.COMPARISON_REPORT)})
+    if compared.verdict == DIFFERS:
+        raise Difference(sentence)
+    print(f"{compared.verdict}: {sentence}")
+
+
+def compare(one: Recorded, other: Recorded) -> Comparison:
+    """Return a row per item of two results."""
+    left, right = comparison.with_common_labels(one.receipt, other.receipt)
+    rows = [
+        *differences.as_logged_rows({"a": one, "b": other}, PROVEN_ARTIFACTS),
+        *differences.input_rows(left, right),
+        *differences.contract_rows(left, right),
+        *differences.git_rows(left, right),
+    ]
+    return comparison.compare(left, right, rows, rtol=0)
+
+
+def differences_of(one: Recorded, other: Recorded, compared: Comparison) -> Differences:
+    """Return what differs in full: the rows of tables, the lines of code, the scores."""
+    sources, remark = {}, ""
+    try:
+        sources = differences.source_differences(one, other, PROJECT)
+    except UserError as error:
+        remark = str(error)
+    rows = pd.DataFrame([dataclasses.asdict(row) for row in compared.rows])
+    texts = {name: rows[name].map(comparison.shortened) for name in ("recorded", "reproduced")}
+    return Differences(
+        rows=rows.assign(**texts),
+        results=compared.results,
+        scores=differences.paired_scores(one.receipt, other.receipt),
+        tables=differences.table_differences(one.receipt, other.receipt, PROJECT),
+        sources=sources,
+        sources_remark=remark,
+    )
+
+
+def conclusion(one: Recorded, other: Recorded, compared: Comparison, found: Differences) -> str:
+    """Return what differs in one sentence: the causes first, then the outcome."""
+    unequal = [row for row in compared.rows if row.verdict == DIFFERS]
+    results = [row for row in compared.rows if row.group in compared.results]
+    wrong = [row for row in results if row.verdict != EQUAL]
+    if not unequal:
+        return f"all {len(results)} metrics and artifacts are equal, and so is what they were made from"
+    causes = [row for row in unequal if row.group not in compared.results]
+    parts = [cause(group, causes, found) for group in dict.fromkeys(row.group for row in causes)]
+    patched = [side for side, each in (("a", one), ("b", other)) if each.patch]
+    if found.sources and patched:
+        parts.append(f"uncommitted changes in {' and '.join(patched)}")
+    if wrong and not causes:
+        others = [row for row in compared.rows if row.verdict == MAY_DIFFER]
+        parts.append(comparison.differences(others) or "nothing that is recorded explains it")
+    parts.append(f"{len(wrong)} of {len(results)} metrics and artifacts" if wrong else "the outcome is the same")
+    parts += [str(score) for score in found.scores[:1] if wrong]
+    return "; ".join(parts)
+
+
+def cause(group: str, rows: list[Row], found: Differences) -> str:
+    """Return how a group of items differs."""
+    if group in found.tables:
+        return f"{group}: {found.tables[group]}"
+    if group == "code" and found.sources:
+        changed = {name: text_differences.changed_lines(diff) for name, diff in found.sources.items()}
+        named = [f"{name} (+{added} −{removed})" for name, (added, removed) in list(changed.items())[:MAX_FILES]]
+        more = f" and {len(changed) - MAX_FILES} more" if len(changed) > MAX_FILES else ""
+        return f"code: {', '.join(named)}{more}"
+    return comparison.differences([row for row in rows if row.group == group])
+
+
+def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Differences) -> None:
+    """Log the comparison on the active run, as a table and as a page, and describe the run."""
+    origins = " ".join(f"{side}: {origin(each)}." for side, each in (("a", one), ("b", other)))
+    title = f"Comparison of {one.receipt.label} and {other.receipt.label}: {verdict}"
+    with tracking.artifacts() as folder:
+        found.rows.to_csv(folder / Files.COMPARISON, index=False)
+        comparison_report(title, f"{sentence[0].upper()}{sentence[1:]}.", origins, found).save(
+            folder / Files.COMPARISON_REPORT
+        )
+    mlflow.set_tag(Tags.VERDICT, verdict)
+    page = links.run_page(tracking.active_run(), Files.COMPARISON_REPORT)
+    tracking.write_note(f"**{verdict}**: {sentence}\n\n[All differences]({page})")
+
+
+def origin(recorded: Recorded) -> str:
+    """Return when, where and from which commit a result was recorded."""
+    about = recorded.receipt.provenance
+    changes = " with uncommitted changes" if recorded.patch else ""
+    return f"run {recorded.receipt.run_id}, {about.time}, {about.host}, commit {recorded.receipt.code.commit}{changes}"
