@@ -5,6 +5,7 @@ import dataclasses
 import mlflow
 import pandas as pd
 
+from workflow.commands import recorded_scores
 from workflow.commands.preprocess import PROJECT
 from workflow.commands.reproduce import PROVEN_ARTIFACTS, show
 from workflow.errors import Difference, UserError
@@ -61,7 +62,7 @@ def differences_of(one: Recorded, other: Recorded, compared: Comparison) -> Diff
     return Differences(
         rows=rows.assign(**texts),
         results=compared.results,
-        scores=differences.paired_scores(one.receipt, other.receipt),
+        scores=recorded_scores.paired_scores(one.receipt, other.receipt),
         tables=differences.table_differences(one.receipt, other.receipt, PROJECT),
         sources=sources,
         sources_remark=remark,

@@ -88,7 +88,7 @@ def compare(recorded: Receipt, reproduced: Receipt, others: Sequence[Row], rtol:
         *exact("threads", recorded.environment.threads, reproduced.environment.threads, MAY_DIFFER),
         *outcome_rows(recorded.outcome, reproduced.outcome, rtol),
     ]
-    return Comparison(rows, recorded.outcome.keys(), rtol)
+    return Comparison(rows, [*recorded.outcome, *(reproduced.outcome.keys() - recorded.outcome)], rtol)
 
 
 def platform_rows(recorded: Environment, reproduced: Environment) -> list[Row]:

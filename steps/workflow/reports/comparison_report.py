@@ -1,5 +1,6 @@
 """The page that compares two recorded results: data, code, parameters, packages, platform, outcome."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,9 +10,12 @@ from workflow.data.row_differences import RowDifferences
 from workflow.evaluation.paired import Difference
 from workflow.formatting import number
 from workflow.reports.report import Page, Section
-from workflow.reports.reproduction_report import COLUMNS, GROUP_TEXTS, summary
+from workflow.reports.reproduction_report import COLUMNS, EQUAL, GROUP_TEXTS, SUMMARY_METRICS
 
 SIDES = {"recorded": "a", "reproduced": "b"}
+ABSENT = "–"
+COMMIT = re.compile("[0-9a-f]{40}")
+MAX_SHOWN = 6  # rows of a group in the summary
 MAX_DIFF_LINES = 400  # of a file
 
 
@@ -73,8 +77,40 @@ class Differences:
 
 
 def comparison_summary(found: Differences) -> pd.DataFrame:
-    """Return the rows to look at first, with the columns `item`, `a`, `b` and `verdict`."""
-    return summary(found.rows, found.results, "compare.html").rename(columns=SIDES)
+    """Return the rows to look at first: causes that differ, and the main metrics.
+
+    Returns:
+        A frame with the columns `item`, `a`, `b` and `verdict`.
+    """
+    lines: list[tuple[str, str, str, str]] = []
+    for group, members in found.rows.groupby("group", sort=False):
+        is_result, unequal = group in found.results, members["verdict"] != EQUAL
+        shown = members[members["item"].isin(SUMMARY_METRICS) if is_result else unequal]
+        present = [side for name, side in SIDES.items() if (members[name] != ABSENT).any()]
+        if is_result and len(present) == 1:
+            lines.append((str(group), "", "", f"only in {present[0]}"))
+            continue
+        lines += [
+            (f"{group}: {row.item}", brief(row.recorded), brief(row.reproduced), row.verdict)
+            for row in shown.head(MAX_SHOWN).itertuples()
+        ]
+        others = members.drop(shown.head(MAX_SHOWN).index)
+        differing = int((others["verdict"] != EQUAL).sum())
+        if len(others):
+            more = " more" if len(others) < len(members) else ""
+            verdict = f"{differing} not equal" if differing else EQUAL
+            lines.append((f"{group}: {len(others)}{more}", "", "", verdict))
+    return pd.DataFrame(lines, columns=["item", *SIDES.values(), "verdict"])
+
+
+def brief(text: str) -> str:
+    """Return a number with six digits, and the first characters of a commit; any other text as it is."""
+    if COMMIT.fullmatch(text):
+        return text[:12]
+    try:
+        return text if text.isdecimal() else f"{float(text):.6g}"
+    except ValueError:
+        return text
 
 
 def comparison_report(title: str, conclusion: str, origins: str, found: Differences) -> Page:

@@ -18,7 +18,7 @@ MAX_UNEQUAL_SHOWN = 4  # rows of a group in the summary
 SUMMARY_METRICS = {"cv_r2_score", "r2_score", "mean_absolute_error"}  # in the summary even if they are equal
 
 
-def summary(compared: pd.DataFrame, results: Collection[str], page: str = "reproduction.html") -> pd.DataFrame:
+def summary(compared: pd.DataFrame, results: Collection[str]) -> pd.DataFrame:
     """Return the rows to look at first.
 
     They are, for each group, the first that are not equal, the main metrics of `results`, and the number of the
@@ -27,7 +27,6 @@ def summary(compared: pd.DataFrame, results: Collection[str], page: str = "repro
     Args:
         compared: a row per compared item: `group`, `item`, `recorded`, `reproduced`, `verdict`.
         results: the groups that are results, such as `train rf`.
-        page: that has all rows.
 
     Returns:
         A frame with the columns `COLUMNS`.
@@ -41,7 +40,7 @@ def summary(compared: pd.DataFrame, results: Collection[str], page: str = "repro
         lines += [(f"{group}: {row.item}", row.recorded, row.reproduced, row.verdict) for row in shown.itertuples()]
         if unequal.sum() > MAX_UNEQUAL_SHOWN:
             more = unequal.sum() - MAX_UNEQUAL_SHOWN
-            lines.append((f"{group}: {more} more", "", f"see {page}", "not equal"))
+            lines.append((f"{group}: {more} more", "", "see reproduction.html", "not equal"))
         if rest := len(members) - unequal.sum() - len(equal_shown):
             lines.append((f"{group}: {rest}{' more' if rest < len(members) else ''}", "", "", EQUAL))
     return pd.DataFrame(lines, columns=COLUMNS)
