@@ -103,7 +103,7 @@ def cause(group: str, rows: list[Row], found: Differences) -> str:
 
 def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Differences) -> None:
     """Log the comparison on the active run, as a table and as a page, and describe the run."""
-    origins = " ".join(f"{side}: {origin(each)}." for side, each in (("a", one), ("b", other)))
+    origins = pd.DataFrame([origin("a", one), origin("b", other)])
     title = f"Comparison of {one.receipt.label} and {other.receipt.label}: {verdict}"
     with tracking.artifacts() as folder:
         found.rows.to_csv(folder / Files.COMPARISON, index=False)
@@ -115,8 +115,14 @@ def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Diff
     tracking.write_note(f"**{verdict}**: {sentence}\n\n[All differences]({page})")
 
 
-def origin(recorded: Recorded) -> str:
-    """Return when, where and from which commit a result was recorded."""
-    about = recorded.receipt.provenance
-    changes = " with uncommitted changes" if recorded.patch else ""
-    return f"run {recorded.receipt.run_id}, {about.time}, {about.host}, commit {recorded.receipt.code.commit}{changes}"
+def origin(side: str, recorded: Recorded) -> dict[str, str]:
+    """Return when, where and from which commit a result was recorded, by headings of a table."""
+    about, commit = recorded.receipt.provenance, str(recorded.receipt.code.commit)[:12]
+    return {
+        "": side,
+        "run": recorded.receipt.run_id,
+        "of": recorded.receipt.label,
+        "recorded": about.time,
+        "on": about.host,
+        "commit": f"{commit} with uncommitted changes" if recorded.patch else commit,
+    }

@@ -113,16 +113,16 @@ def brief(text: str) -> str:
         return text
 
 
-def comparison_report(title: str, conclusion: str, origins: str, found: Differences) -> Page:
+def comparison_report(title: str, conclusion: str, origins: pd.DataFrame, found: Differences) -> Page:
     """Return the page that compares two results.
 
     Args:
         title: of the page.
         conclusion: what differs, in a sentence.
-        origins: when, where and from which commit both were recorded.
+        origins: a row per result: when, where and from which commit it was recorded.
         found: what differs.
     """
-    sections = [Section("Summary", table=comparison_summary(found))]
+    sections = [Section("Compared", table=origins), Section("Summary", table=comparison_summary(found))]
     if found.scores:
         sections.append(Section("Scores", SCORES_TEXT, scores_table(found.scores)))
     for name, table in found.tables.items():
@@ -135,7 +135,7 @@ def comparison_report(title: str, conclusion: str, origins: str, found: Differen
     for group, members in found.rows.groupby("group", sort=False):
         text = GROUP_TEXTS.get(str(group), "")
         sections.append(Section(str(group).capitalize(), text, members[COLUMNS].rename(columns=SIDES)))
-    return Page(title, f"{conclusion} {origins}", sections)
+    return Page(title, conclusion, sections)
 
 
 SCORES_TEXT = (
