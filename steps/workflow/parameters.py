@@ -394,3 +394,14 @@ class CompareCommand(Params):
 
     a: Source = Field(default="", description="a run id, models:/<name>@<alias>, or a receipt's path or URI")
     b: Source = Field(default="", description="what is compared with it, in one of the same forms")
+
+
+class ExplainCommand(ClusterOption, CompareCommand):
+    """What `-e explain` takes."""
+
+    runs: Annotated[int, FromText(integer(2))] = Field(
+        default=32, description="most counterfactual runs; of many causes, fewer orders of their changes are then tried"
+    )
+    trust: Source = Field(
+        default="", description="URL of another project's repository whose code may run, if a receipt names it"
+    )

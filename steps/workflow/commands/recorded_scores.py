@@ -1,11 +1,12 @@
 """The scores that receipts stand for, and their differences on the test rows that two of them share."""
 
-from collections.abc import Sequence
+import mlflow
+from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
 from workflow.evaluation.paired import Difference
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
-from workflow.evaluation.scored_rows import ScoredRows, scored_rows, shared_columns, shared_difference
+from workflow.evaluation.scored_rows import ScoredRows, scored_rows, shared_difference
 from workflow.provenance.receipt import Receipt
 from workflow.reports.comparison_report import Score
 from workflow.runs.artifacts import EvaluateRun
@@ -43,12 +44,21 @@ def paired_score(one: Receipt, other: Receipt, model: str, other_model: str) -> 
     try:
         runs = evaluate_run(one, model), evaluate_run(other, other_model)
         unit = runs[0].preprocess().contract.unit if metric.has_target_unit else ""
-        left, right = rows_scored_by(runs)
-        rows, found = shared_difference(left, right, metric, seed_of(one))
+        rows, found = shared_difference(rows_scored_by(runs[0]), rows_scored_by(runs[1]), metric, seed_of(one))
     except (UserError, ValueError) as error:
         return Score(name, metric.name, "", values, remark=str(error))
     value, *ends = (float(metric.as_error(each)) for each in (found.value, found.low, found.high))
     return Score(name, metric.name, unit, values, rows, Difference(value, min(ends), max(ends)))
+
+
+def logged_score(recorded: Receipt, metric: RankingMetric) -> float | None:
+    """Return the score that stands for a receipt: what its run shows now, if it is in this tracking store."""
+    model = winner_of(recorded)
+    try:
+        logged = mlflow.get_run(scored_runs(recorded)[str(model)]).data.metrics
+    except MlflowException:
+        logged = {}
+    return logged.get(metric.name, recorded.outcome[f"evaluate {model}"].metrics.get(metric.name))
 
 
 def metric_of(recorded: Receipt) -> RankingMetric:
@@ -70,14 +80,8 @@ def evaluate_run(recorded: Receipt, model: str) -> EvaluateRun:
     return run
 
 
-def rows_scored_by(runs: Sequence[EvaluateRun]) -> list[ScoredRows]:
-    """Return the test rows that some runs have scored; ValueError if their targets differ."""
-    data = [run.preprocess() for run in runs]
-    columns = shared_columns([each.contract for each in data])
-    if any(each.contract.target not in columns for each in data):
-        raise ValueError("they predict different targets")
-    found = []
-    for run, each in zip(runs, data, strict=True):
-        with each.training_set() as training_set, each.test_set() as test_set:
-            found.append(scored_rows(run.predictions(), training_set, test_set, each.contract, columns))
-    return found
+def rows_scored_by(run: EvaluateRun) -> ScoredRows:
+    """Return the test rows that a run has scored."""
+    data = run.preprocess()
+    with data.training_set() as training_set, data.test_set() as test_set:
+        return scored_rows(run.predictions(), training_set, test_set, data.contract)

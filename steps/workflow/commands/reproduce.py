@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow.entities import Experiment, Run
+from rich.markup import escape
 
 from workflow.commands import evaluate, preprocess, train, tune
 from workflow.commands.preprocess import PROJECT
@@ -65,6 +66,8 @@ def reproduce_one(params: ReproduceCommand) -> Comparison:
         code = git.checkout(recorded.code, patch, PROJECT, folder / "code", recorded.script, params.trust)
         inputs, rows = reproduction.restore_inputs(recorded, (code.project, PROJECT), folder)
         store = f"sqlite:///{folder}/mlflow.db"
+        changes = f"{code.origin}{' with its uncommitted changes' if patch else ''}"
+        tracking.console.print(escape(f"reproducing {recorded.step} at commit {recorded.code.commit} of {changes}"))
         more = ["--cluster", params.cluster] if params.cluster else []
         with reproduction.run_again(recorded, code, inputs, params.env, store, more) as process:
             rows = receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS) + rows

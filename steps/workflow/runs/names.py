@@ -35,6 +35,7 @@ class Tags:
     REPRODUCED = "workflow.reproduced"  # the verdict
     REPRODUCED_BY = "workflow.reproduced_by"
     VERDICT = "workflow.verdict"
+    COUNTERFACTUAL = "workflow.counterfactual"  # the digest of all that decides what was mixed from two receipts
     RECEIPT_DIGEST = "workflow.receipt_digest"  # of a reproduction: the receipt that it compared with
 
 
@@ -84,6 +85,10 @@ class Files:
     RETRAIN_REPORT = "retrain.html"
     COMPARISON = "compare.csv"
     COMPARISON_REPORT = "compare.html"
+    EXPLANATION = "explanation.csv"
+    EXPLANATION_FIGURE = "explanation.png"
+    EXPLANATION_REPORT = "explanation.html"
+    SCORED_ROWS = "scored_rows.parquet"  # that the predictions are of
     REPRODUCTION = "reproduction.csv"
     REPRODUCTION_REPORT = "reproduction.html"
     RECORDED_RECEIPT = "recorded.json"

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
-from rich.markup import escape
 
 from workflow.errors import UserError
 from workflow.parameters import SAME
@@ -75,12 +74,10 @@ def recorded_copy(name: str, entry: InputRecord, recorded: Receipt, folder: Path
 def run_again(
     recorded: Receipt, code: Checkout, inputs: Mapping[str, Path], env: str, store: str, more: list[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run the recorded entry point of a checkout with an empty tracking store, in which nothing can be reused.
+    """Run the recorded entry point of a checkout with a tracking store of its own: an empty one has nothing to reuse.
 
     `more` are arguments that decide nothing.
     """
-    changes = " with its uncommitted changes" if recorded.code.patch else ""
-    console.print(escape(f"reproducing {recorded.step} at commit {recorded.code.commit} of {code.origin}{changes}"))
     words = [*interpreter(recorded, env, code.project), recorded.script]
     for name, value in recorded.parameters.items():
         words += [f"--{name}", to_command_line(value)]
