@@ -58,7 +58,8 @@ def check_comparable(one: Recorded, other: Recorded) -> None:
     for name, each in (("a", one), ("b", other)):
         if recorded_scores.winner_of(each.receipt) is None:
             raise UserError(
-                f"{name}={each.name}: {each.receipt.label} has no score on a test set; name an evaluate, main or tune run"
+                f"{name}={each.name}: {each.receipt.label} has no score on a test set; name a run of evaluate, main or"
+                " tune"
             )
     if one.receipt.step != other.receipt.step:
         raise UserError(
@@ -160,7 +161,8 @@ def explanation(explorer: Explorer, names: Coalition, found: Sequence[attributio
             parts.append(Part(f"{side} does not come out again", remark, sign * (made - recorded[-1])))
     name = f"{metric.name} of {recorded_scores.winner_of(other.receipt)}"
     parts = sorted(parts, key=lambda part: -abs(part.value))
-    return Explanation(name, unit_of(other.receipt, metric), *recorded, parts, pd.DataFrame(explorer.runs))
+    before, after = recorded
+    return Explanation(name, unit_of(other.receipt, metric), before, after, parts, pd.DataFrame(explorer.runs))
 
 
 def make(laboratory: Laboratory, mixed: Receipt, changed: Coalition, label: str) -> tuple[ScoredRows, str]:
@@ -236,7 +238,7 @@ def changes_of(one: Recorded, other: Recorded) -> dict[str, str]:
     found = compare.differences_of(one, other, compared)
     unequal = [row for row in compared.rows if row.verdict == DIFFERS]
     changes = {
-        name: compare.cause(name, unequal, found)
+        name: compare.cause(name, unequal, found).removeprefix(f"{name}: ")
         for name in (*INPUTS, CODE, PACKAGES)
         if any(row.group == name for row in unequal)
     }
