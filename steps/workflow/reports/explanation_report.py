@@ -13,8 +13,8 @@ from workflow.reports.report import Page, Picture, Section
 METHOD = (
     "Everything that differs between the two results was changed step by step, in every order or in some of them, and"
     " each mixture was run. A cause is credited with how much its change moves the score, averaged over the orders (its"
-    " Shapley value); the parts add up to the whole change. Intervals: 95 %, by a bootstrap of the test rows, which draws"
-    " the same ones in every run."
+    " Shapley value); the parts add up to the whole change. Intervals: 95 %, by a bootstrap of the test rows, of which"
+    " every run has the same drawn."
 )
 
 
