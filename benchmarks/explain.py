@@ -176,7 +176,7 @@ def other_encoder(bench: Workbench) -> Mapping[str, str]:
 
 def uncommitted(bench: Workbench) -> Mapping[str, str]:
     """Change the regressor without a commit."""
-    bench.edit(CATALOG, '"sklearn.linear_model.Ridge"', '"sklearn.linear_model.BayesianRidge"')
+    bench.edit(CATALOG, '"sklearn.linear_model.Ridge"', '"sklearn.linear_model.ElasticNet"')
     return {}
 
 

@@ -34,6 +34,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/data/inference.py": ["preprocess"],
     "workflow/data/profile.py": ["preprocess", "data report"],
     "workflow/data/associations.py": ["preprocess", "data report"],
+    "workflow/data/row_differences.py": [],
     "workflow/evaluation/leakage.py": ["preprocess"],
     "workflow/evaluation/cross_validation.py": ["train"],
     "workflow/evaluation/tree_count.py": ["train"],
@@ -44,6 +45,7 @@ PARTS = {  # of the code, and what rests on them
     "workflow/evaluation/neighbours.py": ["evaluate"],
     "workflow/evaluation/interactions.py": ["evaluate"],
     "workflow/evaluation/effects.py": ["evaluate", "model report"],
+    "workflow/evaluation/attribution.py": [],
     "workflow/evaluation/drift.py": [],
     "workflow/evaluation/learning_curve.py": ["evaluate"],
     "workflow/evaluation/power_law.py": ["model report"],
@@ -75,6 +77,8 @@ PARTS = {  # of the code, and what rests on them
     "workflow/commands/train.py": ["train"],
     "workflow/commands/evaluate.py": ["evaluate"],
     "workflow/commands/main.py": ["main"],
+    "workflow/commands/compare.py": [],
+    "workflow/commands/explain.py": [],
     "workflow/commands/export.py": [],
     "workflow/commands/promote.py": [],
     "workflow/commands/retrain.py": [],
@@ -299,7 +303,7 @@ MAY_IMPORT = {  # of the package: each room, or module beside the rooms, and the
     "provenance": {"data", "parallel", "documents", "errors", "secrets"},
     "runs": {
         *("data", "models", "parallel", "provenance", "reports"),
-        *("errors", "parameters", "parsing", "secrets", "spelling"),
+        *("documents", "errors", "parameters", "parsing", "secrets", "spelling"),
     },
     "commands": {
         *("data", "evaluation", "models", "parallel", "provenance", "reports", "runs", "stages"),

@@ -98,7 +98,9 @@ def cause(group: str, rows: list[Row], found: Differences) -> str:
         named = [f"{name} (+{added} −{removed})" for name, (added, removed) in list(changed.items())[:MAX_FILES]]
         more = f" and {len(changed) - MAX_FILES} more" if len(changed) > MAX_FILES else ""
         return f"code: {', '.join(named)}{more}"
-    return comparison.differences([row for row in rows if row.group == group])
+    own = [row for row in rows if row.group == group]
+    details = own[1:] if group == "contract" else []  # its entries, after its digest
+    return comparison.differences(details or own)
 
 
 def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Differences) -> None:

@@ -47,6 +47,8 @@ class RowDifferences:
         """Return the differences in a line."""
         counts = {REMOVED: self.removed, ADDED: self.added, CHANGED: self.changed}
         found = [f"{count:,} {'row' if count == 1 else 'rows'} {kind}" for kind, count in counts.items() if count]
+        if not self.is_paired:
+            found[-1] += " (too many to look for changed cells)"
         if self.changed:
             cells = [f"{name} in {count:,}" for name, count in self.changed_cells.items() if count]
             more = f" and {len(cells) - 3} more columns" if len(cells) > 3 else ""
@@ -66,12 +68,14 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
     """
     shared = [name for name in one.columns if name in other.columns]
     factors = odd_factors(len(shared))
-    left, right = (row_hashes(table, shared, factors) for table in (one, other))
-    rest = unmatched(left, right), unmatched(right, left)
+    rest = np.arange(one.rows), np.arange(other.rows)
+    if shared:
+        left, right = (row_hashes(table, shared, factors) for table in (one, other))
+        rest = unmatched(left, right), unmatched(right, left)
     is_paired = max(map(len, rest)) * len(shared) <= MAX_PAIRED_CELLS
     pairs = np.empty((0, 2), int)
     cells = np.empty((0, len(shared)), bool)
-    if is_paired and min(map(len, rest)):
+    if is_paired and shared and min(map(len, rest)):
         hashes = cell_hashes(one, shared, rest[0]), cell_hashes(other, shared, rest[1])
         lines = line_numbers(one, rest[0]), line_numbers(other, rest[1])
         pairs = paired(*hashes, factors, lines)
@@ -117,8 +121,6 @@ def hashes_of_chunks(table: Table, names: list[str], positions: Positions) -> It
 
 def row_hashes(table: Table, names: list[str], factors: np.ndarray) -> np.ndarray:
     """Return a hash per row of the columns `names`: (rows,) of uint64."""
-    if not names:
-        return np.zeros(table.rows, np.uint64)
     return np.concatenate([hashes @ factors for hashes in hashes_of_chunks(table, names, None)])
 
 
