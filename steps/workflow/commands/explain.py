@@ -8,7 +8,6 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from workflow.commands import compare, recorded_scores
 from workflow.commands.preprocess import PROJECT
@@ -27,7 +26,7 @@ from workflow.provenance.receipt import Receipt
 from workflow.reports import explanation_report, plots
 from workflow.reports.explanation_report import Explanation, Part
 from workflow.reports.report import Picture
-from workflow.runs import cli, counterfactuals, differences, integrity, links, tracking
+from workflow.runs import cli, counterfactuals, differences, links, tracking
 from workflow.runs.counterfactuals import Laboratory
 from workflow.runs.differences import Recorded
 from workflow.runs.names import Files, Tags
@@ -93,7 +92,7 @@ class Explorer:
     def explore(self, coalitions: Sequence[Coalition], names: Sequence[str]) -> None:
         """Run those of the coalitions that were not tried before; `names` are all causes, in their order."""
         waiting = [each for each in coalitions if each not in self.scored and each not in self.impossible]
-        known = {each: found for each in waiting if (found := counterfactuals.find_run(self.mix(each)))}
+        known = {each: found for each in waiting if (found := find_scored(self.mix(each)))}
         tell_cost(self.laboratory.one.receipt, len(waiting), len(known))
         with cli.followed("explain", len(waiting)) as follow:
             for changed in waiting:
@@ -102,14 +101,11 @@ class Explorer:
                 self.try_one(changed, label, known.get(changed))
                 follow(label, label)
 
-    def try_one(self, changed: Coalition, label: str, known: Run | None) -> None:
-        """Run one coalition, or read what a run before has scored."""
-        run_id, remark = "", ""
+    def try_one(self, changed: Coalition, label: str, known: tuple[ScoredRows, str] | None) -> None:
+        """Run one coalition, unless it is `known` what a run before has scored."""
+        run_id, remark = "", "reused" if known else ""
         try:
-            if known:
-                self.scored[changed], run_id, remark = read_scored(known), known.info.run_id, "reused"
-            else:
-                self.scored[changed], run_id = make(self.laboratory, self.mix(changed), changed, label)
+            self.scored[changed], run_id = known or make(self.laboratory, self.mix(changed), changed, label)
         except UserError as error:
             self.impossible[changed] = remark = str(error)
         score = float(self.metric.as_error(self.scored[changed].error(self.metric))) if run_id else None
@@ -194,16 +190,19 @@ def rows_scored_in(store: MlflowClient, receipt: Receipt) -> ScoredRows:
         return scored_rows.scored_rows(predictions, *sets, read_contract(paths[Files.CONTRACT]))
 
 
-def read_scored(run: Run) -> ScoredRows:
-    """Return what a counterfactual run has scored; UserError if it was altered since."""
+def find_scored(mixed: Receipt) -> tuple[ScoredRows, str] | None:
+    """Return what a run before has scored, and its id; None if there is none, or if it was altered since."""
+    if not (run := counterfactuals.find_run(mixed)):
+        return None
     with (
         tracking.unverified_copy(run, Files.SCORED_ROWS) as rows,
         tracking.unverified_copy(run, Files.PREDICTIONS) as predictions,
     ):
         digests = [fingerprint.file_digest(path) for path in (rows, predictions)]
         if fingerprint.digest(digests) != run.data.tags.get(Tags.RECEIPT):
-            raise integrity.altered(run, f"{Files.SCORED_ROWS} or {Files.PREDICTIONS}")
-        return scored_rows.load(rows, predictions)
+            tracking.warn(f"run {run.info.run_id} ({run.info.run_name}): not what it has logged, so it is made again")
+            return None
+        return scored_rows.load(rows, predictions), run.info.run_id
 
 
 def tell_cost(recorded: Receipt, runs: int, known: int) -> None:

@@ -98,7 +98,7 @@ def digest_of(mixed: Receipt) -> str:
 
 
 def find_run(mixed: Receipt) -> Run | None:
-    """Return the run in this experiment that has made a counterfactual before, if it still holds what it logged."""
+    """Return the run in this experiment that has made the outcome of a mixed receipt before, if there is one."""
     found = mlflow.search_runs(
         [active_run().info.experiment_id],
         f"tags.`{Tags.COUNTERFACTUAL}` = '{digest_of(mixed)}' and attributes.status = 'FINISHED'",
