@@ -235,7 +235,7 @@ CASES = (
     Case("parameter: test_size", (test_size,), ("parameters: test_size 0.2 → 0.4",), ("parameter test_size",)),
     Case("seed", (seed,), ("parameters: seed 0 → 7",), ("chance (seed)",)),
     Case("package", (package,), (f"packages: {TOY.replace('_', '-')} 1.0 → 2.0",), ("packages",)),
-    Case("edited score", (edited_score,), ("as logged: b: ",), ("b does not come out again",)),
+    Case("edited score", (edited_score,), ("as logged: b: ",), ("b is not reproduced",)),
     Case("data and seed", (fewer_rows, seed), ("data: 500 rows", "seed 0 → 7"), ("data", "chance (seed)")),
     Case("code and data", (other_regressor, dearer_wines), ("code: ", "data: "), ("code", "data")),
     Case(
@@ -249,7 +249,7 @@ CASES = (
         "seed and edited score",
         (seed, edited_score),
         ("seed", "as logged: b"),
-        ("chance (seed)", "b does not come out"),
+        ("chance (seed)", "b is not reproduced"),
     ),
 )
 

@@ -7,6 +7,7 @@ Requires Chromium, its driver, and the packages of requirements-dev.txt.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,24 @@ def main() -> None:
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
         finally:
             server.terminate()
-    for name in ("ui.png", "report.png"):  # 128 colours need a quarter of the bytes
+        explain(Path(folder), environment)
+    for name in ("ui.png", "report.png", "explanation.png"):  # 128 colours need a quarter of the bytes
         Image.open(PROJECT / "docs" / name).convert("RGB").quantize(128).save(PROJECT / "docs" / name, optimize=True)
+
+
+def explain(folder: Path, environment: dict[str, str]) -> None:
+    """Save the figure that explains the change of a score: by rows, an encoder and a seed."""
+    rows = (PROJECT / "data/wines.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    shutil.copy(PROJECT / "data/wines.yaml", folder / "march.yaml")
+    (folder / "march.csv").write_text("".join(rows[:6001]), encoding="utf-8")
+    evaluate = [sys.executable, PROJECT / "steps/evaluate.py", "--model", "extra_trees"]
+    ids = []
+    for words in (["--data", folder / "march.csv"], ["--encoder", "onehot", "--seed", "1"]):
+        done = subprocess.run([*evaluate, *words], env=environment, check=True, capture_output=True, text=True)
+        ids.append(re.search(r"-P run=(\w+)", done.stderr)[1])
+    command = [sys.executable, PROJECT / "steps/explain.py", "--a", ids[0], "--b", ids[1]]
+    subprocess.run(command, env=environment, check=True)
+    shutil.copy(next(folder.rglob("explanation.png")), PROJECT / "docs/explanation.png")
 
 
 def address(output: str, name: str) -> str:

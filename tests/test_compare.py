@@ -126,7 +126,7 @@ def test_a_score_that_somebody_edited_is_named_and_not_credited_to_anything_else
     assert "as logged: b: evaluate linear: mean_absolute_error" in differs(step(recorded, "compare", edited))
     assert step(recorded, "explain", edited).code == 0
     (part,) = sections(recorded, "explanation")["Why"]["table"]
-    assert part["cause"] == "b does not come out again"
+    assert part["cause"] == "b is not reproduced"
     change = recorded.last().data.metrics["change"]
     assert float(part["moves the score by"]) == pytest.approx(change, rel=1e-3)
 

@@ -24,6 +24,8 @@ ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters 
     "rollback": (parameters.RollbackParams, ()),
     "predict": (parameters.PredictCommand, ()),
     "export": (parameters.ExportParams, ()),
+    "compare": (parameters.CompareCommand, ()),
+    "explain": (parameters.ExplainCommand, ()),
     "reproduce": (parameters.ReproduceCommand, ()),
 }
 

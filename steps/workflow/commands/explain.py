@@ -136,7 +136,7 @@ def explain(explorer: Explorer, max_runs: int) -> Explanation:
 
 
 def explanation(explorer: Explorer, names: Coalition, found: Sequence[attribution.Attribution]) -> Explanation:
-    """Return the parts of the change of the recorded scores: what causes it, and what does not come out again."""
+    """Return the parts of the change of the recorded scores: what causes it, and what is not reproduced."""
     one, other, metric = explorer.laboratory.one, explorer.laboratory.other, explorer.metric
     changes = changes_of(one, other)
     parts = [
@@ -154,7 +154,7 @@ def explanation(explorer: Explorer, names: Coalition, found: Sequence[attributio
         recorded.append(made if score is None else score)
         if made != recorded[-1]:
             remark = f"recorded {recorded[-1]:.6g}, made again {made:.6g}: edited, or made on another platform"
-            parts.append(Part(f"{side} does not come out again", remark, sign * (made - recorded[-1])))
+            parts.append(Part(f"{side} is not reproduced", remark, sign * (made - recorded[-1])))
     name = f"{metric.name} of {recorded_scores.winner_of(other.receipt)}"
     parts = sorted(parts, key=lambda part: -abs(part.value))
     before, after = recorded
