@@ -14,8 +14,10 @@ from workflow.evaluation.ranking import ranking_metric
 from workflow.models.catalog import BLEND, default_models
 from workflow.parameters import (
     DEFAULT_METRIC,
+    CompareCommand,
     ContractParams,
     EvaluateCommand,
+    ExplainCommand,
     ExportParams,
     MainCommand,
     PredictCommand,
@@ -54,6 +56,8 @@ PARAMETERS = {  # of each entry point
     "rollback": RollbackParams,
     "predict": PredictCommand,
     "export": ExportParams,
+    "compare": CompareCommand,
+    "explain": ExplainCommand,
     "reproduce": ReproduceCommand,
 }
 
