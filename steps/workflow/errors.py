@@ -13,6 +13,12 @@ class Difference(UserError):
     heading, exit_code = "differs", 1
 
 
+class NotProven(UserError):
+    """A result that too few of the trusted have signed, or that was edited: nothing failed."""
+
+    heading, exit_code = "not proven", 1
+
+
 class NotPromoted(UserError):
     """A model that was fitted because the data has drifted, and that does not pass: nothing failed."""
 

@@ -35,6 +35,7 @@ MODEL_NAMES = (*SINGLE_MODELS, BLEND)
 DEFAULT_METRIC = "mean_absolute_error"
 SAME, RECORDED = "same", "recorded"
 PROMOTION_RULES = "steps/promotion.yaml"
+TRUSTED_KEYS = "trust.yaml"
 EstimatorParams = dict[str, Any]  # keyword arguments of an estimator: any JSON value
 Seed = Annotated[int, FromText(integer(0)), Field(description="random seed of this and all later stages")]
 Split = Annotated[str, FromText(one_of(("random", "group", "time", "fold")))]
@@ -386,6 +387,23 @@ class ReproduceCommand(ClusterOption):
     )
     trust: Source = Field(
         default="", description="URL of another project's repository whose code may run, if the receipt names it"
+    )
+    sign: Source = Field(default="", description="file of a private key in PEM that signs the verdict")
+
+
+class VerifyCommand(Params):
+    """What `-e verify` takes."""
+
+    run: Source = Field(
+        default="", description="a run id, models:/<name>@<alias>, or a receipt's path or URI: what is verified"
+    )
+    verdicts: Annotated[list[str], FromText(optional_names)] = Field(
+        default_factory=list,
+        description="more signed verdicts, comma-separated: files, folders or URIs; those in this store are found",
+    )
+    trust: Source = Field(default=TRUSTED_KEYS, description="whose signatures count: a YAML file of public keys")
+    signatures: Annotated[int, FromText(integer(0))] = Field(
+        default=1, description="how many trusted people must have signed that the result came out again"
     )
 
 

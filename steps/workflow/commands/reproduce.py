@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
@@ -15,13 +16,17 @@ from workflow.commands import evaluate, preprocess, train, tune
 from workflow.commands.preprocess import PROJECT
 from workflow.errors import Difference, UserError
 from workflow.parameters import ReproduceCommand
-from workflow.provenance import comparison, git
+from workflow.provenance import comparison, git, signatures, verdict
 from workflow.provenance.comparison import DIFFERS, EQUAL, Comparison
 from workflow.provenance.receipt import Receipt
+from workflow.provenance.verdict import Statement
 from workflow.reports.report import Page, Section
 from workflow.reports.reproduction_report import reproduction_report, summary
-from workflow.runs import cli, links, receipt_lookup, reproduction, tracking
+from workflow.runs import cli, links, receipt_lookup, reproduction, sources, tracking
 from workflow.runs.names import Files, Tags
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
 
 PROVEN_ARTIFACTS = {
     "preprocess": preprocess.PROVEN_ARTIFACTS,
@@ -57,6 +62,7 @@ def describe(label: str, params: ReproduceCommand) -> None:
 
 def reproduce_one(params: ReproduceCommand) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
+    signer = signer_in(params.sign) if params.sign else None  # before anything runs
     recorded, patch = receipt_lookup.find_receipt(params.run, PROJECT, params.search)
     describe(recorded.label, params)
     mlflow.set_tags({Tags.REPRODUCES: recorded.run_id, Tags.RECEIPT_DIGEST: recorded.sha256})
@@ -75,6 +81,7 @@ def reproduce_one(params: ReproduceCommand) -> Comparison:
     rtol = params.rtol if isinstance(params.rtol, float) else None
     found = comparison.compare(recorded, made, rows, rtol)
     log_comparison(found, recorded, made)
+    log_verdict(verdict.statement_of(recorded, made, found), signer)
     receipt_lookup.tag_original(recorded, found.verdict)
     return found
 
@@ -94,6 +101,26 @@ def log_comparison(found: Comparison, recorded: Receipt, made: Receipt) -> None:
     mlflow.set_tag(Tags.VERDICT, found.verdict)
     tracking.write_note(note(found.verdict, found.conclusion))
     add_to_job_summary(found.verdict, found.conclusion, summary(compared, found.results))
+
+
+def signer_in(name: str) -> "CryptoSigner":
+    """Return what signs with the private key in a file; UserError if there is none."""
+    path = sources.local_copy("sign", name, PROJECT)
+    if signatures.is_readable_by_others(path):
+        tracking.warn(f"sign={name}: others on this machine can read this private key; chmod 600 {name}")
+    return signatures.signer_of(path, f"sign={name}")
+
+
+def log_verdict(statement: Statement, signer: "CryptoSigner | None") -> None:
+    """Log a verdict on the active run as a document, and signed if there is a `signer`."""
+    digests = [digest for each in statement.subject for digest in each.digest.get(verdict.CONTENT, "").split()]
+    with tracking.artifacts() as folder:
+        (folder / Files.VERDICT).write_text(statement.text(), encoding="utf-8")
+        if signer:
+            envelope = signatures.sign(statement.text().encode(), signer)
+            (folder / Files.SIGNED_VERDICT).write_text(envelope, encoding="utf-8")
+            mlflow.set_tag(Tags.SIGNED, signer.public_key.keyid)
+    mlflow.set_tag(Tags.SUBJECTS, " ".join(digests)[: tracking.TAG_LENGTH])
 
 
 def table_of(found: Comparison) -> pd.DataFrame:

@@ -36,6 +36,8 @@ class Tags:
     REPRODUCED_BY = "workflow.reproduced_by"
     VERDICT = "workflow.verdict"
     COUNTERFACTUAL = "workflow.counterfactual"  # the digest of all that decides what was mixed from two receipts
+    SUBJECTS = "workflow.subjects"  # of a reproduction: the digests of the receipt and the models that it is about
+    SIGNED = "workflow.signed"  # of a reproduction: the id of the key that signed its verdict
     RECEIPT_DIGEST = "workflow.receipt_digest"  # of a reproduction: the receipt that it compared with
 
 
@@ -91,6 +93,9 @@ class Files:
     SCORED_ROWS = "scored_rows.parquet"  # that the predictions are of
     REPRODUCTION = "reproduction.csv"
     REPRODUCTION_REPORT = "reproduction.html"
+    VERDICT = "verdict.json"
+    SIGNED_VERDICT = "verdict.dsse.json"
+    VERIFICATION_REPORT = "verify.html"
     RECORDED_RECEIPT = "recorded.json"
     REPRODUCED_RECEIPT = "reproduced.json"
     RECEIPT = "receipt.json"
