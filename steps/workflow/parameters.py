@@ -330,6 +330,12 @@ class RetrainParams(Params):
     )
 
 
+class HistoryParams(Params):
+    """Parameters of `history`."""
+
+    name: str = Field(default="", description="registered model")
+
+
 class RollbackParams(Params):
     """Parameters of `rollback`."""
 

@@ -1,8 +1,8 @@
 """Promotion as an MLflow run: a version of a registered model, and perhaps the champion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mlflow
 import pandas as pd
@@ -13,12 +13,13 @@ from workflow.documents import read_yaml_file
 from workflow.errors import UserError
 from workflow.evaluation.ranking import ranking_metric
 from workflow.parameters import EvaluateParams, PromoteParams
+from workflow.provenance import signatures
 from workflow.reports.report import markdown_table
-from workflow.runs import cli, drawing, integrity, links, registry, sources, tracking
+from workflow.runs import cli, drawing, integrity, links, registry, sources, tracking, verdicts
 from workflow.runs.artifacts import EvaluateRun, StageRun, TrainRun
 from workflow.runs.names import Files, Tags
 from workflow.spelling import nearest
-from workflow.stages.promote import Decision, Model, Rules, parse_rules
+from workflow.stages.promote import Decision, Model, Rules, check_proof, parse_rules
 from workflow.stages.promote import run as decide_on
 
 MAX_DESCRIPTION_CHARACTERS = 5000  # of a version, in MLflow's database
@@ -69,8 +70,9 @@ def promote(params: PromoteParams) -> Promotion:
         text = f"version {current.version} of {name}, the champion, is this very model"
         publish(current, text)
         return Promotion(text, pages | {"version": links.version_page(name, current.version)})
-    tags = {Tags.RECEIPT: trained.tags[Tags.RECEIPT]}
-    version = registry.register(name, trained, description_of(params.run, trained, evaluated), tags)
+    signers = signers_of(trained, rules)
+    tags = {Tags.RECEIPT: trained.tags[Tags.RECEIPT], Tags.SIGNERS: ", ".join(signers)}
+    version = registry.register(name, trained, description_of(params.run, trained, evaluated, signers), tags)
     try:
         registry.wait_for_turn(version)
         decision, text = decide(name, version, rules, trained, evaluated)
@@ -90,6 +92,21 @@ def read_rules(name: str) -> Rules:
     return parse_rules(values or {}, f"rules={name}")
 
 
+def signers_of(trained: TrainRun, rules: Rules) -> list[str]:
+    """Return who has signed that a model came out again, if the rules ask for that.
+
+    Raises UserError if the file of trusted keys is not found, or if a verdict was edited or forged, or says otherwise.
+    """
+    if rules.proof is None:
+        return []
+    path = sources.local_copy("rules: proof: trust", rules.proof.trust, preprocess.PROJECT)
+    keys = signatures.trusted_keys(path, f"trust={rules.proof.trust}")
+    checked = verdicts.check(verdicts.envelopes_of(trained.receipt), keys, trained.receipt)
+    if forged := next((each for each in checked if each.is_forged), None):
+        raise UserError(f"the verdict in {forged.place}: {forged.fault}")
+    return verdicts.signers_of(checked)
+
+
 def evaluation_of(name: str, trained: TrainRun) -> EvaluateRun:
     """Return the evaluate run of a model: the winner's of the main or tune run `name`; else it is found or made."""
     run = None if name.startswith(registry.SCHEME) else mlflow.get_run(name)
@@ -104,6 +121,9 @@ def decide(
     """Hold the rules against a model, act on its `version`, if any, and log, print and return the decision."""
     former = registry.champion_of(name)
     decision = decision_on(rules, trained, evaluated, former)
+    if rules.proof:
+        check = check_proof(rules.proof, signers_of(trained, rules))
+        decision = replace(decision, checks=[*decision.checks, check])
     if version and decision.passed:
         registry.set_champion(version, former)
     mlflow.log_metrics(dict(decision.figures))
@@ -173,14 +193,16 @@ def publish(version: ModelVersion | None, decision: str, table: str = "") -> Non
     print(decision)
 
 
-def description_of(name: str, trained: TrainRun, evaluated: EvaluateRun) -> str:
+def description_of(name: str, trained: TrainRun, evaluated: EvaluateRun, signers: Sequence[str]) -> str:
     """Return what the registry says of a version: where it comes from, and its model card, cut to what MLflow takes."""
     data, receipt = trained.receipt.inputs["data"], links.run_page(trained.run, Files.RECEIPT)
     is_alone = name == trained.id or name.startswith(registry.SCHEME)
     others = "" if is_alone else f" [Beside other models]({links.run_page(mlflow.get_run(name))})."
+    proven = f" {', '.join(signers)} signed that it came out again." if signers else ""
     origin = (
         f"Trained by [this run]({links.run_page(trained.run)}), whose [receipt]({receipt}) proves it, on data with"
-        f" SHA-256 `{data.sha256}`.{others} [The model card]({links.run_page(evaluated.run, Files.MODEL_CARD)}):"
+        f" SHA-256 `{data.sha256}`.{proven}{others}"
+        f" [The model card]({links.run_page(evaluated.run, Files.MODEL_CARD)}):"
     )
     card = first_lines(drawing.card_text_of(evaluated), MAX_DESCRIPTION_CHARACTERS - len(origin) - 2)
     return f"{origin}\n\n{card}"

@@ -30,6 +30,8 @@ class Tags:
     ALTERED = "workflow.altered"  # an artifact that was found to be not as recorded: the run is not reused
     PROMOTION = "workflow.promotion"  # of a model version: the run that promotes it
     DECISION = "workflow.decision"
+    SIGNERS = "workflow.signers"  # of a model version: who has signed that it came out again
+    CHAMPION = "workflow.champion"  # of a run: the version that it made the champion, as name/version
     FORMER_CHAMPION = "workflow.former_champion"  # of a model version: the champion before it
     REPRODUCES = "workflow.reproduces"
     REPRODUCED = "workflow.reproduced"  # the verdict
@@ -43,7 +45,7 @@ class Tags:
 
 LATER_TAGS = {  # of a run: set again after its receipt was made, or by other runs
     *(Tags.PROCESS, Tags.ERROR, Tags.REPORT, Tags.RECEIPT, Tags.ALTERED),
-    *(Tags.WINNER_OF, Tags.DECISION, Tags.REPRODUCED, Tags.REPRODUCED_BY),
+    *(Tags.CHAMPION, Tags.WINNER_OF, Tags.DECISION, Tags.REPRODUCED, Tags.REPRODUCED_BY),
 }
 
 
@@ -84,6 +86,7 @@ class Files:
     DIFFERENCES_FIGURE = "differences.png"
     DRIFT = "drift.csv"
     DRIFT_REPORT = "drift.html"
+    HISTORY_REPORT = "history.html"
     RETRAIN_REPORT = "retrain.html"
     COMPARISON = "compare.csv"
     COMPARISON_REPORT = "compare.html"

@@ -150,6 +150,7 @@ def set_champion(version: ModelVersion, former: ModelVersion | None) -> None:
     if former:
         client.set_model_version_tag(version.name, str(version.version), Tags.FORMER_CHAMPION, str(former.version))
     client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+    client.set_tag(active_run().info.run_id, Tags.CHAMPION, f"{version.name}/{version.version}")
 
 
 def tag_decision(version: ModelVersion, decision: str) -> None:

@@ -14,6 +14,7 @@ from workflow.evaluation.paired import Difference, difference
 from workflow.evaluation.ranking import RankingMetric, ranking_metric
 from workflow.formatting import number
 from workflow.models.catalog import BOOSTING_LOSSES
+from workflow.parameters import TRUSTED_KEYS
 from workflow.spelling import nearest
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class Bounds(BaseModel):
         return self
 
 
+class Proof(BaseModel):
+    """Who must have signed that the model came out again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    signatures: int = Field(default=1, ge=1)
+    by: list[str] = Field(default_factory=list)
+    trust: str = TRUSTED_KEYS
+
+
 class Rules(BaseModel):
     """What a model must fulfil to become the champion; see steps/promotion.yaml."""
 
@@ -63,6 +73,7 @@ class Rules(BaseModel):
     segments: dict[str, Bounds] = Field(default_factory=dict)
     baseline: MetricName = None
     champion: MetricName = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +250,19 @@ def scores_of_both(
         metrics.scores(scored, both.true, each, weight=both.weight) for each in (both.champion, both.challenger)
     )
     return {name: (former[name], own[name]) for name in scored}
+
+
+def check_proof(proof: Proof, signers: Sequence[str]) -> Check:
+    """Return the check that enough people have signed that the model came out again.
+
+    Args:
+        proof: who must have.
+        signers: names of those who have, among the trusted.
+    """
+    counted = [name for name in signers if name in proof.by or not proof.by]
+    whom = " of those trusted" if not proof.by else f" of {', '.join(proof.by)}"
+    rule = f"reproduction signed by {proof.signatures}{whom}"
+    return Check(rule, ", ".join(counted) or "nobody", len(counted) >= proof.signatures)
 
 
 def check_thresholds(rules: Rules, metrics: Mapping[str, float]) -> list[Check]:
