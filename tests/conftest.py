@@ -41,7 +41,7 @@ class Result:
         return lines[0].removeprefix("error: ")
 
 
-NO_DATA = {"compare", "explain", "export"}  # entry points that read no file
+NO_DATA = {"compare", "explain", "export", "history", "verify"}  # entry points that read no file
 NO_DEFAULT_DATA = {"data", "preprocess_run_id", "run", "name"}  # with one of these, `data` is not added
 
 
