@@ -26,6 +26,7 @@ from workflow.data import contract
 from workflow.errors import UserError
 from workflow.models import serving
 from workflow.provenance import fingerprint
+from workflow.runs import names
 
 pytestmark = pytest.mark.slow
 ROWS = 400
@@ -160,6 +161,17 @@ def test_a_served_model_explains_on_request(houses, address):
     background = pd.read_parquet(model_folder(houses, trained) / serving.BACKGROUND_FILE)
     training_set = pd.read_parquet(houses.artifacts(houses.first("preprocess"), "train.parquet"))
     assert len(background.merge(training_set, how="inner")) >= len(background) == 100
+
+
+def test_a_served_model_names_the_receipt_of_its_training(houses, address):
+    row = {"area": "1.234,50", "town": "Köln", "day": "24.12.2021", "garden": "ja", "rooms": "4"}
+    status, answer = invoke(address, [row, row], receipt=True)
+    assert status == 200, answer
+    trained = houses.client.get_run(houses.first("main").data.tags["workflow.winner_run_id"])
+    recorded = json.loads(houses.artifacts(trained, "receipt.json").read_text())
+    assert [line["receipt"] for line in answer["predictions"]] == [recorded["sha256"]] * 2
+    assert "model/receipt.sha256" in recorded["provenance"]["files"]
+    assert f"model/{serving.RECEIPT_FILE}" == names.Files.RECEIPT_DIGEST
 
 
 @pytest.mark.parametrize(

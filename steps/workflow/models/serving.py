@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 ESTIMATOR_FILE, INTERVALS_FILE = "model.skops", "intervals.skops"
 CONTRACT_FILE, BACKGROUND_FILE, FEATURES_FILE = "contract.yaml", "background.parquet", "features.py"
 READ_FILES = (ESTIMATOR_FILE, INTERVALS_FILE, CONTRACT_FILE, BACKGROUND_FILE)  # to predict or to explain
-LEVEL, EXPLAIN = "level", "explain"  # what a request may ask for besides the prediction
+RECEIPT_FILE = "receipt.sha256"  # written when the training is complete
+LEVEL, EXPLAIN, RECEIPT = "level", "explain", "receipt"  # what a request may ask for besides the prediction
 
 
 class ServedModel:
@@ -45,11 +46,15 @@ class ServedModel:
         contract: Contract,
         explain: Callable[[pd.DataFrame], pd.DataFrame],
         features: OwnFeatures | None = None,
+        receipt: str = "",
     ) -> None:
-        """Predict from rows that `contract` parses and `features` adds to; `explain` is a `contributions.Explainer`."""
+        """Predict from rows that `contract` parses and `features` adds to; `explain` is a `contributions.Explainer`.
+
+        `receipt` is the digest of the receipt of the training.
+        """
         self.estimator, self.intervals, self.explain = estimator, interval_model, explain
         self.contract, self.with_derived = contract.select(contract.raw_features), contract
-        self.features = features
+        self.features, self.receipt = features, receipt
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> "ndarray | pd.DataFrame":
         """Return the predicted target of each row, (rows,), or a frame of `prediction` and what `params` ask for.
@@ -58,7 +63,7 @@ class ServedModel:
             rows: strings as in a CSV file, or typed values as in JSON or Parquet. An absent column counts as missing
                 in all rows; MLflow has checked that it is optional.
             params: by name. `level` of prediction intervals, between 0 and 1, 0 for none; `explain`: whether to return
-                the contributions of the features too.
+                the contributions of the features too; `receipt`: whether to return the digest of the receipt.
 
         Raises:
             MlflowException: for a value that the contract does not allow, for one that the user's own function fails
@@ -83,6 +88,7 @@ class ServedModel:
         predicted = estimators.predict(self.estimator, typed)
         further = [self.interval(typed, predicted, level)] if level else []
         further += [self.explain(typed)] if asked.get(EXPLAIN) else []
+        further += [pd.Series(self.receipt, typed.index, name=RECEIPT)] if asked.get(RECEIPT) else []
         if not further:
             return predicted
         return pd.concat([pd.Series(predicted, typed.index, name="prediction"), *further], axis=1)
@@ -119,7 +125,9 @@ def _load_pyfunc(folder: str) -> ServedModel:
 
         return Explainer(estimator, metadata["models"][0], background, metadata["seed"])(rows)
 
-    return ServedModel(estimator, interval_model, contract, explain, features)
+    receipt = path / RECEIPT_FILE
+    digest = receipt.read_text(encoding="utf-8").strip() if receipt.exists() else ""
+    return ServedModel(estimator, interval_model, contract, explain, features, digest)
 
 
 def digests_in(folder: Path) -> dict[str, str]:
@@ -189,5 +197,6 @@ def signature(contract: Contract, optional: set[str]) -> ModelSignature:
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(anything, name, required=name not in optional) for name in contract.raw_features
     ]
-    params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0), ParamSpec(EXPLAIN, DataType.boolean, False)])
+    asked = (ParamSpec(name, DataType.boolean, False) for name in (EXPLAIN, RECEIPT))
+    params = ParamSchema([ParamSpec(LEVEL, DataType.double, 0.0), *asked])
     return ModelSignature(Schema(columns), Schema([ColSpec(DataType.double, contract.target)]), params)

@@ -20,7 +20,17 @@ from workflow.provenance.receipt import ArtifactDigest, InputRecord, Outcome, Re
 from workflow.runs import integrity
 from workflow.runs.artifacts import StageRun
 from workflow.runs.names import Files, Tags
-from workflow.runs.tracking import active_run, artifacts, console, describe, opened, unverified_copy, warn
+from workflow.runs.tracking import (
+    active_run,
+    artifacts,
+    console,
+    describe,
+    has_model,
+    log_with_model,
+    opened,
+    unverified_copy,
+    warn,
+)
 
 LOGGED_RUNS: set[str] = set()  # cache: runs that this process has told the user about
 ARTIFACT_FILES = ("workflow/runs/artifacts.py", "workflow/runs/names.py")  # read and write what stages exchange
@@ -244,6 +254,8 @@ def log_receipt(task: Task, digest: str) -> str:
     with artifacts() as folder:
         if patch:
             (folder / Files.PATCH).write_bytes(patch)
+    if has_model(run):
+        log_with_model(run, Files.RECEIPT_DIGEST, f"{made.sha256}\n")
     provenance = made.provenance.model_copy(
         update={
             "receipts": {each.id: each.tags[Tags.RECEIPT] for each in task.upstream},

@@ -63,6 +63,7 @@ class Files:
     DATA_REPORT = "data_report.html"
     MODEL = "model/model.skops"  # `model/` leads into the model that the run logged
     INTERVALS = "model/intervals.skops"
+    RECEIPT_DIGEST = "model/receipt.sha256"  # of what the receipt of its training says
     OOF_PREDICTIONS = "cross_validation.parquet"
     PREDICTIONS = "predictions.parquet"
     SHAP_VALUES = "shap_values.parquet"

@@ -234,6 +234,14 @@ def artifacts(run_id: str | None = None) -> Iterator[Path]:
         mlflow.log_artifacts(folder, run_id=run_id)
 
 
+def log_with_model(run: Run, path: str, text: str) -> None:
+    """Add a text file to the model that a run has logged; its `path` begins with `model/`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / path.removeprefix(MODEL_FOLDER)
+        file.write_text(text, encoding="utf-8")
+        mlflow.MlflowClient().log_model_artifact(model_id(run), str(file))
+
+
 def is_active(run: Run) -> bool:
     """Return whether a run is the one that is open in this process."""
     active = mlflow.active_run()
