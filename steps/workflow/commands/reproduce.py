@@ -20,6 +20,7 @@ from workflow.provenance import comparison, git, signatures, verdict
 from workflow.provenance.comparison import DIFFERS, EQUAL, Comparison
 from workflow.provenance.receipt import Receipt
 from workflow.provenance.verdict import Statement
+from workflow.reports.badge import badge
 from workflow.reports.report import Page, Section
 from workflow.reports.reproduction_report import reproduction_report, summary
 from workflow.runs import cli, links, receipt_lookup, reproduction, sources, tracking
@@ -116,6 +117,8 @@ def log_verdict(statement: Statement, signer: "CryptoSigner | None") -> None:
     digests = [digest for each in statement.subject for digest in each.digest.get(verdict.CONTENT, "").split()]
     with tracking.artifacts() as folder:
         (folder / Files.VERDICT).write_text(statement.text(), encoding="utf-8")
+        about = statement.predicate
+        (folder / Files.BADGE).write_text(badge(about.verdict, about.time), encoding="utf-8")
         if signer:
             envelope = signatures.sign(statement.text().encode(), signer)
             (folder / Files.SIGNED_VERDICT).write_text(envelope, encoding="utf-8")

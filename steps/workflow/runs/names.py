@@ -97,6 +97,7 @@ class Files:
     SCORED_ROWS = "scored_rows.parquet"  # that the predictions are of
     REPRODUCTION = "reproduction.csv"
     REPRODUCTION_REPORT = "reproduction.html"
+    BADGE = "badge.json"
     VERDICT = "verdict.json"
     SIGNED_VERDICT = "verdict.dsse.json"
     VERIFICATION_REPORT = "verify.html"
