@@ -22,11 +22,13 @@ ENTRY_POINTS = {  # what each takes, and the stages before it, whose parameters 
     "promote": (parameters.PromoteParams, ()),
     "retrain": (parameters.RetrainParams, ()),
     "rollback": (parameters.RollbackParams, ()),
+    "history": (parameters.HistoryParams, ()),
     "predict": (parameters.PredictCommand, ()),
     "export": (parameters.ExportParams, ()),
     "compare": (parameters.CompareCommand, ()),
     "explain": (parameters.ExplainCommand, ()),
     "reproduce": (parameters.ReproduceCommand, ()),
+    "verify": (parameters.VerifyCommand, ()),
 }
 
 

@@ -19,6 +19,7 @@ from workflow.parameters import (
     EvaluateCommand,
     ExplainCommand,
     ExportParams,
+    HistoryParams,
     MainCommand,
     PredictCommand,
     PreprocessParams,
@@ -28,6 +29,7 @@ from workflow.parameters import (
     RollbackParams,
     TrainCommand,
     TuneCommand,
+    VerifyCommand,
 )
 from workflow.parsing import AUTO, options_of, parse_texts
 from workflow.reports.leaderboard import readable, title
@@ -54,11 +56,13 @@ PARAMETERS = {  # of each entry point
     "promote": PromoteParams,
     "retrain": RetrainParams,
     "rollback": RollbackParams,
+    "history": HistoryParams,
     "predict": PredictCommand,
     "export": ExportParams,
     "compare": CompareCommand,
     "explain": ExplainCommand,
     "reproduce": ReproduceCommand,
+    "verify": VerifyCommand,
 }
 
 

@@ -74,7 +74,7 @@ def edited(path: Path, *keys: str, value: object) -> Path:
 def test_a_result_is_proven_by_a_trusted_signature(proven):
     result = proven.run("verify", run=proven.first_run, trust=str(proven.folder / "trust.yaml"))
     assert result.code == 0, result.output
-    assert "proven: anna has signed that it came out again, and nothing of it was edited" in result.output
+    assert "proven: anna has reproduced and signed it, and nothing of it was edited" in result.output
     page = json.loads(proven.artifacts(proven.last(), "verify.json").read_text())
     (line,) = page["sections"][0]["table"]
     assert (line["signed by"], line["verdict"], line["counts"]) == ("anna", "equal", "yes")
@@ -96,7 +96,7 @@ def test_two_people_are_two_signatures_on_one_receipt(proven, tmp_path):
     shutil.copy(elsewhere.artifacts(elsewhere.last(), "verdict.dsse.json"), tmp_path / "wines.bob.dsse.json")
     result = verify(proven, receipt, signatures="2")  # found in the store, and beside the file
     assert result.code == 0, result.output
-    assert "proven: anna, bob have signed" in result.output
+    assert "proven: anna, bob have reproduced and signed it" in result.output
 
 
 def test_a_signature_counts_only_if_somebody_trusted_made_it(proven):
@@ -208,7 +208,7 @@ def test_a_champion_must_be_signed_if_the_rules_say_so_and_the_history_names_the
     assert "version 2 of flats is the champion" in result.output
     version = proven.client.get_model_version_by_alias("flats", "champion")
     assert version.tags["workflow.signers"] == "anna"
-    assert "anna signed that it came out again" in version.description
+    assert "anna reproduced it and signed that" in version.description
 
     assert proven.step("train", model="dummy").code == 0
     dummy = proven.last().info.run_id

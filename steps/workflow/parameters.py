@@ -409,7 +409,7 @@ class VerifyCommand(Params):
     )
     trust: Source = Field(default=TRUSTED_KEYS, description="whose signatures count: a YAML file of public keys")
     signatures: Annotated[int, FromText(integer(0))] = Field(
-        default=1, description="how many trusted people must have signed that the result came out again"
+        default=1, description="how many trusted people must have reproduced and signed it"
     )
 
 

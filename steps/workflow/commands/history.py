@@ -19,8 +19,8 @@ from workflow.runs.names import Files, Tags
 
 NOW = "now"
 METHOD = (
-    "A version becomes the champion by a promotion, a retraining or a rollback. The receipt is the digest of what its"
-    " training run must come to again. Who has signed that it did is named if the rules of the promotion ask for it."
+    "A version becomes the champion by a promotion, a retraining or a rollback. The receipt is that of its training run,"
+    " which reproduce makes again. Who has signed that is named if the rules of the promotion ask for it."
 )
 
 

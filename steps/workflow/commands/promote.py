@@ -93,7 +93,7 @@ def read_rules(name: str) -> Rules:
 
 
 def signers_of(trained: TrainRun, rules: Rules) -> list[str]:
-    """Return who has signed that a model came out again, if the rules ask for that.
+    """Return who has reproduced and signed a model, if the rules ask for that.
 
     Raises UserError if the file of trusted keys is not found, or if a verdict was edited or forged, or says otherwise.
     """
@@ -198,7 +198,7 @@ def description_of(name: str, trained: TrainRun, evaluated: EvaluateRun, signers
     data, receipt = trained.receipt.inputs["data"], links.run_page(trained.run, Files.RECEIPT)
     is_alone = name == trained.id or name.startswith(registry.SCHEME)
     others = "" if is_alone else f" [Beside other models]({links.run_page(mlflow.get_run(name))})."
-    proven = f" {', '.join(signers)} signed that it came out again." if signers else ""
+    proven = f" {', '.join(signers)} reproduced it and signed that." if signers else ""
     origin = (
         f"Trained by [this run]({links.run_page(trained.run)}), whose [receipt]({receipt}) proves it, on data with"
         f" SHA-256 `{data.sha256}`.{proven}{others}"

@@ -79,7 +79,7 @@ def conclude(checked: Sequence[CheckedVerdict], edited: Sequence[Row], required:
         others = [each.fault for each in checked if each.fault]
         reason = f"; {others[0]}" if others else "; sign one: -e reproduce -P sign=<private key>"
         return "", f"{len(signers)} of {required} trusted signatures{named}{reason}"
-    what = "have signed that it came out again" if len(signers) != 1 else "has signed that it came out again"
+    what = "have reproduced and signed it" if len(signers) != 1 else "has reproduced and signed it"
     return f"{', '.join(signers) or 'nobody'} {what}, and nothing of it was edited", ""
 
 

@@ -30,7 +30,7 @@ class Tags:
     ALTERED = "workflow.altered"  # an artifact that was found to be not as recorded: the run is not reused
     PROMOTION = "workflow.promotion"  # of a model version: the run that promotes it
     DECISION = "workflow.decision"
-    SIGNERS = "workflow.signers"  # of a model version: who has signed that it came out again
+    SIGNERS = "workflow.signers"  # of a model version: who has reproduced and signed it
     CHAMPION = "workflow.champion"  # of a run: the version that it made the champion, as name/version
     FORMER_CHAMPION = "workflow.former_champion"  # of a model version: the champion before it
     REPRODUCES = "workflow.reproduces"

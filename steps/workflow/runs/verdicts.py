@@ -106,7 +106,7 @@ def check_one(place: str, content: bytes, keys: "Mapping[str, SSlibKey]", record
 
 
 def signers_of(checked: Iterable[CheckedVerdict]) -> list[str]:
-    """Return who has signed that the result came out again; UserError if one of them has signed that it did not."""
+    """Return who has reproduced and signed a result; UserError if one of them has signed that it differs."""
     valid = [each for each in checked if not each.fault and each.statement]
     for each in valid:
         if each.statement and not each.statement.says_equal:

@@ -56,7 +56,7 @@ class Bounds(BaseModel):
 
 
 class Proof(BaseModel):
-    """Who must have signed that the model came out again."""
+    """Who must have reproduced and signed the model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     signatures: int = Field(default=1, ge=1)
@@ -253,7 +253,7 @@ def scores_of_both(
 
 
 def check_proof(proof: Proof, signers: Sequence[str]) -> Check:
-    """Return the check that enough people have signed that the model came out again.
+    """Return the check that enough people have reproduced and signed the model.
 
     Args:
         proof: who must have.
