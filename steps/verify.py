@@ -3,8 +3,8 @@
     mlflow run . -e verify -P run=<run id>
     mlflow run . -e verify -P run=receipts/wines.json -P verdicts=received/ -P trust=trust.yaml
 
-`reproduce -P sign=<private key>` signs a verdict. The exit code is 0 if enough trusted people have reproduced and signed
-the result; 1 if too few have, or if something was edited or forged; 2 if it could not be checked.
+`reproduce -P sign=<private key>` signs a verdict. The exit code is 0 if enough trusted people have reproduced and
+signed the result; 1 if too few have, or if something was edited or forged; 2 if it could not be checked.
 """
 
 import environment

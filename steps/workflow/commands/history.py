@@ -19,7 +19,7 @@ from workflow.runs.names import Files, Tags
 
 NOW = "now"
 METHOD = (
-    "A version becomes the champion by a promotion, a retraining or a rollback. The receipt is that of its training run,"
+    "A version becomes the champion by a promotion, a retraining or a rollback. The receipt is that of its training,"
     " which reproduce makes again. Who has signed that is named if the rules of the promotion ask for it."
 )
 
