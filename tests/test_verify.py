@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,48 @@ def test_a_champion_must_be_signed_if_the_rules_say_so_and_the_history_names_the
     table = json.loads(proven.artifacts(proven.last(), "history.json").read_text())["sections"][0]["table"]
     assert [line["version"] for line in table] == ["1", "2", "3", "2"]
     assert table[0]["why"] == "the alias was moved by hand"
+
+
+@pytest.fixture(scope="module")
+def crate(proven) -> Path:
+    """Return a crate of the proven result."""
+    path = proven.folder / "wines.zip"
+    result = proven.step("export", model=proven.first_run, output=str(path))
+    assert result.code == 0, result.output
+    assert "receipt, data, contract, 1 signed verdicts" in result.output
+    return path
+
+
+def test_a_crate_is_reproduced_and_verified_where_nothing_else_is(proven, crate, tmp_path):
+    elsewhere = Workflow(tmp_path / "elsewhere", proven.project)
+    original = proven.data.read_bytes()
+    try:
+        proven.data.unlink()
+        result = elsewhere.step("verify", run=str(crate), trust=str(proven.folder / "trust.yaml"))
+        assert result.code == 0, result.output
+        assert "proven: anna has reproduced and signed it" in result.output
+        result = elsewhere.step("reproduce", run=str(crate))
+        assert result.code == 0, result.output
+        assert "match bit for bit" in result.output
+    finally:
+        proven.data.write_bytes(original)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("inputs/data/wines.csv", "wines.csv: the file is gone or has changed"), ("receipt.json", "receipt: digest")],
+)
+def test_an_edited_crate_is_refused(proven, crate, tmp_path, name, words):
+    with zipfile.ZipFile(crate) as archive, zipfile.ZipFile(tmp_path / "edited.zip", "w") as edited_crate:
+        for entry in archive.namelist():
+            content = archive.read(entry)
+            if entry == name:
+                content = content.replace(b'"seed": 0', b'"seed": 1').replace(b"2016", b"2017", 1)
+            edited_crate.writestr(entry, content)
+    elsewhere = Workflow(tmp_path / "elsewhere", proven.project)
+    result = elsewhere.step("verify", run=str(tmp_path / "edited.zip"), trust=str(proven.folder / "trust.yaml"))
+    assert result.code in (1, 2), result.output
+    assert words in result.output
 
 
 def test_the_history_of_nothing_is_one_line(proven):

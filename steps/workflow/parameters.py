@@ -367,7 +367,9 @@ class ExportParams(Params):
     model: str = Field(
         default="", description="models:/<name>@<alias>, models:/<name>/<version>, or the id of a train or main run"
     )
-    output: Source = Field(default="", description="file to write, ending in .onnx: a path, or a URI")
+    output: Source = Field(
+        default="", description="file to write: a path, or a URI; ends in .onnx, or in .zip for a crate"
+    )
     overwrite: Annotated[bool, FromText(boolean)] = Field(default=False, description="replace the output if it exists")
 
 

@@ -1,5 +1,7 @@
-"""Export of a model to a file that other programs run, as an MLflow run."""
+"""Export as an MLflow run: of a model to a file that other programs run, or of a result with all that proves it."""
 
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import mlflow
@@ -10,20 +12,64 @@ from workflow.data import contract
 from workflow.errors import UserError
 from workflow.models import onnx_files
 from workflow.parameters import ExportParams
-from workflow.runs import cli, outputs, registry, tracking
+from workflow.provenance import crate, fingerprint
+from workflow.provenance.receipt import Receipt
+from workflow.runs import cli, differences, outputs, receipt_lookup, registry, reproduction, tracking, verdicts
 
 SUFFIX = ".onnx"
 
 
 def run(params: ExportParams) -> None:
-    """Write the model as an ONNX file, after its predictions of the test set were found to be the same.
+    """Write an ONNX file or a crate, as the name of the output ends.
 
     Raises UserError for a model that cannot be exported, and for an output that cannot be written.
     """
     cli.require("models:/<name>@champion, or the id of a main or train run", model=params.model)
     cli.require(f"<file>{SUFFIX}", output=params.output)
-    if Path(params.output).suffix != SUFFIX:
-        raise UserError(f"output={params.output}: must end in {SUFFIX}")
+    if params.output.endswith(crate.SUFFIX):
+        write_crate(params)
+    elif params.output.endswith(SUFFIX):
+        write_onnx(params)
+    else:
+        raise UserError(f"output={params.output}: must end in {SUFFIX}, or in {crate.SUFFIX} for a crate")
+
+
+def write_crate(params: ExportParams) -> None:
+    """Write the receipt of a result with its inputs, its report and the verdicts on it."""
+    recorded, patch = receipt_lookup.find_receipt(params.model, preprocess.PROJECT, parameter="model")
+    tracking.describe_command("export", f"export {Path(params.output).name}", params.model_dump(mode="json"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        inputs, _ = reproduction.restore_inputs(recorded, (preprocess.PROJECT, preprocess.PROJECT), folder)
+        files = dict(packed_inputs(recorded, inputs))
+        added = {crate.PATCH: patch} if patch else {}
+        for place, envelope in verdicts.envelopes_of(recorded).items():
+            added[f"{crate.VERDICTS}/{place.rpartition(' ')[2]}{verdicts.SUFFIX}"] = envelope
+        for number, (title, content) in enumerate(added.items()):
+            files[title] = folder / f"added{number}"
+            files[title].write_bytes(content)
+        with outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path:
+            crate.pack(path, recorded, files, differences.contract_of(recorded))
+    text = (
+        f"{recorded.label} in {params.output}: receipt, {', '.join(inputs)}, {len(added) - bool(patch)} signed verdicts"
+    )
+    tracking.write_note(text)
+    print(text)
+
+
+def packed_inputs(recorded: Receipt, inputs: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Yield the files of the inputs, by their names in a crate."""
+    for name, path in inputs.items():
+        title = Path(recorded.inputs[name].source).name
+        if path.is_file():
+            yield f"{crate.INPUTS}/{name}/{title}", path
+            continue
+        for file in fingerprint.files_in(path):
+            yield f"{crate.INPUTS}/{name}/{title}/{file.relative_to(path).as_posix()}", file
+
+
+def write_onnx(params: ExportParams) -> None:
+    """Write the model as an ONNX file, after its predictions of the test set were found to be the same."""
     onnx_files.check_packages(f"output={params.output}")
     trained = registry.resolve_train_run("model", params.model)
     tracking.describe_command("export", f"export {Path(params.output).name}", params.model_dump(mode="json"))

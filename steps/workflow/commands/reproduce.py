@@ -4,6 +4,7 @@ import dataclasses
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +65,22 @@ def describe(label: str, params: ReproduceCommand) -> None:
 def reproduce_one(params: ReproduceCommand) -> Comparison:
     """Run the entry point of one receipt at its commit, in a store of its own, and log the comparison."""
     signer = signer_in(params.sign) if params.sign else None  # before anything runs
-    recorded, patch = receipt_lookup.find_receipt(params.run, PROJECT, params.search)
+    with receipt_lookup.unpacked(params.run, PROJECT) as (name, packed):
+        return reproduce_receipt(name, packed, params, signer)
+
+
+def reproduce_receipt(
+    name: str, packed: Mapping[str, Path], params: ReproduceCommand, signer: "CryptoSigner | None"
+) -> Comparison:
+    """Reproduce the receipt with a name; its inputs are `packed` with it, if it comes from a crate."""
+    recorded, patch = receipt_lookup.find_receipt(name, PROJECT, params.search)
     describe(recorded.label, params)
     mlflow.set_tags({Tags.REPRODUCES: recorded.run_id, Tags.RECEIPT_DIGEST: recorded.sha256})
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "code").mkdir()
         code = git.checkout(recorded.code, patch, PROJECT, folder / "code", recorded.script, params.trust)
-        inputs, rows = reproduction.restore_inputs(recorded, (code.project, PROJECT), folder)
+        inputs, rows = reproduction.restore_inputs(recorded, (code.project, PROJECT), folder, packed)
         store = f"sqlite:///{folder}/mlflow.db"
         changes = f"{code.origin}{' with its uncommitted changes' if patch else ''}"
         tracking.console.print(escape(f"reproducing {recorded.step} at commit {recorded.code.commit} of {changes}"))

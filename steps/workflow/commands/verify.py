@@ -1,7 +1,7 @@
 """Verification as an MLflow run: whose signatures a result has, and whether anything of it was edited."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mlflow
@@ -31,13 +31,14 @@ def run(params: VerifyCommand) -> None:
     cli.require("<run id, model URI or receipt>", run=params.run)
     mlflow.set_tag(Tags.STAGE, "verify")
     keys = signatures.trusted_keys(trust_file(params.trust), f"trust={params.trust}")
-    recorded, _ = receipt_lookup.find_receipt(params.run, PROJECT)
-    tracking.describe_command("verify", f"verify {recorded.label}", params.model_dump(mode="json"))
-    file = PROJECT / params.run
-    envelopes = verdicts.envelopes_of(recorded, file if file.is_file() else None)
+    with receipt_lookup.unpacked(params.run, PROJECT) as (name, packed):
+        recorded, _ = receipt_lookup.find_receipt(name, PROJECT)
+        tracking.describe_command("verify", f"verify {recorded.label}", params.model_dump(mode="json"))
+        file = PROJECT / name
+        envelopes = verdicts.envelopes_of(recorded, file if file.is_file() else None)
+        edited = edited_rows(recorded, packed)
     envelopes |= verdicts.named_envelopes(params.verdicts, PROJECT)
     checked = verdicts.check(envelopes, keys, recorded)
-    edited = edited_rows(recorded)
     conclusion, fault = conclude(checked, edited, params.signatures)
     log(recorded, checked, edited, fault or conclusion)
     if checked:
@@ -56,11 +57,11 @@ def trust_file(name: str) -> Path:
         raise UserError(f"{error}; {HOW_TO_TRUST}") from error
 
 
-def edited_rows(recorded: Receipt) -> list[Row]:
-    """Return what is not as recorded: of the receipt, of its runs in this store, of its inputs."""
+def edited_rows(recorded: Receipt, packed: Mapping[str, Path]) -> list[Row]:
+    """Return what is not as recorded: of the receipt, of its runs in this store, of its inputs, `packed` ones too."""
     rows = receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS)
     with tempfile.TemporaryDirectory() as folder:
-        rows += reproduction.restore_inputs(recorded, (PROJECT, PROJECT), Path(folder))[1]
+        rows += reproduction.restore_inputs(recorded, (PROJECT, PROJECT), Path(folder), packed)[1]
     return [row for row in rows if row.verdict == DIFFERS]
 
 

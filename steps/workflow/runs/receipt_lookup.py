@@ -4,7 +4,9 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from workflow.errors import UserError
-from workflow.provenance import receipt
+from workflow.provenance import crate, receipt
 from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, NOT_CHECKED, Row, exact, outcome_rows
 from workflow.provenance.receipt import ArtifactDigest, Outcome, Receipt
 from workflow.runs import integrity, registry, sources
@@ -88,6 +90,21 @@ def find_receipt(name: str, project: Path, search: bool = False, parameter: str 
     if recorded.code.commit is None:
         raise UserError(f"{parameter}={name}: recorded outside a git repository, so its code cannot be checked out")
     return recorded, patch_of(recorded, uri)
+
+
+@contextmanager
+def unpacked(name: str, project: Path, parameter: str = "run") -> Iterator[tuple[str, dict[str, Path]]]:
+    """Yield the name of a receipt, and the inputs that came with it in a crate, by parameter.
+
+    Raises UserError, about the `parameter`, for a zip file that is no crate.
+    """
+    if not name.endswith(crate.SUFFIX):
+        yield name, {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = sources.local_copy(parameter, name, project)
+        receipt_file, packed = crate.unpack(file, f"{parameter}={name}", Path(folder))
+        yield str(receipt_file), packed
 
 
 def receipt_uri(run_id: str, search: bool, parameter: str) -> str:

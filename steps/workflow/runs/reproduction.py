@@ -24,15 +24,18 @@ from workflow.runs.names import Files, Tags
 from workflow.runs.tracking import console
 
 
-def restore_inputs(recorded: Receipt, roots: tuple[Path, Path], folder: Path) -> tuple[dict[str, Path], list[Row]]:
+def restore_inputs(
+    recorded: Receipt, roots: tuple[Path, Path], folder: Path, packed: Mapping[str, Path] | None = None
+) -> tuple[dict[str, Path], list[Row]]:
     """Return files with the recorded bytes of each input, by parameter; and a row about each source as it is today.
 
     Relative sources are looked for in each of `roots`. What is gone or has changed comes from the receipt, or from the
-    logged copy, into `folder`. Raises UserError if it is not found.
+    logged copy, into `folder`. The inputs of a crate are `packed` with it, by parameter: their sources do not count.
+    Raises UserError if something is not found.
     """
     found, rows = {}, []
     for name, entry in recorded.inputs.items():
-        source = current_source(name, entry.source, roots)
+        source = (packed or {}).get(name) or current_source(name, entry.source, roots)
         digest = fingerprint.path_digest(source) if source else ABSENT
         same = digest == entry.sha256
         found[name] = source if source and same else recorded_copy(name, entry, recorded, folder)

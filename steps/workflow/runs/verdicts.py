@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import mlflow
 
 from workflow.errors import UserError
-from workflow.provenance import signatures, verdict
+from workflow.provenance import crate, signatures, verdict
 from workflow.provenance.receipt import Receipt
 from workflow.provenance.verdict import Statement
 from workflow.runs import sources
@@ -50,7 +50,8 @@ def envelopes_of(recorded: Receipt, beside: Path | None = None) -> dict[str, byt
 
     Args:
         recorded: the receipt.
-        beside: the file of the receipt, if it is one on this machine: `wines.json` has `wines.<name>.dsse.json`.
+        beside: the file of the receipt, if it is one on this machine: `wines.json` has `wines.<name>.dsse.json`, and
+            that of a crate a folder `verdicts`.
     """
     found: dict[str, bytes] = {}
     for digest in digests_of(recorded):
@@ -63,7 +64,8 @@ def envelopes_of(recorded: Receipt, beside: Path | None = None) -> dict[str, byt
             with unverified_copy(run, Files.SIGNED_VERDICT) as path:  # a signature says more than a digest
                 found[f"run {run.info.run_id}"] = path.read_bytes()
     if beside:
-        found |= {str(path): path.read_bytes() for path in sorted(beside.parent.glob(f"{beside.stem}.*{SUFFIX}"))}
+        files = [*beside.parent.glob(f"{beside.stem}.*{SUFFIX}"), *beside.parent.glob(f"{crate.VERDICTS}/*{SUFFIX}")]
+        found |= {path.name: path.read_bytes() for path in sorted(files)}
     return found
 
 
