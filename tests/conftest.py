@@ -151,6 +151,23 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def commit_all(project: Path) -> str:
+    """Make a folder a repository, if it is none, commit all of it, and return the commit."""
+    git(project, "init", "--quiet", "--initial-branch", "main")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "a state")
+    return git(project, "rev-parse", "HEAD")
+
+
+def own_workflow(factory: pytest.TempPathFactory, small_data: Path) -> "Workflow":
+    """Return a workflow with a committed copy of the project, and of the small file, both to be edited."""
+    folder, store = copy_project(factory.mktemp("project")), factory.mktemp("store")
+    commit_all(folder)
+    for name, source in (("wines.csv", small_data), ("wines.yaml", small_data.with_suffix(".yaml"))):
+        shutil.copy(source, store / name)
+    return Workflow(store, folder, store / "wines.csv")
+
+
 def git(folder: Path, *words: str) -> str:
     """Return the output of a git command."""
     author = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]

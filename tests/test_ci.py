@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PROJECT, Workflow, copy_project, git
+from conftest import PROJECT, Workflow, commit_all, copy_project, git
 from keys import write_key
 
 from workflow.reports.badge import badge
@@ -24,10 +24,8 @@ def recorded(tmp_path_factory, small_data):
     """Return a workflow with the receipt of a dummy model, whose repository has a bare one as its remote."""
     folder = tmp_path_factory.mktemp("forge")
     project = copy_project(folder / "project")
-    git(project, "init", "--quiet", "--initial-branch", "main")
+    commit_all(project)
     git(project, "remote", "add", "origin", f"file://{folder}/group/wines.git")
-    git(project, "add", "--all")
-    git(project, "commit", "--quiet", "--message", "a state")
     git(folder, "clone", "--quiet", "--bare", str(project), "group/wines.git")
     workflow = Workflow(folder / "store", project, small_data)
     assert workflow.step("evaluate", model="dummy", shap_samples="2").code == 0

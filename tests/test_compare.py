@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Result, Workflow, copy_project, git
+from conftest import Result, Workflow, own_workflow
 
 pytestmark = pytest.mark.slow
 SMALL = {"model": "linear", "shap_samples": "2"}
@@ -16,14 +16,7 @@ CATALOG = "steps/workflow/models/catalog.py"
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, small_data):
     """Return a committed copy of the project in which a linear model was evaluated, on a file outside it."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "a state")
-    store = tmp_path_factory.mktemp("recorded")
-    shutil.copy(small_data, store / "wines.csv")
-    shutil.copy(small_data.with_suffix(".yaml"), store / "wines.yaml")
-    workflow = Workflow(store, folder, store / "wines.csv")
+    workflow = own_workflow(tmp_path_factory, small_data)
     workflow.first_run = evaluate(workflow)
     return workflow
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import forked
 import mlflow
 import pandas as pd
 import pytest
-from conftest import PROJECT, Result, Workflow, copy_project, git
+from conftest import PROJECT, Result, Workflow, commit_all, copy_project, git, own_workflow
 
 from workflow.commands.reproduce import PROVEN_ARTIFACTS
 from workflow.provenance import receipt
@@ -28,13 +27,7 @@ SMALL = {"model": "linear", "shap_samples": "2"}
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory, small_data):
     """Return a committed copy of the project in which a linear model was evaluated, on a file outside it."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    git(folder, "init", "--quiet")
-    commit(folder)
-    store = tmp_path_factory.mktemp("recorded")
-    shutil.copy(small_data, store / "wines.csv")
-    shutil.copy(small_data.with_suffix(".yaml"), store / "wines.yaml")
-    workflow = Workflow(store, folder, store / "wines.csv")
+    workflow = own_workflow(tmp_path_factory, small_data)
     result = workflow.step("evaluate", **SMALL)
     assert result.code == 0, result.output
     return workflow
@@ -55,12 +48,6 @@ def compared(workflow: Workflow, original: Receipt, made: Receipt, rtol: float |
     """Compare a receipt as `reproduce` does once the reproduction has made another."""
     mlflow.set_tracking_uri(workflow.uri)
     return compare(original, made, compare_as_logged(original, PROVEN_ARTIFACTS), rtol)
-
-
-def commit(folder: Path) -> str:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "a state")
-    return git(folder, "rev-parse", "HEAD")
 
 
 def reproduce(workflow: Workflow, run: str | Path, **parameters: str) -> Result:
@@ -234,7 +221,7 @@ def test_a_change_of_the_code_is_named_as_the_reason_for_other_results(recorded,
     module = recorded.project / "steps/workflow/models/catalog.py"
     assert '"sklearn.linear_model.Ridge"' in module.read_text()
     module.write_text(module.read_text().replace('"sklearn.linear_model.Ridge"', '"sklearn.linear_model.Lasso"'))
-    other = commit(recorded.project)
+    other = commit_all(recorded.project)
     git(recorded.project, "reset", "--quiet", "--hard", head)
     line = verdict(reproduce(recorded, edited(recorded, tmp_path / "receipt.json", "code", "commit", value=other)))
     assert "metrics and artifacts differ" in line
@@ -280,8 +267,7 @@ def unpinned(tmp_path_factory, recorded):
     folder = copy_project(tmp_path_factory.mktemp("unpinned"))
     module = folder / "steps/environment.py"
     module.write_text(module.read_text().replace('NEEDED = {"avx2", "fma"}', 'NEEDED = {"no processor has this"}'))
-    git(folder, "init", "--quiet")
-    commit(folder)
+    commit_all(folder)
     workflow = Workflow(tmp_path_factory.mktemp("unpinned-runs"), folder, recorded.data)
     for name in (*environment.PINS, forked.ADDRESS):  # a forked process has loaded numpy already
         workflow.environment.pop(name, None)

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Result, Workflow, copy_project, git
+from conftest import Result, Workflow, own_workflow
 from keys import write_key
 
 pytestmark = pytest.mark.slow
@@ -16,14 +16,8 @@ SMALL = {"model": "linear", "shap_samples": "2"}
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory, small_data):
     """Return a committed copy of the project whose evaluate run anna has reproduced and signed, and bob too."""
-    folder = copy_project(tmp_path_factory.mktemp("project"))
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "a state")
-    store = tmp_path_factory.mktemp("proven")
-    for name, source in (("wines.csv", small_data), ("wines.yaml", small_data.with_suffix(".yaml"))):
-        shutil.copy(source, store / name)
-    workflow = Workflow(store, folder, store / "wines.csv")
+    workflow = own_workflow(tmp_path_factory, small_data)
+    store = workflow.folder
     result = workflow.step("evaluate", **SMALL)
     assert result.code == 0, result.output
     workflow.first_run = workflow.last().info.run_id

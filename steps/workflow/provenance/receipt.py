@@ -234,9 +234,14 @@ def read(content: str, name: str) -> Receipt:
     try:
         return Receipt.model_validate(document)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(map(str, fault["loc"])) or "the document"
-        raise UserError(f"{name}: not a receipt: {place}: {shortened(fault['msg'])}") from None
+        raise UserError(f"{name}: not a receipt: {first_fault(error)}") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return where a document is not of its form first, and why, on one line."""
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"])) or "the document"
+    return f"{place}: {shortened(fault['msg'])}"
 
 
 def shortened(message: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from workflow.errors import UserError
 from workflow.provenance.comparison import EQUAL, Comparison
-from workflow.provenance.receipt import SCHEMA_URL, Commit, Part, Receipt, Sha256
+from workflow.provenance.receipt import SCHEMA_URL, Commit, Part, Receipt, Sha256, first_fault
 
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Literal["urn:x-tabular-regression:verdict:v1"] = (
@@ -134,9 +134,7 @@ def read(content: str | bytes, name: str) -> Statement:
     try:
         return Statement.model_validate_json(content)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(map(str, fault["loc"])) or "the document"
-        raise UserError(f"{name}: not a verdict of this project: {place}: {' '.join(fault['msg'].split())}") from None
+        raise UserError(f"{name}: not a verdict of this project: {first_fault(error)}") from None
 
 
 def why_not_about(statement: Statement, recorded: Receipt) -> str:
