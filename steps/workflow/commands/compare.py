@@ -7,7 +7,7 @@ import pandas as pd
 
 from workflow.commands import recorded_scores
 from workflow.commands.preprocess import PROJECT
-from workflow.commands.reproduce import PROVEN_ARTIFACTS, show
+from workflow.commands.reproduce import show
 from workflow.errors import Difference, UserError
 from workflow.parameters import CompareCommand
 from workflow.provenance import comparison, text_differences
@@ -42,7 +42,7 @@ def compare(one: Recorded, other: Recorded) -> Comparison:
     """Return a row per item of two results."""
     left, right = comparison.with_common_labels(one.receipt, other.receipt)
     rows = [
-        *differences.as_logged_rows({"a": one, "b": other}, PROVEN_ARTIFACTS),
+        *differences.as_logged_rows({"a": one, "b": other}),
         *differences.input_rows(left, right),
         *differences.contract_rows(left, right),
         *differences.git_rows(left, right),

@@ -8,7 +8,6 @@ import mlflow
 import pandas as pd
 
 from workflow.commands.preprocess import PROJECT
-from workflow.commands.reproduce import PROVEN_ARTIFACTS
 from workflow.errors import NotProven, UserError
 from workflow.parameters import VerifyCommand
 from workflow.provenance import signatures
@@ -59,7 +58,7 @@ def trust_file(name: str) -> Path:
 
 def edited_rows(recorded: Receipt, packed: Mapping[str, Path]) -> list[Row]:
     """Return what is not as recorded: of the receipt, of its runs in this store, of its inputs, `packed` ones too."""
-    rows = receipt_lookup.compare_as_logged(recorded, PROVEN_ARTIFACTS)
+    rows = receipt_lookup.compare_as_logged(recorded)
     with tempfile.TemporaryDirectory() as folder:
         rows += reproduction.restore_inputs(recorded, (PROJECT, PROJECT), Path(folder), packed)[1]
     return [row for row in rows if row.verdict == DIFFERS]

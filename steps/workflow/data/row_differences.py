@@ -1,7 +1,9 @@
 """The differences of two tables: columns, rows that only one has, and rows of which some cells have changed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.pool import ThreadPool
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,14 +72,15 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
     factors = odd_factors(len(shared))
     rest = np.arange(one.rows), np.arange(other.rows)
     if shared:
-        left, right = (row_hashes(table, shared, factors) for table in (one, other))
+        left, right = both(lambda table: row_hashes(table, shared, factors), (one, other))
         rest = unmatched(left, right), unmatched(right, left)
     is_paired = max(map(len, rest)) * len(shared) <= MAX_PAIRED_CELLS
     pairs = np.empty((0, 2), int)
     cells = np.empty((0, len(shared)), bool)
     if is_paired and shared and min(map(len, rest)):
-        hashes = cell_hashes(one, shared, rest[0]), cell_hashes(other, shared, rest[1])
-        lines = line_numbers(one, rest[0]), line_numbers(other, rest[1])
+        sides = list(zip((one, other), rest, strict=True))
+        hashes = both(lambda side: cell_hashes(side[0], shared, side[1]), sides)
+        lines = both(lambda side: line_numbers(*side), sides)
         pairs = paired(*hashes, factors, lines)
         cells = hashes[0][pairs[:, 0]] != hashes[1][pairs[:, 1]]
     removed, added = (np.delete(own, pairs[:, side]) for side, own in enumerate(rest))
@@ -93,6 +96,13 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
         is_paired=is_paired,
         examples=examples(one, other, shared, removed, added, changed),
     )
+
+
+def both(work: Callable[[Any], np.ndarray], sides: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `work` makes of both sides, at the same time."""
+    with ThreadPool(2) as pool:
+        one, other = pool.map(work, sides)
+    return one, other
 
 
 def odd_factors(count: int) -> np.ndarray:

@@ -153,10 +153,10 @@ def source_differences(one: Recorded, other: Recorded, project: Path) -> dict[st
         return text_differences.source_difference(folders[0], folders[1], names)
 
 
-def as_logged_rows(sides: Mapping[str, Recorded], proven: Mapping[str, receipt_lookup.DigestFunctions]) -> list[Row]:
+def as_logged_rows(sides: Mapping[str, Recorded]) -> list[Row]:
     """Return what the recorded runs hold now and did not when they were completed, in the name of each side."""
     rows = []
     for side, each in sides.items():
-        found = receipt_lookup.compare_as_logged(each.receipt, proven)
+        found = receipt_lookup.compare_as_logged(each.receipt)
         rows += [replace(row, item=f"{side}: {row.item}") for row in found if row.verdict == DIFFERS]
     return rows
