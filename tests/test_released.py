@@ -44,8 +44,8 @@ def test_a_result_is_reproduced(released, elsewhere, tmp_path):
 
 
 def test_a_model_predicts_what_it_predicted(released, tmp_path):
-    copy = shutil.copytree(released / "model", tmp_path / "model")  # loading it writes bytecode beside its modules
-    words = [sys.executable, PROJECT / "receipts/released/predict.py", copy, released / "rows.csv"]
+    shutil.unpack_archive(released / "model.zip", tmp_path / "model")
+    words = [sys.executable, PROJECT / "receipts/released/predict.py", tmp_path / "model", released / "rows.csv"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     expected = (released / "predictions.txt").read_text().splitlines()
     assert list(map(float, done.stdout.splitlines())) == pytest.approx(list(map(float, expected)), rel=1e-9)

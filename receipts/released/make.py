@@ -3,8 +3,9 @@
     git clone <this repository> clean && cd clean        # a receipt names a commit that others have
     python receipts/released/make.py receipts/released/<version>
 
-The folder holds a crate (receipt, data, contract, signed verdict), the trusted key, the logged model, and rows with their
-predictions. Needs the packages of requirements.txt. tests/test_released.py reproduces, verifies and loads each folder.
+The folder holds a crate (receipt, data, contract, signed verdict), the trusted key, the folder of the logged model as a
+zip file, and rows with their predictions. It needs the packages of requirements.txt. tests/test_released.py reproduces,
+verifies and loads each folder.
 """
 
 import os
@@ -41,13 +42,11 @@ def main(target: Path) -> None:
         client = MlflowClient(store)
         trained = client.get_run(client.get_run(run_id).data.tags["workflow.upstream"])
         model = client.get_logged_model(trained.outputs.model_outputs[0].model_id)
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(model.artifact_location, target / "model", ignore=ignored)
-    examples = rows.drop(columns="price").head(20)
-    examples.to_csv(target / "rows.csv", index=False)
-    predict = [sys.executable, Path(__file__).with_name("predict.py"), target / "model", target / "rows.csv"]
-    done = subprocess.run(predict, capture_output=True, text=True, check=True)
-    (target / "predictions.txt").write_text(done.stdout)
+        shutil.make_archive(str(target / "model"), "zip", model.artifact_location)
+        rows.drop(columns="price").head(20).to_csv(target / "rows.csv", index=False)
+        predict = [sys.executable, Path(__file__).with_name("predict.py"), model.artifact_location, target / "rows.csv"]
+        done = subprocess.run(predict, capture_output=True, text=True, check=True)
+        (target / "predictions.txt").write_text(done.stdout)
 
 
 def run(store: str, step: str, *words: object) -> str:

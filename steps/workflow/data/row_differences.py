@@ -99,7 +99,7 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
 
 
 def both(work: Callable[[Any], np.ndarray], sides: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `work` makes of both sides, at the same time."""
+    """Return what `work` returns for both sides, which it does at the same time."""
     with ThreadPool(2) as pool:
         one, other = pool.map(work, sides)
     return one, other
