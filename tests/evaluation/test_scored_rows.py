@@ -72,3 +72,11 @@ def test_weights_count_and_everything_survives_a_file(tmp_path):
     again = load(tmp_path / "rows.parquet", tmp_path / "predictions.parquet")
     assert again.rows.equals(found.rows)
     assert again.error(METRIC) == found.error(METRIC)
+
+
+def test_rows_with_the_same_features_but_another_target_are_other_rows():
+    one = scored(flats(1, 2), [11, 22])
+    rent = flats(1, 2).rename(columns={"price": "rent"}).assign(rent=[3.0, 4.0])
+    other = ScoredRows(rent, pd.DataFrame({"true": rent["rent"], "predicted": [3.0, 3.0]}))
+    with pytest.raises(ValueError, match="share no test row"):
+        shared_difference(one, other, METRIC, seed=0)
