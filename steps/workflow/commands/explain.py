@@ -211,8 +211,8 @@ def tell_cost(recorded: Receipt, runs: int, known: int) -> None:
         return
     seconds = counterfactuals.seconds_of(recorded)
     time = "" if seconds is None else f", about {(runs - known) * seconds:.0f} s if nothing is shared"
-    reused = f" ({known} more are known)" if known else ""
-    tracking.console.print(f"{runs - known} runs of {recorded.step} to make{reused}{time}")
+    made = f"{runs - known} {'run' if runs - known == 1 else 'runs'} of {recorded.step} to make"
+    tracking.console.print(f"{made}{f', {known} known' if known else ''}{time}")
 
 
 def label_of(changed: Coalition, names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workflow.formatting import number
+from workflow.formatting import number, percent
 from workflow.reports.plots import ACCENT, INK, SOFT, empty_figure
 from workflow.reports.report import Page, Picture, Section
 
@@ -38,8 +38,12 @@ class Part:
 
     def __str__(self) -> str:
         """Return the part in a line."""
-        interval = "" if self.low is None or self.high is None else f" ({self.low:+.3g} to {self.high:+.3g})"
-        return f"{self.cause} {self.value:+.3g}{interval}"
+        return f"{self.cause} {signed(self.value)}{f' ({self.interval})' if self.interval else ''}"
+
+    @property
+    def interval(self) -> str:
+        """Its interval as a text; empty if it has none."""
+        return "" if self.low is None or self.high is None else f"{signed(self.low)} to {signed(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ class Explanation:
         head = f"{self.score} {number(self.before)} → {number(self.after)}{unit}"
         if not self.parts:
             return f"{head}: nothing differs that could change it"
-        return f"{head} ({self.after - self.before:+.3g}): {', '.join(map(str, self.parts))}"
+        return f"{head} ({signed(self.after - self.before)}): {', '.join(map(str, self.parts))}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a difference with its sign; 0 has none."""
+    return f"{value:+.{digits}g}" if value else "0"
 
 
 def explanation_table(found: Explanation) -> pd.DataFrame:
@@ -78,9 +87,9 @@ def explanation_table(found: Explanation) -> pd.DataFrame:
         {
             "cause": part.cause,
             "what changed": part.change,
-            "moves the score by": f"{part.value:+.4g}",
-            "95 %": "" if part.low is None or part.high is None else f"{part.low:+.3g} to {part.high:+.3g}",
-            "of the change": f"{part.value / total:.0%}" if total else "–",
+            "moves the score by": signed(part.value, 4),
+            "95 %": part.interval,
+            "of the change": percent(part.value / total + 0.0) if total else "–",
         }
         for part in found.parts
     ]
@@ -116,7 +125,7 @@ def waterfall(found: Explanation) -> Figure:
             ends += [place + part.low, place + part.high]
         edge = max(place, place + part.value, *([place + part.high] if part.high is not None else []))
         axes.annotate(
-            f"{part.value:+.3g}", (edge, height), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+            signed(part.value), (edge, height), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
         )
         place += part.value
         ends.append(place)
