@@ -213,3 +213,16 @@ def test_what_cannot_be_compared_is_one_line(recorded, name, one, other, words):
     assert result.code == 2, result.output
     assert words in result.error
     assert recorded.last().data.tags["workflow.error"] == result.error
+
+
+def test_an_inferred_contract_follows_from_the_data_and_is_no_cause(recorded, tmp_path):
+    rows = pd.read_csv(recorded.data, dtype=str, keep_default_na=False)
+    runs = []
+    for name, table in (("one", rows), ("other", rows.drop(columns="acidity"))):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        runs.append(evaluate(recorded, data=str(tmp_path / f"{name}.csv"), target="price"))
+    line = differs(step(recorded, "compare", runs[1], runs[0]))
+    assert line.startswith("differs: data: column acidity removed; inferred contract: columns.acidity.kind ")
+    assert step(recorded, "explain", runs[1], runs[0]).code == 0
+    (part,) = sections(recorded, "explanation")["Why"]["table"]
+    assert (part["cause"], part["what changed"]) == ("data", "column acidity removed")

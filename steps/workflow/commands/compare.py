@@ -14,7 +14,7 @@ from workflow.provenance import comparison, text_differences
 from workflow.provenance.comparison import DIFFERS, EQUAL, MAY_DIFFER, Comparison, Row
 from workflow.reports.comparison_report import Differences, comparison_report, comparison_summary
 from workflow.runs import cli, differences, links, tracking
-from workflow.runs.differences import Recorded
+from workflow.runs.differences import ENTRIES, Recorded
 from workflow.runs.names import Files, Tags
 
 MAX_FILES = 3  # named in the sentence
@@ -77,7 +77,8 @@ def conclusion(one: Recorded, other: Recorded, compared: Comparison, found: Diff
     if not unequal:
         return f"all {len(results)} metrics and artifacts are equal, and so is what they were made from"
     causes = [row for row in unequal if row.group not in compared.results]
-    parts = [cause(group, causes, found) for group in dict.fromkeys(row.group for row in causes)]
+    groups = dict.fromkeys(row.group for row in causes if row.group != ENTRIES)
+    parts = [cause(group, causes, found) for group in groups]
     patched = [side for side, each in (("a", one), ("b", other)) if each.patch]
     if found.sources and patched:
         parts.append(f"uncommitted changes in {' and '.join(patched)}")
@@ -98,9 +99,9 @@ def cause(group: str, rows: list[Row], found: Differences) -> str:
         named = [f"{name} (+{added} −{removed})" for name, (added, removed) in list(changed.items())[:MAX_FILES]]
         more = f" and {len(changed) - MAX_FILES} more" if len(changed) > MAX_FILES else ""
         return f"code: {', '.join(named)}{more}"
-    own = [row for row in rows if row.group == group]
-    details = own[1:] if group == "contract" else []  # its entries, after its digest
-    return comparison.differences(details or own)
+    if group == "contract" and (entries := [row for row in rows if row.group == ENTRIES]):
+        return comparison.differences([dataclasses.replace(row, group=group) for row in entries])
+    return comparison.differences([row for row in rows if row.group == group])
 
 
 def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Differences) -> None:

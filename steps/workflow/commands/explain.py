@@ -15,7 +15,7 @@ from workflow.data import stored
 from workflow.data.contract import read_contract
 from workflow.errors import UserError
 from workflow.evaluation import attribution, scored_rows
-from workflow.evaluation.attribution import Coalition, Player
+from workflow.evaluation.attribution import Coalition, Order, Player
 from workflow.evaluation.ranking import RankingMetric
 from workflow.evaluation.scored_rows import ScoredRows
 from workflow.parameters import ExplainCommand
@@ -117,22 +117,30 @@ def explain(explorer: Explorer, max_runs: int) -> Explanation:
     """Return why the score has changed; UserError if one of the results cannot be made again."""
     one, other = explorer.laboratory.one, explorer.laboratory.other
     names, seed = causes.causes_of(one.receipt, other.receipt), recorded_scores.seed_of(one.receipt)
-    players: list[Player] = [(name,) for name in names]
     explorer.explore([NO_CAUSE, *([frozenset(names)] if names else [])], names)
     for side, changed in (("a", NO_CAUSE), ("b", frozenset(names))):
         if reason := explorer.impossible.get(changed):
             raise UserError(f"{side}={(one if side == 'a' else other).name} cannot be made again: {reason}")
+    orders = explored_orders(explorer, [(name,) for name in names], max_runs, seed)
+    scored = {each: explorer.scored[each] for each in sorted(attribution.coalitions_of(orders), key=sorted)}
+    parts = attribution.attribute(orders, scored, explorer.metric, seed) if names else []
+    return explanation(explorer, frozenset(names), parts)
+
+
+def explored_orders(explorer: Explorer, players: list[Player], max_runs: int, seed: int) -> list[Order]:
+    """Return the orders in which the causes change, all of whose coalitions were run.
+
+    Causes that cannot be run apart are made one player.
+    """
+    names = [cause for player in players for cause in player]
     while True:
         orders = attribution.orders_of(players, max_runs, seed)
         coalitions = sorted(attribution.coalitions_of(orders), key=lambda each: (len(each), sorted(each)))
         explorer.explore(coalitions, names)
-        if impossible := [each for each in coalitions if each in explorer.impossible]:
-            players = attribution.merge(players, impossible)
-            continue
-        break
-    scored = {each: explorer.scored[each] for each in coalitions}
-    parts = attribution.attribute(orders, scored, explorer.metric, seed) if players else []
-    return explanation(explorer, frozenset(names), parts)
+        impossible = [each for each in coalitions if each in explorer.impossible]
+        if not impossible:
+            return orders
+        players = attribution.merge(players, impossible)
 
 
 def explanation(explorer: Explorer, names: Coalition, found: Sequence[attribution.Attribution]) -> Explanation:

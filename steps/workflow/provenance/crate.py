@@ -97,52 +97,52 @@ def as_json(value: Mapping[str, Any]) -> str:
 
 def metadata(recorded: Receipt, names: list[str]) -> dict[str, Any]:
     """Return the metadata of a crate with the files `names`: one execution of the recorded entry point."""
+    code, action = recorded.code, action_entity(recorded, names)
+    descriptor = {
+        "@id": METADATA,
+        "@type": "CreativeWork",
+        "about": {"@id": "./"},
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+    }
+    root = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": f"{recorded.label}, reproducible",
+        "description": f"The receipt of {recorded.label} with what it was made from: reproduce makes it again.",
+        "datePublished": recorded.provenance.time,
+        "license": {"@id": LICENCE["@id"]},
+        "conformsTo": {"@id": PROFILE},
+        "hasPart": [{"@id": name} for name in names],
+        "mentions": {"@id": action["@id"]},
+    }
+    profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
+    program = {
+        "@id": action["instrument"]["@id"],
+        "@type": "SoftwareApplication",
+        "name": "Tabular regression, reproducible",
+        "url": code.remote or "",
+        "softwareVersion": str(code.commit),
+    }
+    files = [file_entity(name, recorded) for name in names]
+    graph = [descriptor, root, profile, LICENCE, program, action, *files]
+    return {"@context": [CONTEXT, {"sha256": "https://schema.org/sha256"}], "@graph": graph}
+
+
+def action_entity(recorded: Receipt, names: list[str]) -> dict[str, Any]:
+    """Return the entity of the execution, which made some of the files `names` of others."""
     inputs = [name for name in names if name.startswith(f"{INPUTS}/")]
     results = [name for name in names if name not in inputs and not name.startswith(VERDICTS)]
-    code = recorded.code
-    instrument = code.remote or "#workflow"
-    action = {
+    return {
         "@id": f"#{recorded.run_id}",
         "@type": "CreateAction",
         "name": f"{recorded.label}, as recorded in {RECEIPT}",
-        "description": f"Entry point {recorded.step} at commit {code.commit}.",
+        "description": f"Entry point {recorded.step} at commit {recorded.code.commit}.",
         "endTime": recorded.provenance.time,
         "actionStatus": "http://schema.org/CompletedActionStatus",
-        "instrument": {"@id": instrument},
+        "instrument": {"@id": recorded.code.remote or "#workflow"},
         "object": [{"@id": name} for name in inputs],
         "result": [{"@id": name} for name in results],
     }
-    graph = [
-        {
-            "@id": METADATA,
-            "@type": "CreativeWork",
-            "about": {"@id": "./"},
-            "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-        },
-        {
-            "@id": "./",
-            "@type": "Dataset",
-            "name": f"{recorded.label}, reproducible",
-            "description": f"The receipt of {recorded.label} with what it was made from: reproduce makes it again.",
-            "datePublished": recorded.provenance.time,
-            "license": {"@id": LICENCE["@id"]},
-            "conformsTo": {"@id": PROFILE},
-            "hasPart": [{"@id": name} for name in names],
-            "mentions": {"@id": action["@id"]},
-        },
-        {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
-        LICENCE,
-        {
-            "@id": instrument,
-            "@type": "SoftwareApplication",
-            "name": "Tabular regression, reproducible",
-            "url": code.remote or "",
-            "softwareVersion": str(code.commit),
-        },
-        action,
-        *(file_entity(name, recorded) for name in names),
-    ]
-    return {"@context": [CONTEXT, {"sha256": "https://schema.org/sha256"}], "@graph": graph}
 
 
 def file_entity(name: str, recorded: Receipt) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workflow.data.row_differences import RowDifferences
 
 TABLES = ("data", "test_data")  # inputs that hold rows
+ENTRIES, INFERRED = "contract entries", "inferred contract"  # groups of rows
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,7 @@ class Recorded:
 
 
 def find_recorded(parameter: str, name: str, project: Path) -> Recorded:
-    """Return the result that a run id, a model's URI or a receipt leads to; UserError, about the `parameter`, if none.
-
-    What a run holds must be what its receipt says, apart from `as_logged_rows`.
-    """
+    """Return the result that a name leads to, as `reproduce` takes it; UserError, about the `parameter`, if none."""
     recorded, patch = receipt_lookup.find_receipt(name, project, parameter=parameter)
     return Recorded(name, recorded, patch)
 
@@ -114,11 +112,15 @@ def rows_of_both(one: Path, other: Path) -> "RowDifferences | str":
 
 
 def contract_rows(one: Receipt, other: Receipt) -> list[Row]:
-    """Return the entries of two contracts that differ, a row each; none where a contract cannot be read."""
+    """Return the entries of two contracts that differ, a row each; none where a contract cannot be read.
+
+    An inferred contract is a group of its own: it is no cause, but follows from the data.
+    """
     before, after = contract_of(one), contract_of(other)
     if before is None or after is None:
         return []
-    rows = exact("contract", text_differences.flat(before), text_differences.flat(after))
+    group = ENTRIES if "contract" in {**one.inputs, **other.inputs} else INFERRED
+    rows = exact(group, text_differences.flat(before), text_differences.flat(after))
     return [row for row in rows if row.verdict != EQUAL]
 
 
