@@ -1,7 +1,7 @@
 """Make the folder of a released form: a result of this version with everything that it leaves, to be read for ever.
 
     git clone <this repository> clean && cd clean        # a receipt names a commit that others have
-    python receipts/released/make.py receipts/released/<version>
+    python receipts/released/make.py receipts/released/form-<version of the receipt>
 
 The folder holds a crate (receipt, data, contract, signed verdict), the trusted key, the folder of the logged model as a
 zip file, and rows with their predictions. It needs the packages of requirements.txt. tests/test_released.py reproduces,
