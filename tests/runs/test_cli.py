@@ -98,3 +98,16 @@ def test_the_disk_that_is_full_is_the_one_that_is_named(monkeypatch, tmp_path):
     assert str(cli.as_user_error(other)).startswith("/elsewhere/out.csv: the disk is read-only; ")
     monkeypatch.setattr(cli, "free_bytes", lambda folder: "artifacts" not in folder)  # an error without a path
     assert str(cli.as_user_error(OSError(errno.ENOSPC, full))).startswith(f"artifacts in {tmp_path}/artifacts: ")
+
+
+@pytest.mark.slow
+def test_several_processes_create_a_store_at_once(tmp_path, small_data):
+    """MLflow's migrations do not lock a new SQLite store: without a lock of ours, all but one of these fail."""
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    words = [sys.executable, PROJECT / "steps/contract.py", "--data", small_data, "--target", "price"]
+    started = [
+        subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    errors = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], errors

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -41,10 +42,11 @@ from workflow.parallel.cluster import n_workers, using_cluster
 from workflow.parameters import ClusterOption
 from workflow.parsing import ParamsType, parse_command_line
 from workflow.provenance.fingerprint import Code
-from workflow.runs import links
+from workflow.runs import links, processes
 from workflow.runs.sources import as_path
 from workflow.runs.tracking import (
     LASTING,
+    RETRY_SECONDS,
     active_run,
     close_abandoned,
     console,
@@ -63,6 +65,9 @@ SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] [^'\"()]+")
 LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 DISK_FAULTS = {errno.ENOSPC: "full", errno.EDQUOT: "full for you (quota)", errno.EROFS: "read-only"}
 ARTIFACT_FOLDERS: list[str] = []  # cache: where the runs of this process keep their artifacts, if on this machine
+CREATING = re.compile(
+    "already exists|duplicate column|Circular dependency|no such table|no such column|UNIQUE constraint"
+)
 REMEDIES = {  # by the status with which a store refuses
     401: f"set {LOGIN}",
     403: f"ask for the permission to write there, or log in as somebody who has it ({LOGIN})",
@@ -186,10 +191,16 @@ def tracked_run_id() -> str | None:
     if relative and run_id and not Path(path).exists():
         raise UserError(f"tracking store {uri}: a relative path means another place in {Path.cwd()}; {advice}")
     try:
-        if run_id:
-            retry_while_unavailable(partial(mlflow.get_run, run_id))  # `mlflow run` has just opened it
+        ask = (
+            partial(mlflow.get_run, run_id)
+            if run_id
+            else partial(mlflow.MlflowClient().search_experiments, max_results=1)
+        )
+        if path == uri:  # not a SQLite file
+            retry_while_unavailable(ask)  # `mlflow run` has just opened it
         else:
-            mlflow.MlflowClient().search_experiments(max_results=1)
+            with processes.alone_in(Path(path).parent):
+                open_file_store(ask)
     except Exception as error:  # each kind of store has its own
         if refused := as_user_error(error):
             raise refused from error
@@ -198,6 +209,22 @@ def tracked_run_id() -> str | None:
         remedy = advice if relative else "check MLFLOW_TRACKING_URI and that the server runs"
         raise UserError(f"tracking store {store()}: {reason}; {remedy}") from error
     return run_id
+
+
+def open_file_store(ask: Callable[[], Any]) -> None:
+    """Ask a SQLite store for something, for some seconds again while another process creates its tables.
+
+    MLflow's migrations do not lock the store. The caller does, but not `mlflow run` and `mlflow ui`.
+    """
+    deadline = time.monotonic() + RETRY_SECONDS
+    while True:
+        try:
+            retry_while_unavailable(ask)
+            return
+        except Exception as error:
+            if not CREATING.search(str(error)) or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def progress_bar(description: str) -> Callable[[Iterable[Any], int], Iterable[Any]]:

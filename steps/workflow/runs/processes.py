@@ -4,8 +4,15 @@ import hashlib
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PROC = Path("/proc")
 MARK = re.compile(r"(?P<id>\d+)\.(?P<started>\d*)\.(?P<space>[0-9a-f]{12})")
@@ -39,6 +46,21 @@ def started(process: int) -> str:
     except OSError:
         return ""
     return stat.rpartition(")")[2].split()[19]  # the 22nd field; the name in the second may hold spaces
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let one process of this machine at a time do something in a folder; where that cannot be locked, all of them."""
+    if fcntl is None or not folder.is_dir():
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of a network file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # and the lock with it
 
 
 def has_ended(mark: str) -> bool:
