@@ -191,11 +191,7 @@ def tracked_run_id() -> str | None:
     if relative and run_id and not Path(path).exists():
         raise UserError(f"tracking store {uri}: a relative path means another place in {Path.cwd()}; {advice}")
     try:
-        ask = (
-            partial(mlflow.get_run, run_id)
-            if run_id
-            else partial(mlflow.MlflowClient().search_experiments, max_results=1)
-        )
+        ask = partial(mlflow.get_run, run_id) if run_id else partial(mlflow.search_experiments, max_results=1)
         if path == uri:  # not a SQLite file
             retry_while_unavailable(ask)  # `mlflow run` has just opened it
         else:
