@@ -23,8 +23,7 @@ def main(work: Path, target: Path) -> None:
         about = json.loads(statement.read_text())["predicate"]
         verdict, conclusion = about["verdict"], about["conclusion"]
     else:  # it could not be compared, or was an experiment
-        last = (text.splitlines() or ["no output"])[-1]
-        verdict, conclusion = last.partition(": ")[::2]
+        verdict, conclusion = "error", (text.splitlines() or ["no output"])[-1].removeprefix("error: ")
         append("GITHUB_STEP_SUMMARY", f"**{verdict}**: {conclusion}\n")
     append("GITHUB_OUTPUT", f"verdict={verdict}\nconclusion={' '.join(conclusion.split())}\n")
 

@@ -10,6 +10,9 @@ job=$(pwd)
 case $RECEIPT in /* | *:/*) ;; *) if [ -f "$RECEIPT" ]; then RECEIPT=$job/$RECEIPT; fi ;; esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+if [ -z "${TRUST:-}" ] && [ -n "${GITHUB_ACTION_REPOSITORY:-}" ]; then  # where this script comes from
+    TRUST=$GITHUB_SERVER_URL/$GITHUB_ACTION_REPOSITORY
+fi
 set -- --run "$RECEIPT" --env "${RECEIPT_ENV:-recorded}" --trust "${TRUST:-}"
 if [ -n "${SIGNING_KEY:-}" ]; then
     (umask 077 && printf '%s\n' "$SIGNING_KEY" > "$work/key.pem")

@@ -45,8 +45,11 @@ def job(recorded, tmp_path) -> Path:
     return tmp_path
 
 
-def run_steps(job: Path, skip: str = "", **inputs: str) -> tuple[int, str]:
-    """Run the `run:` steps of the action with hardly anything of this environment; stop at a failure."""
+def run_steps(job: Path, skip: str = "", repository: str = "", **inputs: str) -> tuple[int, str]:
+    """Run the `run:` steps of the action from a `repository`, with hardly anything of this environment.
+
+    Stops at a failure.
+    """
     values = {name: each.get("default", "") for name, each in ACTION["inputs"].items()} | inputs
     known = {f"inputs.{name}": value for name, value in values.items()} | {"github.action_path": str(job / "action")}
     output = ""
@@ -56,6 +59,8 @@ def run_steps(job: Path, skip: str = "", **inputs: str) -> tuple[int, str]:
         variables = {name: filled_in(text, known) for name, text in step["env"].items()}
         variables |= {name: value for name, value in os.environ.items() if NETWORK.match(name)}
         variables |= {"RUNNER_TEMP": str(job / "temp")}
+        server, _, name = repository.partition("/group/")
+        variables |= {"GITHUB_SERVER_URL": server, "GITHUB_ACTION_REPOSITORY": f"group/{name}"} if name else {}
         variables |= {name: str(job / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
         done = subprocess.run(words, cwd=job / "checkout", env=variables, capture_output=True, text=True)
@@ -104,8 +109,8 @@ def test_the_action_fails_if_something_differs(recorded, job):
     document = json.loads(path.read_text())
     document["outcome"]["evaluate dummy"]["metrics"]["r2_score"] = 0.99
     path.write_text(json.dumps(document))
-    trust = f"file://{recorded.folder.parent}/group/wines.git"
-    code, output = run_steps(job, "Install the lock", receipt="receipts/dummy.json", env="same", trust=trust)
+    forge = f"file://{recorded.folder.parent}/group/wines"
+    code, output = run_steps(job, "Install the lock", forge, receipt="receipts/dummy.json", env="same")
     assert code == 1, output
     assert outputs(job)["verdict"] == "differs"
     assert "evaluate dummy: r2_score 0.99 →" in outputs(job)["conclusion"]
@@ -134,8 +139,8 @@ def test_the_action_says_why_it_could_not_compare(job, receipt, trust, words):
 def test_every_expression_of_the_action_is_known():
     text = (PROJECT / "action.yml").read_text()
     steps = [step["id"] for step in ACTION["runs"]["steps"] if "id" in step]
-    known = {f"inputs.{name}" for name in ACTION["inputs"]} | {"github.action_path", "github.action_repository"}
-    known |= {"github.server_url"} | {f"steps.{step}.outputs.{name}" for step in steps for name in ACTION["outputs"]}
+    known = {f"inputs.{name}" for name in ACTION["inputs"]} | {"github.action_path"}
+    known |= {f"steps.{step}.outputs.{name}" for step in steps for name in ACTION["outputs"]}
     assert set(re.findall(r"\$\{\{ (.*?) \}\}", text)) <= known
     assert ACTION["runs"]["using"] == "composite"
     assert all(step.get("shell") == "bash" for step in ACTION["runs"]["steps"] if "run" in step)
