@@ -24,7 +24,9 @@ def paired_scores(one: Receipt, other: Receipt) -> list[Score]:
 
 def winner_of(recorded: Receipt) -> str | None:
     """Return the model whose score stands for a receipt; None if nothing was scored."""
-    return recorded.provenance.tags.get(Tags.WINNER) or next(reversed(scored_runs(recorded)), None)
+    models = scored_runs(recorded)
+    best = recorded.provenance.tags.get(Tags.WINNER)
+    return best if best in models else next(reversed(models), None)
 
 
 def scored_runs(recorded: Receipt) -> dict[str, str]:
