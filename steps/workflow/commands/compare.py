@@ -12,7 +12,7 @@ from workflow.errors import Difference, UserError
 from workflow.parameters import CompareCommand
 from workflow.provenance import comparison, text_differences
 from workflow.provenance.comparison import DIFFERS, EQUAL, MAY_DIFFER, Comparison, Row
-from workflow.reports.comparison_report import Differences, comparison_report, comparison_summary
+from workflow.reports.comparison_report import SIDES, Differences, comparison_report, comparison_summary
 from workflow.runs import cli, differences, links, tracking
 from workflow.runs.differences import ENTRIES, Recorded
 from workflow.runs.names import Files, Tags
@@ -109,7 +109,7 @@ def log(one: Recorded, other: Recorded, verdict: str, sentence: str, found: Diff
     origins = pd.DataFrame([origin("a", one), origin("b", other)])
     title = f"Comparison of {one.receipt.label} and {other.receipt.label}: {verdict}"
     with tracking.artifacts() as folder:
-        found.rows.to_csv(folder / Files.COMPARISON, index=False)
+        found.rows.rename(columns=SIDES).to_csv(folder / Files.COMPARISON, index=False)
         comparison_report(title, f"{sentence[0].upper()}{sentence[1:]}.", origins, found).save(
             folder / Files.COMPARISON_REPORT
         )
