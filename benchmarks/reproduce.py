@@ -25,7 +25,7 @@ import numpy
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODELS = ("linear", "knn", "rf", "extra_trees", "boosting", "blend")
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LOCALES = ("C", "C.UTF-8", "POSIX")
 ZONES = ("UTC", "Asia/Tokyo", "America/Lima", "Pacific/Apia")
 

@@ -151,7 +151,7 @@ def test_edited_data_is_refused(proven):
 
 
 def test_a_trusted_verdict_that_differs_contradicts_the_others(proven, receipt_file, tmp_path):
-    """Carl has edited the receipt, so its reproduction differs; he signs that, and is trusted."""
+    """Somebody has edited a score while carl reproduces; he signs that it differs, and is trusted."""
     keys = {name: (proven.folder / f"{name}.pub").read_text() for name in ("anna", "carl")}
     (tmp_path / "trust.yaml").write_text(json.dumps({name: {"key": key} for name, key in keys.items()}))
     run = proven.first("evaluate")
@@ -164,8 +164,10 @@ def test_a_trusted_verdict_that_differs_contradicts_the_others(proven, receipt_f
         proven.client.log_metric(run.info.run_id, "r2_score", metric)
         signed = proven.last()
     result = proven.step("verify", run=proven.first_run, trust=str(tmp_path / "trust.yaml"))
-    assert "carl signed that it differs" in not_proven(result)
-    proven.client.delete_run(signed.info.run_id)
+    assert f"carl signed that it differs (run {signed.info.run_id})" in not_proven(result)
+    assert proven.step("reproduce", run=proven.first_run, sign=str(proven.keys["carl"])).code == 0
+    result = proven.step("verify", run=proven.first_run, trust=str(tmp_path / "trust.yaml"))
+    assert "proven: anna, carl have reproduced and signed it" in result.output  # his last verdict counts
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def table_of(checked: Sequence[CheckedVerdict]) -> pd.DataFrame:
             "signed by": ", ".join(each.signers) or "–",
             "verdict": each.verdict or "–",
             "made again on": each.statement.predicate.machine if each.statement else "–",
-            "time": each.statement.predicate.time if each.statement else "–",
+            "time": each.time or "–",
             "counts": each.fault or "yes",
             "found in": each.place,
         }

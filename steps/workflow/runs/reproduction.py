@@ -15,7 +15,7 @@ import mlflow
 from workflow.errors import UserError
 from workflow.parameters import SAME
 from workflow.parsing import to_command_line
-from workflow.provenance import fingerprint, receipt
+from workflow.provenance import fingerprint, receipt, signatures
 from workflow.provenance.comparison import ABSENT, DIFFERS, EQUAL, Row
 from workflow.provenance.git import Checkout
 from workflow.provenance.receipt import InputRecord, Receipt
@@ -87,7 +87,8 @@ def run_again(
     for name, path in inputs.items():
         function = recorded.inputs[name].function
         words += [f"--{name}", f"{path}:{function}" if function else str(path)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    ours = ("MLFLOW_", signatures.PASSPHRASE)  # what the recorded code has no business with
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {"MLFLOW_TRACKING_URI": store, "UV_COMPILE_BYTECODE": "1"}
     process = subprocess.Popen(
         [*words, *more],

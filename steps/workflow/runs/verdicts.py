@@ -44,6 +44,11 @@ class CheckedVerdict:
         """What it says; empty if it cannot be read."""
         return self.statement.predicate.verdict if self.statement else ""
 
+    @property
+    def time(self) -> str:
+        """When the reproduction was made, in UTC; empty if it cannot be read."""
+        return self.statement.predicate.time if self.statement else ""
+
 
 def envelopes_of(recorded: Receipt, beside: Path | None = None) -> dict[str, bytes]:
     """Return the signed verdicts on a receipt, by their places: those in this tracking store, and in files.
@@ -108,9 +113,14 @@ def check_one(place: str, content: bytes, keys: "Mapping[str, SSlibKey]", record
 
 
 def signers_of(checked: Iterable[CheckedVerdict]) -> list[str]:
-    """Return who has reproduced and signed a result; UserError if one of them has signed that it differs."""
-    valid = [each for each in checked if not each.fault and each.statement]
-    for each in valid:
+    """Return who has reproduced and signed a result; UserError if one of them has signed that it differs.
+
+    Of several verdicts of one person, the last counts.
+    """
+    last: dict[str, CheckedVerdict] = {}
+    for each in sorted((each for each in checked if not each.fault), key=lambda each: each.time):
+        last |= dict.fromkeys(each.signers, each)
+    for signer, each in last.items():
         if each.statement and not each.statement.says_equal:
-            raise UserError(f"{', '.join(each.signers)} signed that it differs ({each.place}): {each.verdict}")
-    return sorted({signer for each in valid for signer in each.signers})
+            raise UserError(f"{signer} signed that it differs ({each.place})")
+    return sorted(last)
