@@ -51,7 +51,7 @@ def write_crate(params: ExportParams) -> None:
         with outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path:
             crate.pack(path, recorded, files, differences.contract_of(recorded))
     text = (
-        f"{recorded.label} in {params.output}: receipt, {', '.join(inputs)}, {len(added) - bool(patch)} signed verdicts"
+        f"{recorded.label} in {params.output}: receipt, {', '.join(inputs)}; signed verdicts: {len(added) - bool(patch)}"
     )
     tracking.write_note(text)
     print(text)
