@@ -50,9 +50,8 @@ def write_crate(params: ExportParams) -> None:
             files[title].write_bytes(content)
         with outputs.written("output", params.output, preprocess.PROJECT, params.overwrite) as path:
             crate.pack(path, recorded, files, differences.contract_of(recorded))
-    text = (
-        f"{recorded.label} in {params.output}: receipt, {', '.join(inputs)}; signed verdicts: {len(added) - bool(patch)}"
-    )
+    count = len(added) - bool(patch)
+    text = f"{recorded.label} in {params.output}: receipt, {', '.join(inputs)}; signed verdicts: {count}"
     tracking.write_note(text)
     print(text)
 
