@@ -25,19 +25,19 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Reign:
-    """A time in which one version was the champion.
+class ChampionPeriod:
+    """The period in which one version was the champion.
 
     Attributes:
         version: the version.
-        since: when it became the champion, in milliseconds since 1970.
-        until: when another one did; None if it still is.
+        since: when it became the champion, in milliseconds since 1970; None if nothing recorded that.
+        until: when another one did; None if it still is, or if nothing recorded that.
         why: the decision.
         run_id: the run that made it the champion; empty if somebody moved the alias by hand.
     """
 
     version: ModelVersion
-    since: int
+    since: int | None
     until: int | None
     why: str
     run_id: str = ""
@@ -48,7 +48,8 @@ def run(params: HistoryParams) -> None:
     cli.require("<registered model>", name=params.name)
     tracking.describe_command("history", f"history {params.name}", params.model_dump(mode="json"))
     current = registry.version_of(f"{registry.SCHEME}{params.name}@{registry.CHAMPION}")
-    table = pd.DataFrame([line_of(each) for each in reigns(current)])
+    table = pd.DataFrame([line_of(each) for each in champion_periods(current)])
+    table.loc[0, "until"] = NOW
     with tracking.artifacts() as folder:
         text = f"Version {current.version} is the champion."
         commands = [f"mlflow run . -e reproduce -P run={uri}" for uri in dict.fromkeys(table["model"])]
@@ -61,22 +62,21 @@ def run(params: HistoryParams) -> None:
     cli.print_links({"history": links.run_page(tracking.active_run(), Files.HISTORY_REPORT)})
 
 
-def reigns(current: ModelVersion) -> list[Reign]:
-    """Return the times of all champions, the latest first; the `current` one may have been named by hand."""
+def champion_periods(current: ModelVersion) -> list[ChampionPeriod]:
+    """Return the periods of all champions, the latest first; the `current` one may have been named by hand."""
     versions = {str(version.version): version for version in registry.versions_of(current.name)}
-    found: list[Reign] = []
+    found: list[ChampionPeriod] = []
     until: int | None = None
     for made in champion_runs(current.name):
         number_of = made.data.tags[Tags.CHAMPION].rpartition("/")[2]
         since = made.info.end_time or made.info.start_time
         if not found and number_of != str(current.version):
-            found.append(Reign(current, current.last_updated_timestamp or 0, None, "the alias was moved by hand"))
-            until = since
+            found.append(ChampionPeriod(current, None, None, "the alias was moved by hand"))
         if number_of in versions:  # it may have been deleted
             why = made.data.tags.get(Tags.DECISION, "")
-            found.append(Reign(versions[number_of], since, until, why, made.info.run_id))
+            found.append(ChampionPeriod(versions[number_of], since, until, why, made.info.run_id))
         until = since
-    return found or [Reign(current, current.last_updated_timestamp or 0, None, "the alias was set by hand")]
+    return found or [ChampionPeriod(current, None, None, "the alias was set by hand")]
 
 
 def champion_runs(name: str) -> list[Run]:
@@ -90,9 +90,9 @@ def champion_runs(name: str) -> list[Run]:
     return [run for run in runs if run.data.tags[Tags.CHAMPION].rpartition("/")[0] == name]
 
 
-def line_of(reign: Reign) -> dict[str, str]:
-    """Return a time as texts, by headings of the table."""
-    version = reign.version
+def line_of(period: ChampionPeriod) -> dict[str, str]:
+    """Return a period as texts, by headings of the table."""
+    version = period.version
     uri = f"{registry.SCHEME}{version.name}/{version.version}"
     try:
         trained = registry.resolve_train_run("name", uri)
@@ -102,15 +102,15 @@ def line_of(reign: Reign) -> dict[str, str]:
         receipt, score, reproduced = f"cannot be read: {error}", "–", "–"
     return {
         "version": str(version.version),
-        "from": time_text(reign.since),
-        "until": NOW if reign.until is None else time_text(reign.until),
+        "from": time_text(period.since),
+        "until": time_text(period.until),
         "signed by": version.tags.get(Tags.SIGNERS) or "–",
         "reproduced": reproduced,
         "CV score": score,
         "receipt": receipt,
-        "why": reign.why,
+        "why": period.why,
         "trained by": version.run_id or "–",
-        "run": reign.run_id or "–",
+        "run": period.run_id or "–",
         "model": uri,
     }
 
@@ -122,6 +122,8 @@ def score_of(trained: TrainRun) -> str:
     return f"{number(trained.metrics[f'cv_{metric.name}'])} {unit}".strip()
 
 
-def time_text(milliseconds: int) -> str:
-    """Return a time in UTC, to the minute."""
+def time_text(milliseconds: int | None) -> str:
+    """Return a time in UTC, to the minute; a dash for an unknown one."""
+    if milliseconds is None:
+        return "–"
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC).strftime("%Y-%m-%d %H:%M")
