@@ -1,6 +1,7 @@
 """Shared fixtures: a small data file, a tracking store, and `mlflow run` as a user types it."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -166,6 +167,16 @@ def own_workflow(factory: pytest.TempPathFactory, small_data: Path) -> "Workflow
     for name, source in (("wines.csv", small_data), ("wines.yaml", small_data.with_suffix(".yaml"))):
         shutil.copy(source, store / name)
     return Workflow(store, folder, store / "wines.csv")
+
+
+def edit_json(path: Path, *keys: str, value: object) -> Path:
+    """Replace a value in a JSON file."""
+    document = part = json.loads(path.read_text())
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    path.write_text(json.dumps(document))
+    return path
 
 
 def git(folder: Path, *words: str) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -11,10 +11,16 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+KINDS = {
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "rsa": lambda: rsa.generate_private_key(65537, 2048),
+}
 
-def write_key(folder: Path, name: str, curve: bool = False, phrase: str = "") -> Path:
+
+def write_key(folder: Path, name: str, kind: str = "ed25519", phrase: str = "") -> Path:
     """Write `<name>.pem`, a private key, and `<name>.pub` beside it; return the path of the private one."""
-    key = ec.generate_private_key(ec.SECP256R1()) if curve else ed25519.Ed25519PrivateKey.generate()
+    key = KINDS[kind]()
     encryption = BestAvailableEncryption(phrase.encode()) if phrase else NoEncryption()
     path = folder / f"{name}.pem"
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))

@@ -12,7 +12,7 @@ import forked
 import mlflow
 import pandas as pd
 import pytest
-from conftest import PROJECT, Result, Workflow, commit_all, copy_project, git, own_workflow
+from conftest import PROJECT, Result, Workflow, commit_all, copy_project, edit_json, git, own_workflow
 
 from workflow.commands.reproduce import PROVEN_ARTIFACTS
 from workflow.provenance import receipt
@@ -78,12 +78,8 @@ def document_of(workflow: Workflow, step: str) -> dict:
 
 def edited(workflow: Workflow, path: Path, *keys: str, value: object, step: str = "train") -> Path:
     """Write a copy of a receipt with one value replaced to `path`."""
-    document = part = document_of(workflow, step)
-    for key in keys[:-1]:
-        part = part[key]
-    part[keys[-1]] = value
-    path.write_text(json.dumps(document))
-    return path
+    path.write_text(json.dumps(document_of(workflow, step)))
+    return edit_json(path, *keys, value=value)
 
 
 def test_a_reproduction_matches_bit_for_bit_and_is_recorded_at_the_original(recorded):

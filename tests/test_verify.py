@@ -6,10 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Result, Workflow, own_workflow
+from conftest import Result, Workflow, edit_json, own_workflow
 from keys import write_key
 
 pytestmark = pytest.mark.slow
+KEYS = {"anna": "ed25519", "bob": "ecdsa", "carl": "ed25519"}
 SMALL = {"model": "linear", "shap_samples": "2"}
 
 
@@ -21,7 +22,7 @@ def proven(tmp_path_factory, small_data):
     result = workflow.step("evaluate", **SMALL)
     assert result.code == 0, result.output
     workflow.first_run = workflow.last().info.run_id
-    keys = {name: write_key(store, name, curve) for name, curve in (("anna", False), ("bob", True), ("carl", False))}
+    keys = {name: write_key(store, name, kind) for name, kind in KEYS.items()}
     (store / "trust.yaml").write_text("anna: {key: anna.pub}\nbob: {key: bob.pub}\n")
     (store / "bob.yaml").write_text("bob: {key: bob.pub}\n")
     (store / "nobody.yaml").write_text("{}\n")
@@ -54,16 +55,6 @@ def receipt_file(proven, tmp_path) -> Path:
     """Return a copy of the receipt outside the store."""
     copy = proven.artifacts(proven.client.get_run(proven.first_run), "receipt.json")
     return Path(shutil.copy(copy, tmp_path / "wines.json"))
-
-
-def edited(path: Path, *keys: str, value: object) -> Path:
-    """Replace a value in a JSON file."""
-    document = part = json.loads(path.read_text())
-    for key in keys[:-1]:
-        part = part[key]
-    part[keys[-1]] = value
-    path.write_text(json.dumps(document))
-    return path
 
 
 def test_a_result_is_proven_by_a_trusted_signature(proven):
@@ -100,6 +91,8 @@ def test_a_signature_counts_only_if_somebody_trusted_made_it(proven):
     )
     result = verify(proven, trust="nobody.yaml", signatures="0")
     assert result.code == 0, result.output
+    assert "not edited: nothing of it was edited, and nobody has signed it" in result.output
+    assert "proven" not in result.output
 
 
 def test_a_verdict_on_another_receipt_does_not_count(proven, envelope):
@@ -112,9 +105,9 @@ def test_a_verdict_on_another_receipt_does_not_count(proven, envelope):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda path: edited(path, "payload", value="e30="), "not the signature of anna"),
+        (lambda path: edit_json(path, "payload", value="e30="), "not the signature of anna"),
         (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a signed verdict"),
-        (lambda path: edited(path, "payloadType", value="text/plain"), "its payload is text/plain"),
+        (lambda path: edit_json(path, "payloadType", value="text/plain"), "its payload is text/plain"),
     ],
 )
 def test_an_edited_verdict_is_refused(proven, envelope, edit, words):
@@ -123,7 +116,7 @@ def test_an_edited_verdict_is_refused(proven, envelope, edit, words):
 
 
 def test_an_edited_receipt_is_refused(proven, receipt_file):
-    edited(receipt_file, "outcome", "evaluate linear", "metrics", "r2_score", value=0.99)
+    edit_json(receipt_file, "outcome", "evaluate linear", "metrics", "r2_score", value=0.99)
     line = not_proven(verify(proven, receipt_file))
     assert "not as recorded: receipt: digest" in line
     assert "edited after it was written" in line
@@ -225,6 +218,8 @@ def test_a_champion_must_be_signed_if_the_rules_say_so_and_the_history_names_the
     table = json.loads(proven.artifacts(proven.last(), "history.json").read_text())["sections"][0]["table"]
     assert [line["version"] for line in table] == ["1", "2", "3", "2"]
     assert table[0]["why"] == "the alias was moved by hand"
+    assert [table[0]["from"], table[0]["until"], table[1]["until"]] == ["–", "now", "–"]  # nothing recorded when
+    assert table[1]["from"] == table[2]["until"]
 
 
 @pytest.fixture(scope="module")

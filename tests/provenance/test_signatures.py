@@ -14,11 +14,11 @@ PAYLOAD = b'{"verdict": "equal"}\n'
 
 @pytest.fixture
 def trust(tmp_path):
-    """Return the keys of anna and bob, whose private ones lie in the same folder."""
-    for name, curve in (("anna", False), ("bob", True)):
-        write_key(tmp_path, name, curve)
+    """Return the keys of anna, bob and rosa, whose private ones lie in the same folder."""
+    for name, kind in (("anna", "ed25519"), ("bob", "ecdsa"), ("rosa", "rsa")):
+        write_key(tmp_path, name, kind)
     bob = "\n".join(f"    {line}" for line in (tmp_path / "bob.pub").read_text().splitlines())
-    (tmp_path / "trust.yaml").write_text(f"anna: {{key: anna.pub}}\nbob:\n  key: |\n{bob}\n")
+    (tmp_path / "trust.yaml").write_text(f"anna: {{key: anna.pub}}\nrosa: {{key: rosa.pub}}\nbob:\n  key: |\n{bob}\n")
     return trusted_keys(tmp_path / "trust.yaml", "trust=trust.yaml")
 
 
@@ -26,7 +26,7 @@ def signed(folder, name: str, payload: bytes = PAYLOAD) -> bytes:
     return sign(payload, signer_of(folder / f"{name}.pem", f"sign={name}")).encode()
 
 
-@pytest.mark.parametrize("name", ["anna", "bob"])
+@pytest.mark.parametrize("name", ["anna", "bob", "rosa"])
 def test_a_signature_names_whose_key_it_is(trust, tmp_path, name):
     found = verify(signed(tmp_path, name), trust, "here")
     assert (found.payload, found.signers, found.unknown) == (PAYLOAD, (name,), ())

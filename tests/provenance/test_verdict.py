@@ -5,10 +5,11 @@ import pytest
 from conftest import PROJECT
 
 from workflow.errors import UserError
-from workflow.provenance import receipt, verdict
+from workflow.provenance import crate, receipt, verdict
 from workflow.provenance.comparison import compare
 from workflow.provenance.receipt import Receipt
 from workflow.provenance.verdict import CONTENT, RECEIPT, statement_of, why_not_about
+from workflow.runs.names import Files
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,11 @@ def test_a_statement_is_about_the_receipt_its_models_and_its_inputs(recorded, st
     assert statement.says_equal
     assert verdict.read(statement.text(), "here") == statement
     assert why_not_about(statement, recorded) == ""
+
+
+def test_names_are_those_of_the_artifacts():
+    assert verdict.MODEL == Files.MODEL
+    assert (crate.RECEIPT, crate.PATCH) == (Files.RECEIPT, Files.PATCH)
 
 
 def test_a_statement_about_another_receipt_is_named(recorded, statement):

@@ -63,7 +63,7 @@ def promote(params: PromoteParams) -> Promotion:
                 raise UserError(f"rules={params.rules}: {rule}: no metric {metric}; {nearest(metric, names)}")
     pages = {"promote": links.run_page(tracking.active_run())}
     if params.dry_run:
-        decision, text = decide(name, None, rules, trained, evaluated)
+        decision, text = decide(name, None, rules, trained, evaluated, signers_of(trained, rules))
         return Promotion(text, pages, decision)
     current = registry.champion_of(name)
     if current and current.run_id == trained.id:
@@ -75,7 +75,7 @@ def promote(params: PromoteParams) -> Promotion:
     version = registry.register(name, trained, description_of(params.run, trained, evaluated, signers), tags)
     try:
         registry.wait_for_turn(version)
-        decision, text = decide(name, version, rules, trained, evaluated)
+        decision, text = decide(name, version, rules, trained, evaluated, signers)
     except UserError as error:
         registry.tag_decision(version, f"could not be decided on: {error}")
         raise
@@ -116,14 +116,18 @@ def evaluation_of(name: str, trained: TrainRun) -> EvaluateRun:
 
 
 def decide(
-    name: str, version: ModelVersion | None, rules: Rules, trained: TrainRun, evaluated: EvaluateRun
+    name: str,
+    version: ModelVersion | None,
+    rules: Rules,
+    trained: TrainRun,
+    evaluated: EvaluateRun,
+    signers: Sequence[str],
 ) -> tuple[Decision, str]:
     """Hold the rules against a model, act on its `version`, if any, and log, print and return the decision."""
     former = registry.champion_of(name)
     decision = decision_on(rules, trained, evaluated, former)
     if rules.proof:
-        check = check_proof(rules.proof, signers_of(trained, rules))
-        decision = replace(decision, checks=[*decision.checks, check])
+        decision = replace(decision, checks=[*decision.checks, check_proof(rules.proof, signers)])
     if version and decision.passed:
         registry.set_champion(version, former)
     mlflow.log_metrics(dict(decision.figures))

@@ -123,7 +123,7 @@ def signer_in(name: str) -> "CryptoSigner":
 
 def log_verdict(statement: Statement, signer: "CryptoSigner | None") -> None:
     """Log a verdict on the active run as a document, and signed if there is a `signer`."""
-    digests = [digest for each in statement.subject for digest in each.digest.get(verdict.CONTENT, "").split()]
+    digests = [digest for each in statement.subject for digest in each.digest.values()]
     with tracking.artifacts() as folder:
         (folder / Files.VERDICT).write_text(statement.text(), encoding="utf-8")
         about = statement.predicate

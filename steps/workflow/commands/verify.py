@@ -45,7 +45,7 @@ def run(params: VerifyCommand) -> None:
     cli.print_links({"verify": links.run_page(tracking.active_run(), Files.VERIFICATION_REPORT)})
     if fault:
         raise NotProven(fault)
-    print(f"proven: {conclusion}")
+    print(conclusion)
 
 
 def trust_file(name: str) -> Path:
@@ -79,8 +79,10 @@ def conclude(checked: Sequence[CheckedVerdict], edited: Sequence[Row], required:
         others = [each.fault for each in checked if each.fault]
         reason = f"; {others[0]}" if others else "; sign one: -e reproduce -P sign=<private key>"
         return "", f"{len(signers)} of {required} trusted signatures{named}{reason}"
-    what = "have reproduced and signed it" if len(signers) != 1 else "has reproduced and signed it"
-    return f"{', '.join(signers) or 'nobody'} {what}, and nothing of it was edited", ""
+    if not signers:
+        return "not edited: nothing of it was edited, and nobody has signed it", ""
+    what = "have reproduced and signed it" if len(signers) > 1 else "has reproduced and signed it"
+    return f"proven: {', '.join(signers)} {what}, and nothing of it was edited", ""
 
 
 def table_of(checked: Sequence[CheckedVerdict]) -> pd.DataFrame:

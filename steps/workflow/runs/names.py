@@ -38,7 +38,7 @@ class Tags:
     REPRODUCED_BY = "workflow.reproduced_by"
     VERDICT = "workflow.verdict"
     COUNTERFACTUAL = "workflow.counterfactual"  # the digest of all that decides what was mixed from two receipts
-    SUBJECTS = "workflow.subjects"  # of a reproduction: the digests of the receipt and the models that it is about
+    SUBJECTS = "workflow.subjects"  # of a reproduction: the digests of all that its verdict is about
     SIGNED = "workflow.signed"  # of a reproduction: the id of the key that signed its verdict
     RECEIPT_DIGEST = "workflow.receipt_digest"  # of a reproduction: the receipt that it compared with
 

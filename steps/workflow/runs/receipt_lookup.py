@@ -93,17 +93,17 @@ def find_receipt(name: str, project: Path, search: bool = False, parameter: str 
 
 
 @contextmanager
-def unpacked(name: str, project: Path, parameter: str = "run") -> Iterator[tuple[str, dict[str, Path]]]:
+def unpacked(name: str, project: Path) -> Iterator[tuple[str, dict[str, Path]]]:
     """Yield the name of a receipt, and the inputs that came with it in a crate, by parameter.
 
-    Raises UserError, about the `parameter`, for a zip file that is no crate.
+    Raises UserError for a zip file that is no crate.
     """
     if not name.endswith(crate.SUFFIX):
         yield name, {}
         return
     with tempfile.TemporaryDirectory() as folder:
-        file = sources.local_copy(parameter, name, project)
-        receipt_file, packed = crate.unpack(file, f"{parameter}={name}", Path(folder))
+        file = sources.local_copy("run", name, project)
+        receipt_file, packed = crate.unpack(file, f"run={name}", Path(folder))
         yield str(receipt_file), packed
 
 

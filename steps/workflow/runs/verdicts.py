@@ -59,10 +59,11 @@ def envelopes_of(recorded: Receipt, beside: Path | None = None) -> dict[str, byt
             that of a crate a folder `verdicts`.
     """
     found: dict[str, bytes] = {}
-    for digest in digests_of(recorded):
+    for digests in digests_of(recorded):
+        about = [f"tags.`{Tags.SUBJECTS}` LIKE '%{digest}%'" for digest in digests]
         runs = mlflow.search_runs(
             search_all_experiments=True,
-            filter_string=f"tags.`{Tags.SUBJECTS}` LIKE '%{digest}%' and tags.`{Tags.SIGNED}` != ''",
+            filter_string=" and ".join([*about, f"tags.`{Tags.SIGNED}` != ''"]),
             output_format="list",
         )
         for run in runs:
@@ -74,10 +75,10 @@ def envelopes_of(recorded: Receipt, beside: Path | None = None) -> dict[str, byt
     return found
 
 
-def digests_of(recorded: Receipt) -> list[str]:
-    """Return the digests by which verdicts on a receipt are found: its own, and of a training that of the model."""
-    models = verdict.models_in(recorded).values() if recorded.step == "train" else []
-    return [recorded.self_digest(), *models]
+def digests_of(recorded: Receipt) -> list[list[str]]:
+    """Return what verdicts on a receipt are about: its own digest; or, of a training, those of its model and inputs."""
+    own, *others = [digest for each in verdict.subjects_of(recorded) for digest in each.digest.values()]
+    return [[own], others] if recorded.step == "train" else [[own]]
 
 
 def named_envelopes(places: Iterable[str], project: Path) -> dict[str, bytes]:
