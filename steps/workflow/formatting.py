@@ -1,6 +1,7 @@
-"""Numbers as people write them."""
+"""Numbers and lists as people write them."""
 
 import math
+from collections.abc import Sequence
 
 
 def percent(fraction: float, digits: int = 0) -> str:
@@ -13,3 +14,9 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
     return f"{value:.3g}"
+
+
+def first_few(texts: Sequence[str], shown: int = 3) -> str:
+    """Return the first texts of a list, and how many more there are: a, b, c and 2 more."""
+    rest = f" and {len(texts) - shown} more" if len(texts) > shown else ""
+    return f"{', '.join(texts[:shown])}{rest}"

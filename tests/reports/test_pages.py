@@ -10,9 +10,13 @@ from browser import find_browser, opened
 from matplotlib.colors import to_rgb
 from selenium import webdriver
 
+from workflow.data.row_differences import EXAMPLE_COLUMNS, RowDifferences
+from workflow.evaluation.paired import Difference
 from workflow.evaluation.ranking import ranking_metric
 from workflow.reports import plots
+from workflow.reports.comparison_report import Details, Differences, Score, comparison_report
 from workflow.reports.drift_report import drift_report
+from workflow.reports.explanation_report import Explanation, Part, explanation_report, waterfall
 from workflow.reports.report import Page, Picture, Section
 from workflow.reports.reproduction_report import reproduction_report
 from workflow.reports.tuning_report import tuning_report
@@ -62,6 +66,31 @@ def reproduction_page() -> Page:
     return reproduction_report(compared, {"train rf"}, "train rf", "not equal", "the processor differs", "From today.")
 
 
+ORIGINS = pd.DataFrame({"": ["a", "b"], "run": ["0" * 32, "1" * 32], "commit": ["c" * 12, "d" * 12]})
+
+
+def comparison_page() -> Page:
+    lines = [("parameters", "seed", "0", "1", "differs"), ("evaluate rf", "r2_score", "0.5", "0.6", "differs")]
+    rows = pd.DataFrame(lines, columns=["group", "item", "recorded", "reproduced", "verdict"])
+    line = (7, "changed", "price", "1.5", "2.5")
+    table = RowDifferences(
+        [], ["colour"], 0, 0, 1, {"price": 1}, examples=pd.DataFrame([line], columns=EXAMPLE_COLUMNS)
+    )
+    details = Details({"data": table}, {"train.py": "--- a/train.py\n+++ b/train.py\n-x = 1\n+x = 2"})
+    score = Score("rf", "r2_score", "", (0.5, 0.6), 90, Difference(0.1, 0.05, 0.15))
+    return comparison_report("Comparison", "The seed.", ORIGINS, Differences(rows, {"evaluate rf"}, details, [score]))
+
+
+def explanation_page(folder: Path) -> Page:
+    parts = [Part("data", "500 rows removed", -2.0, -4.0, 0.5), Part("b is not reproduced", "edited", 1.0)]
+    runs = pd.DataFrame(
+        {"what": ["a", "b"], "score": [30.0, 28.0], "run": ["0" * 32, "1" * 32], "remark": ["", "reused"]}
+    )
+    found = Explanation("mean_absolute_error of rf", "EUR", 30.0, 29.0, parts, runs)
+    picture = Picture(plots.save(waterfall(found), folder / "explanation.png"), str(found))
+    return explanation_report(found, picture, ORIGINS)
+
+
 def tuning_page(folder: Path) -> Page:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
 
@@ -82,6 +111,7 @@ def pages(workflow, tmp_path_factory) -> dict[str, Path]:
     """Return one page of each sort, by name."""
     folder = tmp_path_factory.mktemp("pages")
     drawn = {"drift": drift_page(), "reproduction": reproduction_page(), "tuning": tuning_page(folder)}
+    drawn |= {"compare": comparison_page(), "explanation": explanation_page(folder)}
     for name, page in drawn.items():
         page.save(folder / f"{name}.html")
     return {name: folder / f"{name}.html" for name in drawn} | {
@@ -101,7 +131,7 @@ def look(browser: webdriver.Chrome, page: Path, scheme: str, width: int) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "width"), [("light", DESKTOP), ("dark", PHONE)])
-@pytest.mark.parametrize("name", ["data_report", "report", "tuning", "drift", "reproduction"])
+@pytest.mark.parametrize("name", ["data_report", "report", "tuning", "drift", "reproduction", "compare", "explanation"])
 def test_a_page_is_accessible_and_no_wider_than_its_screen(browser, axe, pages, name, scheme, width):
     look(browser, pages[name], scheme, width)
     browser.execute_script(axe)

@@ -7,17 +7,16 @@ import pandas as pd
 
 from workflow.commands import recorded_scores
 from workflow.commands.preprocess import PROJECT
-from workflow.commands.reproduce import show
+from workflow.commands.reproduce import show, table_of
 from workflow.errors import Difference, UserError
+from workflow.formatting import first_few
 from workflow.parameters import CompareCommand
 from workflow.provenance import comparison, text_differences
 from workflow.provenance.comparison import DIFFERS, EQUAL, MAY_DIFFER, Comparison, Row
-from workflow.reports.comparison_report import SIDES, Differences, comparison_report, comparison_summary
+from workflow.reports.comparison_report import SIDES, Details, Differences, comparison_report, comparison_summary
 from workflow.runs import cli, differences, links, tracking
 from workflow.runs.differences import ENTRIES, Recorded
 from workflow.runs.names import Files, Tags
-
-MAX_FILES = 3  # named in the sentence
 
 
 def run(params: CompareCommand) -> None:
@@ -51,22 +50,22 @@ def compare(one: Recorded, other: Recorded) -> Comparison:
 
 
 def differences_of(one: Recorded, other: Recorded, compared: Comparison) -> Differences:
-    """Return what differs in full: the rows of tables, the lines of code, the scores."""
-    sources, remark = {}, ""
-    try:
-        sources = differences.source_differences(one, other, PROJECT)
-    except UserError as error:
-        remark = str(error)
-    rows = pd.DataFrame([dataclasses.asdict(row) for row in compared.rows])
-    texts = {name: rows[name].map(comparison.shortened) for name in ("recorded", "reproduced")}
+    """Return what differs in full."""
     return Differences(
-        rows=rows.assign(**texts),
+        rows=table_of(compared),
         results=compared.results,
+        details=details_of(one, other),
         scores=recorded_scores.paired_scores(one.receipt, other.receipt),
-        tables=differences.table_differences(one.receipt, other.receipt, PROJECT),
-        sources=sources,
-        sources_remark=remark,
     )
+
+
+def details_of(one: Recorded, other: Recorded) -> Details:
+    """Return how the rows of tables differ, and the lines of code."""
+    tables = differences.table_differences(one.receipt, other.receipt, PROJECT)
+    try:
+        return Details(tables, differences.source_differences(one, other, PROJECT))
+    except UserError as error:
+        return Details(tables, sources_remark=str(error))
 
 
 def conclusion(one: Recorded, other: Recorded, compared: Comparison, found: Differences) -> str:
@@ -78,9 +77,9 @@ def conclusion(one: Recorded, other: Recorded, compared: Comparison, found: Diff
         return f"all {len(results)} metrics and artifacts are equal, and so is what they were made from"
     causes = [row for row in unequal if row.group not in compared.results]
     groups = dict.fromkeys(row.group for row in causes if row.group != ENTRIES)
-    parts = [cause(group, causes, found) for group in groups]
+    parts = [cause(group, causes, found.details) for group in groups]
     patched = [side for side, each in (("a", one), ("b", other)) if each.patch]
-    if found.sources and patched:
+    if found.details.sources and patched:
         parts.append(f"uncommitted changes in {' and '.join(patched)}")
     if wrong and not causes:
         others = [row for row in compared.rows if row.verdict == MAY_DIFFER]
@@ -90,15 +89,13 @@ def conclusion(one: Recorded, other: Recorded, compared: Comparison, found: Diff
     return "; ".join(parts)
 
 
-def cause(group: str, rows: list[Row], found: Differences) -> str:
+def cause(group: str, rows: list[Row], details: Details) -> str:
     """Return how a group of items differs."""
-    if group in found.tables:
-        return f"{group}: {found.tables[group]}"
-    if group == "code" and found.sources:
-        changed = {name: text_differences.changed_lines(diff) for name, diff in found.sources.items()}
-        named = [f"{name} (+{added} −{removed})" for name, (added, removed) in list(changed.items())[:MAX_FILES]]
-        more = f" and {len(changed) - MAX_FILES} more" if len(changed) > MAX_FILES else ""
-        return f"code: {', '.join(named)}{more}"
+    if group in details.tables:
+        return f"{group}: {details.tables[group]}"
+    if group == "code" and details.sources:
+        changed = {name: text_differences.changed_lines(diff) for name, diff in details.sources.items()}
+        return f"code: {first_few([f'{name} (+{added} −{removed})' for name, (added, removed) in changed.items()])}"
     if group == "contract" and (entries := [row for row in rows if row.group == ENTRIES]):
         return comparison.differences([dataclasses.replace(row, group=group) for row in entries])
     return comparison.differences([row for row in rows if row.group == group])

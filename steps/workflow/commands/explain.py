@@ -19,7 +19,7 @@ from workflow.evaluation.attribution import Coalition, Order, Player
 from workflow.evaluation.ranking import RankingMetric
 from workflow.evaluation.scored_rows import ScoredRows
 from workflow.parameters import ExplainCommand
-from workflow.provenance import causes, fingerprint
+from workflow.provenance import causes, comparison, fingerprint
 from workflow.provenance.causes import CODE, PACKAGES
 from workflow.provenance.comparison import DIFFERS
 from workflow.provenance.receipt import Receipt
@@ -27,7 +27,7 @@ from workflow.reports import explanation_report, plots
 from workflow.reports.explanation_report import Explanation, Part
 from workflow.reports.report import Picture
 from workflow.runs import cli, counterfactuals, differences, links, tracking
-from workflow.runs.counterfactuals import Laboratory
+from workflow.runs.counterfactuals import Workspace
 from workflow.runs.differences import Recorded
 from workflow.runs.names import Files, Tags
 
@@ -43,9 +43,9 @@ def run(params: ExplainCommand) -> None:
     tracking.describe_command("explain", f"explain {other.receipt.label}", params.model_dump(mode="json"))
     check_comparable(one, other)
     more = ["--cluster", params.cluster] if params.cluster else []
-    with counterfactuals.laboratory(one, other, PROJECT, params.trust, more) as laboratory:
-        explorer = Explorer(laboratory, recorded_scores.metric_of(one.receipt))
-        found = explain(explorer, params.runs)
+    with counterfactuals.workspace(one, other, PROJECT, params.trust, more) as workspace:
+        runner = CoalitionRunner(workspace, recorded_scores.metric_of(one.receipt))
+        found = explain(runner, params.runs)
     log(one, other, found)
     cli.print_table(explanation_report.explanation_table(found), bold=[False] * len(found.parts))
     cli.print_links({"explain": links.run_page(tracking.active_run(), Files.EXPLANATION_REPORT)})
@@ -68,66 +68,66 @@ def check_comparable(one: Recorded, other: Recorded) -> None:
 
 
 @dataclass
-class Explorer:
+class CoalitionRunner:
     """Runs coalitions, each once, and remembers what they scored.
 
     Attributes:
-        laboratory: where they run.
+        workspace: where they run.
         metric: whose value is explained.
         scored: the rows that each coalition has scored.
-        impossible: why others could not be run.
-        runs: a row per coalition that was tried.
+        failed: why others could not be run.
+        runs: a row per coalition.
     """
 
-    laboratory: Laboratory
+    workspace: Workspace
     metric: RankingMetric
     scored: dict[Coalition, ScoredRows] = field(default_factory=dict)
-    impossible: dict[Coalition, str] = field(default_factory=dict)
+    failed: dict[Coalition, str] = field(default_factory=dict)
     runs: list[dict[str, object]] = field(default_factory=list)
 
     def mix(self, changed: Coalition) -> Receipt:
         """Return the receipt of a with what has `changed` as in b."""
-        return causes.mix(self.laboratory.one.receipt, self.laboratory.other.receipt, changed)
+        return causes.mix(self.workspace.one.receipt, self.workspace.other.receipt, changed)
 
-    def explore(self, coalitions: Sequence[Coalition], names: Sequence[str]) -> None:
-        """Run those of the coalitions that were not tried before; `names` are all causes, in their order."""
-        waiting = [each for each in coalitions if each not in self.scored and each not in self.impossible]
+    def run_missing(self, coalitions: Sequence[Coalition], names: Sequence[str]) -> None:
+        """Run the coalitions that have not run yet; `names` are all causes, in their order."""
+        waiting = [each for each in coalitions if each not in self.scored and each not in self.failed]
         known = {each: found for each in waiting if (found := find_scored(self.mix(each)))}
-        tell_cost(self.laboratory.one.receipt, len(waiting), len(known))
+        announce_cost(self.workspace.one.receipt, len(waiting), len(known))
         with cli.followed("explain", len(waiting)) as follow:
             for changed in waiting:
                 label = label_of(changed, names)
                 follow("", label)
-                self.try_one(changed, label, known.get(changed))
+                self.run_one(changed, label, known.get(changed))
                 follow(label, label)
 
-    def try_one(self, changed: Coalition, label: str, known: tuple[ScoredRows, str] | None) -> None:
-        """Run one coalition, unless it is `known` what a run before has scored."""
+    def run_one(self, changed: Coalition, label: str, known: tuple[ScoredRows, str] | None) -> None:
+        """Run one coalition, unless the rows that it scored are `known` from an earlier run."""
         run_id, remark = "", "reused" if known else ""
         try:
-            self.scored[changed], run_id = known or make(self.laboratory, self.mix(changed), changed, label)
+            self.scored[changed], run_id = known or make(self.workspace, self.mix(changed), changed, label)
         except UserError as error:
-            self.impossible[changed] = remark = str(error)
+            self.failed[changed] = remark = str(error)
         score = float(self.metric.as_error(self.scored[changed].error(self.metric))) if run_id else None
         self.runs.append({"what": label, "score": score, "run": run_id, "remark": remark})
         tracking.console.print(f"{label:<40} {'cannot be run' if score is None else f'{score:.6g}'}", markup=False)
 
 
-def explain(explorer: Explorer, max_runs: int) -> Explanation:
+def explain(runner: CoalitionRunner, max_runs: int) -> Explanation:
     """Return why the score has changed; UserError if one of the results cannot be made again."""
-    one, other = explorer.laboratory.one, explorer.laboratory.other
+    one, other = runner.workspace.one, runner.workspace.other
     names, seed = causes.causes_of(one.receipt, other.receipt), recorded_scores.seed_of(one.receipt)
-    explorer.explore([NO_CAUSE, *([frozenset(names)] if names else [])], names)
+    runner.run_missing([NO_CAUSE, *([frozenset(names)] if names else [])], names)
     for side, changed in (("a", NO_CAUSE), ("b", frozenset(names))):
-        if reason := explorer.impossible.get(changed):
+        if reason := runner.failed.get(changed):
             raise UserError(f"{side}={(one if side == 'a' else other).name} cannot be made again: {reason}")
-    orders = explored_orders(explorer, [(name,) for name in names], max_runs, seed)
-    scored = {each: explorer.scored[each] for each in sorted(attribution.coalitions_of(orders), key=sorted)}
-    parts = attribution.attribute(orders, scored, explorer.metric, seed) if names else []
-    return explanation(explorer, frozenset(names), parts)
+    orders = runnable_orders(runner, [(name,) for name in names], max_runs, seed)
+    scored = {each: runner.scored[each] for each in sorted(attribution.coalitions_of(orders), key=sorted)}
+    parts = attribution.attribute(orders, scored, runner.metric, seed) if names else []
+    return explanation(runner, frozenset(names), parts)
 
 
-def explored_orders(explorer: Explorer, players: list[Player], max_runs: int, seed: int) -> list[Order]:
+def runnable_orders(runner: CoalitionRunner, players: list[Player], max_runs: int, seed: int) -> list[Order]:
     """Return the orders in which the causes change, all of whose coalitions were run.
 
     Causes that cannot be run apart are made one player.
@@ -136,16 +136,16 @@ def explored_orders(explorer: Explorer, players: list[Player], max_runs: int, se
     while True:
         orders = attribution.orders_of(players, max_runs, seed)
         coalitions = sorted(attribution.coalitions_of(orders), key=lambda each: (len(each), sorted(each)))
-        explorer.explore(coalitions, names)
-        impossible = [each for each in coalitions if each in explorer.impossible]
-        if not impossible:
+        runner.run_missing(coalitions, names)
+        failed = [each for each in coalitions if each in runner.failed]
+        if not failed:
             return orders
-        players = attribution.merge(players, impossible)
+        players = attribution.merge(players, failed)
 
 
-def explanation(explorer: Explorer, names: Coalition, found: Sequence[attribution.Attribution]) -> Explanation:
+def explanation(runner: CoalitionRunner, names: Coalition, found: Sequence[attribution.Attribution]) -> Explanation:
     """Return the parts of the change of the recorded scores: what causes it, and what is not reproduced."""
-    one, other, metric = explorer.laboratory.one, explorer.laboratory.other, explorer.metric
+    one, other, metric = runner.workspace.one, runner.workspace.other, runner.metric
     changes = changes_of(one, other)
     parts = [
         Part(
@@ -157,7 +157,7 @@ def explanation(explorer: Explorer, names: Coalition, found: Sequence[attributio
     ]
     recorded = []
     for side, each, changed, sign in (("a", one, NO_CAUSE, 1), ("b", other, names, -1)):
-        made = float(metric.as_error(explorer.scored[changed].error(metric)))
+        made = float(metric.as_error(runner.scored[changed].error(metric)))
         score = recorded_scores.logged_score(each.receipt, metric)
         recorded.append(made if score is None else score)
         if made != recorded[-1]:
@@ -166,14 +166,14 @@ def explanation(explorer: Explorer, names: Coalition, found: Sequence[attributio
     name = f"{metric.name} of {recorded_scores.winner_of(other.receipt)}"
     parts = sorted(parts, key=lambda part: -abs(part.value))
     before, after = recorded
-    return Explanation(name, unit_of(other.receipt, metric), before, after, parts, pd.DataFrame(explorer.runs))
+    return Explanation(name, unit_of(other.receipt, metric), before, after, parts, pd.DataFrame(runner.runs))
 
 
-def make(laboratory: Laboratory, mixed: Receipt, changed: Coalition, label: str) -> tuple[ScoredRows, str]:
+def make(workspace: Workspace, mixed: Receipt, changed: Coalition, label: str) -> tuple[ScoredRows, str]:
     """Run a mixed receipt, and log what it has scored in a nested run; return both. Raises UserError if it fails."""
     with tracking.opened(run_name=label, nested=True) as run:
         tracking.describe_command("counterfactual", label, {"changed": sorted(changed)})
-        receipt, store = laboratory.run(mixed, changed)
+        receipt, store = workspace.run(mixed, changed)
         found = rows_scored_in(store, receipt)
         with tracking.artifacts() as folder:
             rows, predictions = folder / Files.SCORED_ROWS, folder / Files.PREDICTIONS
@@ -199,7 +199,7 @@ def rows_scored_in(store: MlflowClient, receipt: Receipt) -> ScoredRows:
 
 
 def find_scored(mixed: Receipt) -> tuple[ScoredRows, str] | None:
-    """Return what a run before has scored, and its id; None if there is none, or if it was altered since."""
+    """Return the rows that an earlier run has scored, and its id; None for a new mixture, or an altered run."""
     if not (run := counterfactuals.find_run(mixed)):
         return None
     with (
@@ -213,8 +213,8 @@ def find_scored(mixed: Receipt) -> tuple[ScoredRows, str] | None:
         return scored_rows.load(rows, predictions), run.info.run_id
 
 
-def tell_cost(recorded: Receipt, runs: int, known: int) -> None:
-    """Say how much there is to run before it starts, and how long that may take."""
+def announce_cost(recorded: Receipt, runs: int, known: int) -> None:
+    """Announce how many runs will be made, and how long they may take."""
     if runs == known:
         return
     seconds = counterfactuals.seconds_of(recorded)
@@ -241,11 +241,12 @@ def cause_name(name: str) -> str:
 
 def changes_of(one: Recorded, other: Recorded) -> dict[str, str]:
     """Return what has changed, by the name of the cause."""
-    compared = compare.compare(one, other)
-    found = compare.differences_of(one, other, compared)
-    unequal = [row for row in compared.rows if row.verdict == DIFFERS]
+    left, right = one.receipt, other.receipt
+    inputs = [*differences.input_rows(left, right), *differences.contract_rows(left, right)]
+    rows, details = comparison.compare(left, right, inputs, rtol=0).rows, compare.details_of(one, other)
+    unequal = [row for row in rows if row.verdict == DIFFERS]
     changes = {
-        name: compare.cause(name, unequal, found).removeprefix(f"{name}: ")
+        name: compare.cause(name, unequal, details).removeprefix(f"{name}: ")
         for name in (*INPUTS, CODE, PACKAGES)
         if any(row.group == name for row in unequal)
     }

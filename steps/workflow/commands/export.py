@@ -35,7 +35,7 @@ def run(params: ExportParams) -> None:
 
 
 def write_crate(params: ExportParams) -> None:
-    """Write the receipt of a result with its inputs, its report and the verdicts on it."""
+    """Write the receipt of a result with its inputs and the signed verdicts on it."""
     recorded, patch = receipt_lookup.find_receipt(params.model, preprocess.PROJECT, parameter="model")
     tracking.describe_command("export", f"export {Path(params.output).name}", params.model_dump(mode="json"))
     with tempfile.TemporaryDirectory() as name:

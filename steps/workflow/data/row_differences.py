@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,14 @@ import pyarrow
 
 from workflow.data.stored import column_numbers
 from workflow.data.tables import Positions, Table
+from workflow.formatting import first_few
 
 MAX_PAIRED_CELLS = 30_000_000  # of the rows without an equal one; their hashes are held in memory
 MAX_EXAMPLES = 5  # of each kind
 MAX_EXAMPLE_CELLS = 6  # of a whole row
 REMOVED, ADDED, CHANGED = "removed", "added", "changed"
 EXAMPLE_COLUMNS = ["row", "kind", "column", "a", "b"]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,6 @@ class RowDifferences:
     """What differs between a table a and a table b.
 
     Attributes:
-        rows: number of rows of each.
         columns_removed: names of the columns that only a has.
         columns_added: names of the columns that only b has.
         removed: number of rows that only a has.
@@ -35,7 +36,6 @@ class RowDifferences:
         examples: a line per example, with `EXAMPLE_COLUMNS`; `row` is the number of the line, in b unless it is gone.
     """
 
-    rows: tuple[int, int]
     columns_removed: list[str]
     columns_added: list[str]
     removed: int
@@ -53,12 +53,10 @@ class RowDifferences:
             found[-1] += " (too many to look for changed cells)"
         if self.changed:
             cells = [f"{name} in {count:,}" for name, count in self.changed_cells.items() if count]
-            more = f" and {len(cells) - 3} more columns" if len(cells) > 3 else ""
-            found[-1] += f" ({', '.join(cells[:3])}{more})"
+            found[-1] += f" ({first_few(cells)})"
         for kind, names in ((REMOVED, self.columns_removed), (ADDED, self.columns_added)):
             if names:
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                found.append(f"{'column' if len(names) == 1 else 'columns'} {', '.join(names[:3])}{more} {kind}")
+                found.append(f"{'column' if len(names) == 1 else 'columns'} {first_few(names)} {kind}")
         return ", ".join(found) or "the same rows in another order, or written in another way"
 
 
@@ -79,14 +77,12 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
     cells = np.empty((0, len(shared)), bool)
     if is_paired and shared and min(map(len, rest)):
         sides = list(zip((one, other), rest, strict=True))
-        hashes = both(lambda side: cell_hashes(side[0], shared, side[1]), sides)
-        lines = both(lambda side: line_numbers(*side), sides)
-        pairs = paired(*hashes, factors, lines)
-        cells = hashes[0][pairs[:, 0]] != hashes[1][pairs[:, 1]]
+        (hashes, lines), (other_hashes, other_lines) = both(lambda side: cell_hashes(side[0], shared, side[1]), sides)
+        pairs = paired(hashes, other_hashes, factors, (lines, other_lines))
+        cells = hashes[pairs[:, 0]] != other_hashes[pairs[:, 1]]
     removed, added = (np.delete(own, pairs[:, side]) for side, own in enumerate(rest))
     changed = rest[0][pairs[:, 0]], rest[1][pairs[:, 1]]
     return RowDifferences(
-        rows=(one.rows, other.rows),
         columns_removed=[name for name in one.columns if name not in shared],
         columns_added=[name for name in other.columns if name not in shared],
         removed=len(removed),
@@ -98,8 +94,8 @@ def compare_rows(one: Table, other: Table) -> RowDifferences:
     )
 
 
-def both(work: Callable[[Any], np.ndarray], sides: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `work` returns for both sides, which it does at the same time."""
+def both(work: Callable[[Any], Result], sides: Sequence[Any]) -> tuple[Result, Result]:
+    """Return the results of `work` for both sides, computed in parallel."""
     with ThreadPool(2) as pool:
         one, other = pool.map(work, sides)
     return one, other
@@ -110,13 +106,17 @@ def odd_factors(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2**64, count, np.uint64) | np.uint64(1)
 
 
-def cell_hashes(table: Table, names: list[str], positions: Positions = None) -> np.ndarray:
-    """Return a hash per cell of the columns `names`, of the rows at sorted `positions`: (rows, columns) of uint64."""
-    return np.concatenate([np.empty((0, len(names)), np.uint64), *hashes_of_chunks(table, names, positions)])
+def cell_hashes(table: Table, names: list[str], positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a hash per cell of the columns `names`, of the rows at sorted `positions`, and the numbers of their lines.
+
+    They are (positions, columns) of uint64, and (positions,) of int.
+    """
+    hashes, lines = zip(*hashes_of_chunks(table, names, positions), strict=True)
+    return np.concatenate(hashes), np.concatenate(lines)
 
 
-def hashes_of_chunks(table: Table, names: list[str], positions: Positions) -> Iterator[np.ndarray]:
-    """Yield the `cell_hashes` of each chunk of a table."""
+def hashes_of_chunks(table: Table, names: list[str], positions: Positions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the hashes of the cells of each chunk, as `cell_hashes` returns them, and the numbers of its lines."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -126,17 +126,12 @@ def hashes_of_chunks(table: Table, names: list[str], positions: Positions) -> It
             connection.register("cells", cells.rename_columns(numbers))
             query = ", ".join(f'hash(CAST("{number}" AS VARCHAR)) AS "{number}"' for number in numbers)
             found = connection.sql(f"SELECT {query} FROM cells").fetchnumpy()
-            yield np.column_stack([found[number] for number in numbers])
+            yield np.column_stack([found[number] for number in numbers]), rows.index.to_numpy()
 
 
 def row_hashes(table: Table, names: list[str], factors: np.ndarray) -> np.ndarray:
     """Return a hash per row of the columns `names`: (rows,) of uint64."""
-    return np.concatenate([hashes @ factors for hashes in hashes_of_chunks(table, names, None)])
-
-
-def line_numbers(table: Table, positions: np.ndarray) -> np.ndarray:
-    """Return the numbers of the lines of the rows at sorted `positions`: (positions,)."""
-    return np.concatenate([np.empty(0, int), *(rows.index for rows in table.read(positions))])
+    return np.concatenate([hashes @ factors for hashes, _ in hashes_of_chunks(table, names, None)])
 
 
 def unmatched(own: np.ndarray, other: np.ndarray) -> np.ndarray:

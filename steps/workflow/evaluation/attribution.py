@@ -60,15 +60,15 @@ def coalition(players: Iterable[Player]) -> Coalition:
     return frozenset(cause for player in players for cause in player)
 
 
-def merge(players: Sequence[Player], impossible: Collection[Coalition]) -> list[Player]:
-    """Return the players with two of them made one: those that most of the impossible coalitions separate.
+def merge(players: Sequence[Player], failed: Collection[Coalition]) -> list[Player]:
+    """Return the players with two of them made one: those that most of the failed coalitions separate.
 
-    A coalition that cannot be computed has one part of a change without the other: a parameter without the code that
+    A coalition that failed has one part of a change without the other: a parameter without the code that
     knows it, for example.
     """
 
     def separated(pair: tuple[Player, Player]) -> int:
-        return sum((set(pair[0]) <= each) != (set(pair[1]) <= each) for each in impossible)
+        return sum((set(pair[0]) <= each) != (set(pair[1]) <= each) for each in failed)
 
     one, other = max(itertools.combinations(players, 2), key=separated)
     return [one + other if player == one else player for player in players if player != other]

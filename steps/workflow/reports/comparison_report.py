@@ -17,6 +17,10 @@ ABSENT = "–"
 COMMIT = re.compile("[0-9a-f]{40}")
 MAX_SHOWN = 6  # rows of a group in the summary
 MAX_DIFF_LINES = 400  # of a file
+SCORES_TEXT = (
+    "The difference is that of b from a on the test rows that both have scored, with its 95 % interval: the bootstrap"
+    " resamples the rows in pairs."
+)
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,35 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Details:
+    """How data and code differ, beyond their digests.
+
+    Attributes:
+        tables: how the rows of each table differ, or why that cannot be said, by parameter.
+        sources: the unified diffs of the files that differ, by name.
+        sources_remark: why there are none.
+    """
+
+    tables: Mapping[str, RowDifferences | str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    sources_remark: str = ""
+
+
+@dataclass(frozen=True)
 class Differences:
     """Everything that a comparison of two results has found.
 
     Attributes:
         rows: a row per compared item, with the columns of `provenance.comparison.Row`.
         results: the groups among them that are results, such as `train rf`.
+        details: of data and code.
         scores: of the best models, and of those that both have.
-        tables: how the rows of each table differ, or why that cannot be said, by parameter.
-        sources: the unified diffs of the files that differ, by name.
-        sources_remark: why there are none.
     """
 
     rows: pd.DataFrame
     results: Collection[str]
+    details: Details
     scores: Sequence[Score] = ()
-    tables: Mapping[str, RowDifferences | str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    sources_remark: str = ""
 
 
 def comparison_summary(found: Differences) -> pd.DataFrame:
@@ -125,23 +140,17 @@ def comparison_report(title: str, conclusion: str, origins: pd.DataFrame, found:
     sections = [Section("Compared", table=origins), Section("Summary", table=comparison_summary(found))]
     if found.scores:
         sections.append(Section("Scores", SCORES_TEXT, scores_table(found.scores)))
-    for name, table in found.tables.items():
+    details = found.details
+    for name, table in details.tables.items():
         examples = None if isinstance(table, str) or table.examples.empty else table.examples
         sections.append(Section(f"Rows of {name}", f"{table}.", examples))
-    if found.sources or found.sources_remark:
-        sections.append(
-            Section("Source", found.sources_remark, code="\n\n".join(map(shortened, found.sources.values())))
-        )
+    if details.sources or details.sources_remark:
+        code = "\n\n".join(map(shortened, details.sources.values()))
+        sections.append(Section("Source", details.sources_remark, code=code))
     for group, members in found.rows.groupby("group", sort=False):
         text = GROUP_TEXTS.get(str(group), "")
         sections.append(Section(str(group).capitalize(), text, members[COLUMNS].rename(columns=SIDES)))
     return Page(title, conclusion, sections)
-
-
-SCORES_TEXT = (
-    "The difference is that of b from a on the test rows that both have scored, with its 95 % interval: the bootstrap"
-    " resamples the rows in pairs."
-)
 
 
 def scores_table(scores: Sequence[Score]) -> pd.DataFrame:

@@ -23,8 +23,8 @@ from workflow.runs.tracking import active_run
 
 
 @dataclass(frozen=True)
-class Laboratory:
-    """Where the code of two recorded results runs with the inputs and parameters of either.
+class Workspace:
+    """The checkouts and inputs of two recorded results, to run the code of one with the inputs of the other.
 
     Attributes:
         one: a result.
@@ -64,7 +64,7 @@ class Laboratory:
 
 
 @contextmanager
-def laboratory(one: Recorded, other: Recorded, project: Path, trust: str, more: list[str]) -> Iterator[Laboratory]:
+def workspace(one: Recorded, other: Recorded, project: Path, trust: str, more: list[str]) -> Iterator[Workspace]:
     """Check out the code of two results, and restore their inputs; UserError if something is not found."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -77,7 +77,7 @@ def laboratory(one: Recorded, other: Recorded, project: Path, trust: str, more: 
             checkouts[each.name] = git.checkout(each.receipt.code, each.patch, project, code, script, trust)
             roots = checkouts[each.name].project, project
             inputs[each.name], _ = reproduction.restore_inputs(each.receipt, roots, folder / f"inputs{place}")
-        yield Laboratory(one, other, checkouts, inputs, folder, more)
+        yield Workspace(one, other, checkouts, inputs, folder, more)
 
 
 def is_installed(recorded: Environment) -> bool:
