@@ -32,6 +32,7 @@ from workflow.parameters import (
     VerifyCommand,
 )
 from workflow.parsing import AUTO, options_of, parse_texts
+from workflow.provenance import receipt
 from workflow.reports.leaderboard import readable, title
 from workflow.stages import compare
 
@@ -128,6 +129,22 @@ def test_files_that_a_page_names_exist(page):
     assert others
     files = [*(PROJECT / "steps/workflow" / name for name in modules), *(PROJECT / name for name in others)]
     assert not [file for file in files if not file.is_file()]
+
+
+def test_the_verdict_of_the_readme_is_that_on_the_committed_receipt():
+    recorded = receipt.read((PROJECT / "receipts/wines.json").read_text(), "wines.json")
+    shown = (PROJECT / "README.md").read_text()
+    scores, digests = recorded.outcome["evaluate blend"].metrics, (recorded.sha256, recorded.inputs["data"].sha256)
+    for item, value in zip(("receipt: digest", "data: data/wines.csv"), digests, strict=True):
+        assert re.search(rf"^  {item} +{value[:12]} +{value[:12]} +equal$", shown, re.M), item
+    for name in ("mean_absolute_error", "r2_score"):
+        assert re.search(rf"^  evaluate blend: {name} +{scores[name]} +{scores[name]} +equal$", shown, re.M), name
+    counts = {"code": recorded.code.files, "parameters": recorded.parameters, "packages": recorded.environment.packages}
+    for group, items in counts.items():
+        assert re.search(rf"^  {group}: {len(items)} +equal$", shown, re.M), group
+    results = sum(len(outcome.metrics) + len(outcome.artifacts) for outcome in recorded.outcome.values())
+    assert f"equal: all {results} metrics and artifacts match bit for bit" in shown
+    assert f"the last bit of {results} metrics and artifacts" in shown
 
 
 def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
