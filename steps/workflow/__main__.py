@@ -6,30 +6,18 @@
 It is the same script with the same parameters, and logs the same runs to the same store, by default ./mlflow.db.
 """
 
-import ast
 import runpy
 import sys
-from pathlib import Path
 
+from workflow.entry_points import docstring_of, scripts
 from workflow.spelling import nearest
-
-STEPS = Path(__file__).resolve().parents[1]
-NO_ENTRY_POINTS = {"environment"}
-
-
-def scripts() -> dict[str, Path]:
-    """Return the scripts of the entry points, by name."""
-    return {path.stem: path for path in sorted(STEPS.glob("*.py")) if path.stem not in NO_ENTRY_POINTS}
 
 
 def overview() -> str:
     """Return a line per entry point: the first of its script's docstring."""
     names = scripts()
     width = max(map(len, names))
-    lines = (
-        f"  {name:<{width}}  {(ast.get_docstring(ast.parse(path.read_text('utf-8'))) or '').splitlines()[0]}"
-        for name, path in names.items()
-    )
+    lines = (f"  {name:<{width}}  {docstring_of(path).splitlines()[0]}" for name, path in names.items())
     return "\n".join([str(__doc__), "Entry points:", *lines])
 
 
