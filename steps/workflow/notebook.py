@@ -30,6 +30,9 @@ from workflow.entry_points import PROJECT, declared_defaults, docstring_of, scri
 from workflow.runs.tracking import note_of
 from workflow.spelling import nearest
 
+FORCING_COLOUR = {"FORCE_COLOR", "CLICOLOR_FORCE"}  # set by Jupyter: a progress bar would write a line for each step
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 
 class EntryPointError(Exception):
     """An entry point that failed, or whose result differs: its last line, which IPython shows without a traceback."""
@@ -83,11 +86,12 @@ class EntryPoint:
         Raises EntryPointError for a command that fails.
         """
         run_id, last = create_run(), ""
+        inherited = {name: value for name, value in os.environ.items() if name not in FORCING_COLOUR}
         words = [word for name, value in parameters.items() for word in (f"--{name}", as_text(value))]
         process = subprocess.Popen(
             [sys.executable, scripts()[self.name], *words],
             cwd=PROJECT,
-            env=os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_RUN_ID": run_id},
+            env=inherited | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_RUN_ID": run_id},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
