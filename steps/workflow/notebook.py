@@ -47,6 +47,9 @@ class Finished:
 
     run: Run
 
+    def __repr__(self) -> str:
+        return f"{self.run.info.run_name}: run {self.run.info.run_id}"
+
     def artifact(self, path: str) -> Path:
         """Return the local path of an artifact of the run, which is downloaded from a server."""
         return Path(mlflow.artifacts.download_artifacts(run_id=self.run.info.run_id, artifact_path=path))
@@ -61,7 +64,7 @@ class Finished:
 
     def _repr_markdown_(self) -> str:
         lines = [f"| {name} | {value:.6g} |" for name, value in sorted(self.run.data.metrics.items())]
-        return note_of(self.run) or "\n".join([f"| {self.run.info.run_name} | |", "|---|---|", *lines])
+        return note_of(self.run) or "\n".join([f"| {self} | |", "|---|---|", *lines])
 
 
 class EntryPoint:
