@@ -12,7 +12,6 @@ from conftest import PROJECT, Workflow, commit_all, copy_project
 from nbclient import NotebookClient
 
 NOTEBOOK = "docs/notebook.ipynb"
-DECIDED = ("text/plain", "image/png")  # of results: pages name runs
 
 
 def results(notebook: nbformat.NotebookNode) -> list[str]:

@@ -48,6 +48,7 @@ class Finished:
     run: Run
 
     def __repr__(self) -> str:
+        """Return the name and the id of the run."""
         return f"{self.run.info.run_name}: run {self.run.info.run_id}"
 
     def artifact(self, path: str) -> Path:
