@@ -34,6 +34,11 @@ if find_spec("mlflow") is None:
         file=sys.stderr,
     )
     sys.exit(2)
+if os.name == "nt":  # whose terminals are UTF-8, but not its pipes
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+if sys.platform == "darwin":  # whose BLAS threadpoolctl does not know
+    os.environ.setdefault("VECLIB_MAXIMUM_THREADS", "1")
 if processor_flags() >= NEEDED:
     os.environ.pop("NPY_DISABLE_CPU_FEATURES", None)  # numpy accepts only one of both
     os.environ |= PINS

@@ -264,6 +264,8 @@ def test_the_digest_of_a_folder_is_of_its_files(tmp_path):
     assert fingerprint.path_digest(tmp_path / "a.csv") == digests["a.csv"]
     assert [name for name, *_ in fingerprint.path_state(tmp_path)] == ["a.csv", "b.csv", "c.csv"]
     before = fingerprint.path_state(tmp_path)
+    (tmp_path / ".DS_Store").write_text("left by a file manager")
+    assert fingerprint.path_digest(tmp_path) == fingerprint.digest(digests)
     (tmp_path / "in/c.csv").write_text("another")
     assert fingerprint.path_state(tmp_path) != before
 

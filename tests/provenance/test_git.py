@@ -162,3 +162,10 @@ def test_code_that_cannot_be_checked_out_is_refused_with_the_reason(project, tmp
         target.mkdir()
         with pytest.raises(UserError, match=words):
             git.checkout(changed, patch, project, target, SCRIPT)
+
+
+def test_a_checkout_has_the_recorded_bytes_where_git_is_set_to_change_line_ends(project, tmp_path, monkeypatch):
+    code, patch = git.state(project, [], FILES)
+    (tmp_path / "config").write_text("[core]\n\tautocrlf = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    assert (restored(project, patch, code, tmp_path) / SCRIPT).read_bytes() == b"one\n"

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import mlflow
 from mlflow.entities import LoggedModelInput
@@ -59,7 +59,7 @@ def write_crate(params: ExportParams) -> None:
 def packed_inputs(recorded: Receipt, inputs: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
     """Yield the files of the inputs, by their names in a crate."""
     for name, path in inputs.items():
-        title = Path(recorded.inputs[name].source).name
+        title = PureWindowsPath(recorded.inputs[name].source).name  # which knows both kinds of slashes
         if path.is_file():
             yield f"{crate.INPUTS}/{name}/{title}", path
             continue

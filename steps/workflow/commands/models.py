@@ -23,7 +23,7 @@ IMPORTED = (  # by the process that others are forked from: what training, evalu
 
 def import_ahead() -> None:
     """Start the process that others are forked from; it imports while this one does something else."""
-    if available_cores() > 1:
+    if forks.AVAILABLE and available_cores() > 1:
         forks.start_server(IMPORTED)
 
 
@@ -55,13 +55,13 @@ def make_beside_each_other(
 ) -> None:
     """Make the runs of models that do not exist yet, in processes beside each other, for the caller to find.
 
-    Nothing is made here where one core or a cluster computes, or where the data is so large that its copies would fill
-    the memory: the parts of a model run beside each other anyway.
+    Nothing is made here where one core or a cluster computes, where processes cannot be forked, or where the data is so
+    large that its copies would fill the memory: the parts of a model run beside each other anyway.
     """
     cells = data.metrics["rows_train"] * len(data.contract.columns)
     missing = [each for each in wanted if not evaluate.is_known(explain, each, data)]
     n_processes = min(available_cores(), len(missing))
-    if n_processes < 2 or cells > MAX_CELLS:
+    if not forks.AVAILABLE or n_processes < 2 or cells > MAX_CELLS:
         return
     import_ahead()
     run_id, slowest_first = tracking.active_run().info.run_id, reversed(missing)  # boosting is last

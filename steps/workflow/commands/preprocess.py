@@ -99,7 +99,7 @@ def input_files(params: PreprocessParams) -> dict[str, InputFile]:
     if params.contract != AUTO:
         files["contract"] = InputFile(params.contract, sources.local_copy("contract", params.contract, PROJECT))
     elif not sources.is_remote(params.data) and (beside := data.with_suffix(".yaml")).is_file():
-        files["contract"] = InputFile(str(Path(params.data).with_suffix(".yaml")), beside)
+        files["contract"] = InputFile(Path(params.data).with_suffix(".yaml").as_posix(), beside)
     return files
 
 

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +34,9 @@ def chunk_rows(columns: int) -> int:
     return min(CHUNK_ROWS, max(MIN_CHUNK_ROWS, 10 * CHUNK_ROWS // max(1, columns)))
 
 
-def parquet_file(path: Path) -> parquet.ParquetFile:
+def parquet_file(path: Path, metadata: parquet.FileMetaData | None = None) -> parquet.ParquetFile:
     """Open a Parquet file without read-ahead, which would end up holding the whole file in memory."""
-    return parquet.ParquetFile(path, pre_buffer=False)
+    return parquet.ParquetFile(path, metadata=metadata, pre_buffer=False)
 
 
 @contextmanager
@@ -147,10 +147,15 @@ class MappedRows(StoredRows):
 
 def open_rows(path: Path) -> StoredRows:
     """Open the rows of a Parquet file that `MappedRows.write` has written."""
-    file = parquet_file(path)  # only once: opening one of thousands of columns takes 0.05 s
-    schema = file.schema_arrow
+    with parquet_file(path) as file:
+        schema, metadata = file.schema_arrow, file.metadata
     batch_rows = chunk_rows(len(schema))
-    return StoredRows(schema, file.metadata.num_rows, lambda names: file.iter_batches(batch_rows, columns=names))
+
+    def read(names: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+        with parquet_file(path, metadata) as file:  # reading the metadata of thousands of columns takes 0.05 s
+            yield from file.iter_batches(batch_rows, columns=names)
+
+    return StoredRows(schema, metadata.num_rows, read)
 
 
 @contextmanager

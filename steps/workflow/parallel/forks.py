@@ -16,7 +16,8 @@ from typing import Any
 
 from workflow.errors import UserError
 
-SERVER = multiprocessing.get_context("forkserver")
+AVAILABLE = sys.platform == "linux"  # libraries of macOS do not survive a fork, and Windows has none
+SERVER: Any = multiprocessing.get_context("forkserver" if AVAILABLE else "spawn")
 
 
 def start_server(modules: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ WITHOUT_REQUIREMENTS = {"mlflow"}
 IGNORED = {"distributed"}
 # Looking these up takes a third of a second; kagglehub need not be installed.
 KNOWN_DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "kagglehub": "kagglehub"}
+HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)  # no expression holds an import
 END_OF_NAME = re.compile(r"[^\w.-]")
 
 
@@ -131,7 +132,8 @@ def imported_names(tree: ast.AST) -> set[str]:
         return {f"{tree.module}.{alias.name}" for alias in tree.names}
     if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
         return set().union(*map(imported_names, tree.orelse))
-    return set().union(*map(imported_names, ast.iter_child_nodes(tree)))
+    statements = (node for node in ast.iter_child_nodes(tree) if isinstance(node, HOLDS_STATEMENTS))
+    return set().union(*map(imported_names, statements))
 
 
 def supporting_packages(script: Path, known: Mapping[str, str], root: Path = STEPS) -> dict[str, str]:
@@ -207,8 +209,9 @@ def path_state(path: Path) -> list[tuple[str, int, int]]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return all files in a folder and its subfolders, sorted by name."""
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    """Return the files in a folder and its subfolders, sorted by name, but not hidden ones, which systems leave."""
+    inside = ((file, file.relative_to(folder).parts) for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file, parts in inside if not any(part.startswith(".") for part in parts))
 
 
 def digest(value: Mapping[str, Any] | Iterable[Any]) -> str:

@@ -83,10 +83,17 @@ def repository(project: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A checkout of recorded code: the project's folder in it, and the repository that it came from."""
+    """A checkout of recorded code.
+
+    Attributes:
+        project: the project's folder in it.
+        origin: the repository that it came from.
+        git_folder: its `.git`, where a file changes nothing of the code.
+    """
 
     project: Path
     origin: str
+    git_folder: Path
 
 
 def checkout(code: CodeState, patch: bytes, project: Path, target: Path, script: str, trust: str = "") -> Checkout:
@@ -97,6 +104,7 @@ def checkout(code: CodeState, patch: bytes, project: Path, target: Path, script:
     does not apply, or if the `script`, relative to the project's folder, is not in the checkout.
     """
     git(target, "init", "--quiet")
+    git(target, "config", "core.autocrlf", "false")  # set on Windows, it would change the recorded bytes
     origin = fetch(code, project, target, trust)
     git(target, "checkout", "--quiet", "FETCH_HEAD")
     if patch:
@@ -110,7 +118,7 @@ def checkout(code: CodeState, patch: bytes, project: Path, target: Path, script:
     check_inside(target, inside / script, f"code.folder={code.folder}")
     for link in filter(Path.is_symlink, (inside / script).parent.rglob("*")):
         check_inside(target, link, f"{link.relative_to(target)} of commit {code.commit}")
-    return Checkout(inside, origin)
+    return Checkout(inside, origin, target / ".git")
 
 
 def check_inside(target: Path, path: Path, name: str) -> None:

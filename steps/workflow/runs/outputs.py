@@ -38,7 +38,10 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
         raise UserError(f"{parameter}={output}: {error.strerror}; name a file in a folder of yours") from error
     with beside as folder:
         yield Path(folder) / path.name
-        os.replace(Path(folder) / path.name, path)
+        try:
+            os.replace(Path(folder) / path.name, path)
+        except PermissionError as error:  # of Windows
+            raise UserError(f"{parameter}={output}: another program has it open; close it there") from error
 
 
 def check_absent(name: str, exists: bool, overwrite: bool) -> None:

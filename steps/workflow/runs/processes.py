@@ -66,7 +66,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def has_ended(mark: str) -> bool:
     """Return whether the process with a `mark` is known to have ended: one of another space never is."""
     parts = MARK.fullmatch(mark)
-    if not parts or parts["space"] != space():
+    if not parts or parts["space"] != space() or os.name == "nt":  # where signal 0 is Ctrl-C
         return False
     process = int(parts["id"])
     try:

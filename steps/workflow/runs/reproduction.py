@@ -81,7 +81,7 @@ def run_again(
 
     `more` are arguments that decide nothing.
     """
-    words = [*interpreter(recorded, env, code.project), recorded.script]
+    words = [*interpreter(recorded, env, code.git_folder), recorded.script]
     for name, value in recorded.parameters.items():
         words += [f"--{name}", to_command_line(value)]
     for name, path in inputs.items():
@@ -96,7 +96,7 @@ def run_again(
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,
     )
@@ -104,19 +104,27 @@ def run_again(
         yield process
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+            end_group(process)
         process.wait()
 
 
-def interpreter(recorded: Receipt, env: str, project: Path) -> list[str]:
-    """Return the command that starts Python: this one, or uv's with the recorded packages."""
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a process and, where the system has process groups, those that it has started."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.kill()
+
+
+def interpreter(recorded: Receipt, env: str, folder: Path) -> list[str]:
+    """Return the command that starts Python: this one, or uv's with the recorded packages, listed in `folder`."""
     if env == SAME:
         return [sys.executable]
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if not uv:
         raise UserError("env=recorded: needs uv to build the environment, which is not installed; pip install uv")
     environment = recorded.environment
-    lock = project / ".git" / "recorded.txt"
+    lock = folder / "recorded.txt"
     pins = environment.packages | environment.supporting
     lock.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
     options = ["--no-project", "--isolated", "--python", environment.python, "--with-requirements", str(lock)]

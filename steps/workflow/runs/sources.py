@@ -2,12 +2,14 @@
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -17,6 +19,7 @@ from workflow.runs import integrity
 from workflow.secrets import censored, with_secrets
 
 KAGGLE = "kaggle:"
+REMOTE = re.compile(r"kaggle:|(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter is a drive of Windows
 MAX_FILES = 10_000
 EXTRA_PACKAGES = {"s3": "boto3", "gs": "google-cloud-storage", "kaggle": "kagglehub"}
 FORMS = "a path, file://, https://, s3://, gs://, runs:/<id>/<path>, mlflow-artifacts:/ or kaggle:<owner>/<dataset>"
@@ -53,12 +56,12 @@ def check_kind(path: Path, name: str) -> None:
 
 def is_remote(source: str) -> bool:
     """Return whether a source must be downloaded: a URI of any kind but file."""
-    return (":/" in source and not source.startswith("file:")) or source.startswith(KAGGLE)
+    return bool(REMOTE.match(source))
 
 
 def as_path(source: str) -> Path:
     """Return the path of a source on this machine."""
-    return Path(unquote(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+    return Path(url2pathname(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
 
 
 def read_bytes(uri: str) -> bytes:

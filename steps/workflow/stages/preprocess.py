@@ -82,29 +82,44 @@ def run(params: "PreprocessParams", inputs: PreprocessInputs, training_set: Path
     split.check_options(params.split, params.gap)
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as beside:
         beside.submit(import_module, "sklearn.model_selection")  # takes half a second, while DuckDB reads
-        typed = Path(scratch) / "typed.arrow"
-        validation, inferred = validate(params, inputs, typed)
-        found = inferred.contract
-        rows, duplicate_counts = stored.deduplicate(typed, Path(scratch) / "distinct.arrow")
-        if inputs.test_data:
-            parts, of_test = read_test_set(params, inputs, found, rows, duplicate_counts, Path(scratch))
-            validation = with_test_file(validation, of_test)
-        else:
-            parts = Parts(rows, rows, *split_rows(rows, duplicate_counts, found, params))
-        contract.check_text_columns(rows, parts.train, found)
-        attributes = contract.frame_attributes(found)
-        writes = [
-            beside.submit(parts.rows.write, parts.train, training_set, attributes),
-            beside.submit(parts.test_rows.write, parts.test, test_set, attributes),
-        ]
-        training_hashes, test_hashes = parts.hashes()
-        counts = count_rows(validation, rows, duplicate_counts, training_hashes, test_hashes)
-        scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
-        notes, profiled = inferred.notes, profile_columns(rows, found)
-        facts = DataFacts(counts, scores, validation.missing, validation.ignored, notes, *profiled)
-        findings = [*inferred.findings, *data_findings(params, validation, rows, found, facts)]
-        for write in writes:
-            write.result()
+        return run_in(Path(scratch), beside, params, inputs, training_set, test_set)
+
+
+def run_in(
+    scratch: Path,
+    beside: ThreadPoolExecutor,
+    params: "PreprocessParams",
+    inputs: PreprocessInputs,
+    training_set: Path,
+    test_set: Path,
+) -> PreprocessResult:
+    """Preprocess with temporary files in `scratch`, and write both sets `beside` the rest of the work.
+
+    No variable of it, and so no mapped file, outlives the folder: Windows could not remove it.
+    """
+    typed = scratch / "typed.arrow"
+    validation, inferred = validate(params, inputs, typed)
+    found = inferred.contract
+    rows, duplicate_counts = stored.deduplicate(typed, scratch / "distinct.arrow")
+    if inputs.test_data:
+        parts, of_test = read_test_set(params, inputs, found, rows, duplicate_counts, scratch)
+        validation = with_test_file(validation, of_test)
+    else:
+        parts = Parts(rows, rows, *split_rows(rows, duplicate_counts, found, params))
+    contract.check_text_columns(rows, parts.train, found)
+    attributes = contract.frame_attributes(found)
+    writes = [
+        beside.submit(parts.rows.write, parts.train, training_set, attributes),
+        beside.submit(parts.test_rows.write, parts.test, test_set, attributes),
+    ]
+    training_hashes, test_hashes = parts.hashes()
+    counts = count_rows(validation, rows, duplicate_counts, training_hashes, test_hashes)
+    scores = leakage.duplicate_leakage_scores(rows, duplicate_counts, found, params.seed)
+    notes, profiled = inferred.notes, profile_columns(rows, found)
+    facts = DataFacts(counts, scores, validation.missing, validation.ignored, notes, *profiled)
+    findings = [*inferred.findings, *data_findings(params, validation, rows, found, facts)]
+    for write in writes:
+        write.result()
     sets = stored.open_rows(training_set), stored.open_rows(test_set)
     check_weights(found, *sets)
     return PreprocessResult(*sets, found, validation, facts, findings, training_hashes, test_hashes)
