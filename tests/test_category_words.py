@@ -61,6 +61,7 @@ def test_shapley_values_belong_to_the_column_of_the_words_and_add_up(named):
             assert values["name"].abs().mean() > 10 * values["year"].abs().mean()
 
 
+@pytest.mark.nightly
 def test_a_tuned_model_keeps_the_words(named):
     search = {"model": "linear", "space": "{linear: {alpha: [0.5, 2.0]}}", "trials": "2"}
     result = named.step("tune", **search, **OPTIONS)

@@ -86,6 +86,7 @@ def start_search(dask: Cluster, workflow: Workflow) -> Process:
     raise AssertionError(output.read_text())
 
 
+@pytest.mark.nightly
 def test_workers_may_leave_and_join_during_a_search(alone, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:
@@ -97,6 +98,7 @@ def test_workers_may_leave_and_join_during_a_search(alone, tmp_path, small_data)
     assert outcome(workflow, "tune") == outcome(alone, "tune")
 
 
+@pytest.mark.nightly
 def test_a_dead_scheduler_ends_a_search_in_one_line_and_it_can_be_resumed(alone, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:

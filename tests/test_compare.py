@@ -165,6 +165,7 @@ def test_an_explanation_goes_on_where_another_one_was(recorded, fewer_rows, expl
     assert explained.output.splitlines()[-1] == result.output.splitlines()[-1]
 
 
+@pytest.mark.nightly
 def test_a_mixture_that_was_altered_is_made_again(recorded, fewer_rows, explained):
     run = next(run for run in recorded.runs("counterfactual") if run.info.run_name == "a with data of b")
     path = Path(recorded.client.get_run(run.info.run_id).info.artifact_uri) / "predictions.parquet"
@@ -175,6 +176,7 @@ def test_a_mixture_that_was_altered_is_made_again(recorded, fewer_rows, explaine
     assert explained.output.splitlines()[-1] == result.output.splitlines()[-1]
 
 
+@pytest.mark.nightly
 def test_what_cannot_be_combined_is_one_cause(recorded):
     contract = recorded.data.with_suffix(".yaml")
     before = recorded.data.read_bytes(), contract.read_text()
@@ -220,6 +222,6 @@ def test_an_inferred_contract_follows_from_the_data_and_is_no_cause(recorded, tm
     runs = []
     for name, table in (("one", rows), ("other", rows.drop(columns="acidity"))):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
-        runs.append(evaluate(recorded, data=str(tmp_path / f"{name}.csv"), target="price"))
+        runs.append(evaluate(recorded, data=str(tmp_path / f"{name}.csv"), target="price", model="dummy"))
     line = differs(step(recorded, "compare", runs[1], runs[0]))
     assert line.startswith("differs: data: column acidity removed; inferred contract: columns.acidity.kind ")

@@ -111,7 +111,7 @@ def test_a_second_main_reuses_the_runs_and_starts_no_process(beside):
     assert len(beside.runs("train")) == made
 
 
-@pytest.mark.parametrize("stop", ["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("stop", ["ctrl-c", pytest.param("sigterm", marks=pytest.mark.nightly)])
 def test_an_interrupted_main_leaves_no_process_and_no_open_run(beside, stop):
     process = start(beside, **LONG)
     descendants = training(beside, process)
@@ -161,6 +161,7 @@ def test_a_killed_worker_ends_main_in_one_line(beside):
     assert not [run for run in beside.runs() if run.info.status == "RUNNING"]
 
 
+@pytest.mark.nightly
 def test_the_runs_of_a_killed_main_are_closed_by_the_next_main(beside):
     process = start(beside, **LONG)
     descendants = training(beside, process)

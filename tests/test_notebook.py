@@ -20,6 +20,7 @@ def results(notebook: nbformat.NotebookNode) -> list[str]:
     return [output["data"]["text/plain"] for output in outputs if output["output_type"] == "execute_result"]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_notebook_of_the_documents_shows_the_same_score_again_and_proves_it(tmp_path):
     project = copy_project(tmp_path)

@@ -107,6 +107,7 @@ def test_a_reproduction_reuses_no_run_and_leaves_no_files_behind(recorded):
     assert git(recorded.project, "status", "--porcelain") == ""
 
 
+@pytest.mark.nightly
 def test_the_receipt_of_main_reproduces_all_its_models(recorded, tmp_path):
     assert recorded.step("main", models="dummy,linear", shap_samples="2").code == 0
     path = recorded.artifacts(recorded.last(), "receipt.json")
@@ -117,7 +118,7 @@ def test_the_receipt_of_main_reproduces_all_its_models(recorded, tmp_path):
     assert result.code == 0, result.output
 
 
-@pytest.mark.parametrize("change", ["a byte", "the order of rows", "gone"])
+@pytest.mark.parametrize("change", ["a byte", "gone", pytest.param("the order of rows", marks=pytest.mark.nightly)])
 def test_changed_data_is_reported_and_the_recorded_copy_is_used(recorded, change):
     original = recorded.data.read_bytes()
     lines = original.splitlines(keepends=True)
@@ -288,6 +289,7 @@ def test_another_platform_matches_within_a_tolerance_and_is_named_as_the_cause(u
     assert "they match with -P rtol=1e-9" in exact.conclusion
 
 
+@pytest.mark.nightly
 def test_a_blend_is_reproduced_with_its_members(recorded):
     assert recorded.step("train", model="blend", model_params="{dummy: {}, linear: {}}").code == 0
     blend = next(run for run in recorded.runs("train") if run.info.run_name == "train blend")

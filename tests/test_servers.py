@@ -45,6 +45,7 @@ def test_a_server_with_logins_refuses_others_in_one_line(tmp_path, small_data, m
         assert len(admin.runs()) == runs
 
 
+@pytest.mark.nightly
 def test_users_need_no_keys_for_artifacts_in_a_bucket_behind_the_server(tmp_path, small_data, bucket):
     with tracking_server(f"sqlite:///{tmp_path}/mlflow.db", "s3://wines/mlflow", **bucket) as address:
         workflow = client_of(address, tmp_path / "client", small_data)

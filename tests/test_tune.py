@@ -128,12 +128,8 @@ def test_a_killed_search_continues_from_its_trials_and_finds_the_same(tuned, tmp
     pd.testing.assert_frame_equal(trials_of(workflow), expected)
 
 
-def test_the_best_model_and_the_whole_search_are_reproduced_bit_for_bit(tuned, monkeypatch):
+def test_a_whole_search_is_reproduced_bit_for_bit(tuned, monkeypatch):
     run_id = tuned.runs("tune")[-1].info.run_id
-    result = tuned.step("reproduce", run=run_id)
-    assert result.code == 0, result.output
-    assert "bit for bit" in result.output
-    assert "evaluate" in tuned.last().info.run_name
     monkeypatch.setitem(tuned.environment, "LOKY_MAX_CPU_COUNT", "2")
     result = tuned.step("reproduce", run=run_id, search="true")
     assert result.code == 0, result.output
