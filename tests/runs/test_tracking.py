@@ -39,3 +39,14 @@ def test_a_request_for_a_missing_run_is_not_retried(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking.time, "sleep", lambda _: pytest.fail("it retried"))
     with pytest.raises(MlflowException):
         tracking.retry_while_unavailable(lambda: MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_run("a" * 32))
+
+
+def test_a_store_that_refuses_what_only_the_ui_shows_costs_a_warning_and_not_the_result(monkeypatch, capsys):
+    def refuse(*_: object) -> None:
+        raise MlflowException("tags of experiments cannot be set here")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    tracking.decorate_experiment("0", "mlflow.sharedViewState.workflow-scores", "{}")
+    assert "warning: the page of the experiment will lack mlflow.sharedViewState.workflow-scores: tags of" in (
+        capsys.readouterr().err
+    )

@@ -221,7 +221,7 @@ def work(params: CompareParams, data: PreprocessRun, runs: Mapping[str, ModelRun
     mlflow.log_metrics({name: float(winner[name]) for name in compare.score_names(metric.name)})
     tracking.tag_winner(winner["model"], winner["train_run_id"], winner["evaluate_run_id"])
     mlflow.MlflowClient().set_tag(winner["train_run_id"], Tags.WINNER_OF, tracking.active_run().info.run_id)
-    links.save_scores_view(data.run.info.experiment_id)
+    tracking.save_view(data.run.info.experiment_id, links.SAVED_VIEW_TAG, links.scores_view())
     pages = pages_of(data, table, runs)
     tracking.write_note(description(data, runs, readable(table, metric, data.contract.unit), findings, pages))
     best = winner["model"]

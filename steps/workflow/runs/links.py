@@ -13,6 +13,7 @@ from workflow.runs.names import Tags
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` shows a store that is no server
 VIEW = "workflowType=machine_learning"
 SAVED_VIEW = "workflow-scores"
+SAVED_VIEW_TAG = f"mlflow.sharedViewState.{SAVED_VIEW}"  # of an experiment: where the UI's "Save view" keeps it
 SAVED_VIEW_METRICS = ("r2_score", "r2_score_low", "r2_score_high", "mean_absolute_error", "root_mean_squared_error")
 
 
@@ -51,18 +52,15 @@ def comparison_page(runs: Sequence[Run]) -> str:
 
 
 def scores_page(experiment_id: str) -> str:
-    """Return the page of the view that `save_scores_view` saves."""
+    """Return the page of the view of `SAVED_VIEW_TAG`."""
     return f"#/experiments/{experiment_id}/runs?{VIEW}&viewStateShareKey={SAVED_VIEW}"
 
 
-def save_scores_view(experiment_id: str) -> None:
-    """Save the table of the evaluate runs with their scores as a view of the experiment, as the UI's "Save view" does.
+def scores_view() -> str:
+    """Return the value of `SAVED_VIEW_TAG`: the table of the evaluate runs with their scores.
 
     No link expands the children of a run, and a saved view does not either. So this one lists the evaluate runs.
     """
-    tag = f"mlflow.sharedViewState.{SAVED_VIEW}"
-    if tag in mlflow.get_experiment(experiment_id).tags:
-        return
     state = {
         "searchFilter": f"tags.{Tags.STAGE} = 'evaluate'",
         "orderByKey": "metrics.`mean_absolute_error`",
@@ -70,5 +68,6 @@ def save_scores_view(experiment_id: str) -> None:
         "selectedColumns": ["params.`model`", *(f"metrics.`{name}`" for name in SAVED_VIEW_METRICS)],
     }
     now = int(time.time() * 1000)
-    view = {"name": "Scores on the test set", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
-    mlflow.MlflowClient().set_experiment_tag(experiment_id, tag, json.dumps(view))
+    return json.dumps(
+        {"name": "Scores on the test set", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )

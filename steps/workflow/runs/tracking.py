@@ -168,11 +168,25 @@ def note_of(run: Run) -> str:
     return run.data.tags.get(MLFLOW_RUN_NOTE, "")
 
 
+def decorate_experiment(experiment_id: str, tag: str, value: str) -> None:
+    """Set a tag of an experiment that only the MLflow UI shows. Where that is refused, warn: the result stands."""
+    try:
+        mlflow.MlflowClient().set_experiment_tag(experiment_id, tag, value)
+    except MlflowException as error:
+        warn(f"the page of the experiment will lack {tag}: {str(error).splitlines()[0]}")
+
+
+def save_view(experiment_id: str, tag: str, view: str) -> None:
+    """Save a view of an experiment's runs for the MLflow UI, unless it has been saved."""
+    if tag not in mlflow.get_experiment(experiment_id).tags:
+        decorate_experiment(experiment_id, tag, view)
+
+
 def write_experiment_note(text: str) -> None:
     """Show a line, in Markdown, above the runs of the active run's experiment, unless somebody else wrote there."""
     experiment = mlflow.get_experiment(active_run().info.experiment_id)
     if experiment.tags.get(MLFLOW_RUN_NOTE, EXPERIMENT_NOTE).startswith(EXPERIMENT_NOTE):
-        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{EXPERIMENT_NOTE} {text}")
+        decorate_experiment(experiment.experiment_id, MLFLOW_RUN_NOTE, f"{EXPERIMENT_NOTE} {text}")
 
 
 def close_abandoned(experiment_id: str) -> None:
