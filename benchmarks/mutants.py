@@ -1,10 +1,12 @@
 """Find faults in the code that the fast tests do not notice: mutants by mutmut, each with one small change.
 
     pip install mutmut
-    python benchmarks/mutants.py                                        # all of MODULES: two hours on two cores
+    python benchmarks/mutants.py                                        # all of MODULES: hours on two cores
     python benchmarks/mutants.py workflow/evaluation/cross_validation   # one of them
+    python benchmarks/mutants.py --digits 3 --at-least 0.92             # a tenth: those whose number ends in 3
 
-Prints the surviving mutants as differences, and at the end the share that was killed in each module.
+Prints the surviving mutants as differences, and at the end the share that was killed in each module and in all. Exits
+with 1 if that is below `--at-least`.
 """
 
 import argparse
@@ -20,10 +22,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 MODULES = tuple(
     f"workflow/{module}"
     for module in (
-        *("data/contract", "data/inference", "data/split"),
-        *("evaluation/cross_validation", "evaluation/leakage", "evaluation/metrics"),
-        *("provenance/comparison", "provenance/fingerprint", "provenance/receipt"),
-        *("runs/execution", "stages/promote"),
+        *("evaluation/cross_validation", "evaluation/metrics", "evaluation/paired", "evaluation/ranking"),  # score
+        *("data/split", "evaluation/leakage"),  # split
+        *("provenance/comparison", "data/row_differences", "evaluation/attribution"),  # compare
+        *("provenance/receipt", "provenance/fingerprint", "provenance/verdict", "provenance/signatures"),  # verify
+        *("runs/verdicts", "runs/execution", "stages/promote"),
     )
 )
 TESTS = [
@@ -54,7 +57,7 @@ def copy_project(folder: Path, modules: list[str]) -> None:
     (folder / "pyproject.toml").write_text(settings + configuration)
 
 
-def main(modules: list[str]) -> None:
+def main(modules: list[str], digits: str, at_least: float) -> None:
     """Run mutmut on a copy of the project, and print what became of the mutants."""
     mutmut = Path(sys.executable).with_name("mutmut")
     if not mutmut.exists():
@@ -62,10 +65,12 @@ def main(modules: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "project"
         copy_project(folder, modules)
-        if subprocess.run([mutmut, "run", "--max-children", "2"], cwd=folder).returncode:
+        chosen = [f"*__mutmut_*{digit}" for digit in digits]
+        if subprocess.run([mutmut, "run", "--max-children", "2", *chosen], cwd=folder).returncode:
             sys.exit("error: mutmut could not run the tests")
         listed = subprocess.run([mutmut, "results", "--all", "true"], cwd=folder, capture_output=True, text=True).stdout
-        mutants = re.findall(r"^\s*(\S+): (.+)$", listed, re.M)
+        listed = re.findall(r"^\s*(\S+): (.+)$", listed, re.M)
+        mutants = [(mutant, status) for mutant, status in listed if not digits or mutant[-1] in digits]
         for mutant, status in mutants:
             if status != "killed":
                 print(f"\n{status}: {mutant}")
@@ -75,6 +80,10 @@ def main(modules: list[str]) -> None:
     killed = Counter(module_of(mutant) for mutant, status in mutants if status in ("killed", "timeout"))
     for module, count in total.items():
         print(f"{module:<40}{count:>8}{killed[module] / count:>8.0%}")
+    share = killed.total() / total.total()
+    print(f"{'all':<40}{total.total():>8}{share:>8.1%}")
+    if share < at_least:
+        sys.exit(f"error: fewer than {at_least:.0%} of the mutants were killed")
 
 
 def module_of(mutant: str) -> str:
@@ -85,4 +94,6 @@ def module_of(mutant: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", default=list(MODULES), help=f"(default: {' '.join(MODULES)})")
+    parser.add_argument("--digits", default="", help="a sample: mutants whose number ends in one of these digits")
+    parser.add_argument("--at-least", type=float, default=0, help="share that must be killed (default: %(default)s)")
     main(**vars(parser.parse_args()))

@@ -24,7 +24,7 @@ from ports import free_port, wait_for  # noqa: E402
 
 
 def main() -> None:
-    """Run the workflow in a new tracking store, and save a screenshot of its scores and of a report."""
+    """Run the workflow in a new tracking store, and save a screenshot of its leaderboard and of the best report."""
     if not (found := find_browser()):
         sys.exit("error: Chromium and chromedriver are not installed (Debian: apt install chromium chromium-driver)")
     with tempfile.TemporaryDirectory() as folder, opened(*found) as browser:
@@ -36,19 +36,22 @@ def main() -> None:
         server = subprocess.Popen([*mlflow, "ui", "--port", str(port)], env=environment, cwd=folder)
         try:
             wait_for(port)
-            scores = address(result.stderr, "scores").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
-            shown(browser, scores, "evaluate blend", "r2_score_low", size=(1500, 560))
-            for name in ("Hide banner", "Close"):  # a hint and the assistant cover the table
-                browser.find_element("xpath", f"//button[@aria-label='{name}']").click()
-            time.sleep(3)  # the table moves while its columns appear
-            browser.save_screenshot(str(PROJECT / "docs/ui.png"))
-            run_id = re.search(r"/runs/(\w+)/", address(result.stderr, "extra_trees"))[1]
+            leaderboard = address(result.stderr, "leaderboard").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
+            shown(browser, leaderboard, "main auto", "blend", size=(1500, 900))
+            for name in ("Show more", "Hide banner", "Close"):  # a hint and the assistant cover the page
+                for button in browser.find_elements(
+                    "xpath", f"//button[@aria-label='{name}' or contains(., '{name}')]"
+                ):
+                    button.click()
+            time.sleep(3)  # the page moves while its parts appear
+            browser.save_screenshot(str(PROJECT / "docs/leaderboard.png"))
+            run_id = re.search(r"/runs/(\w+)/", address(result.stderr, "blend"))[1]
             shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 1900))
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
         finally:
             server.terminate()
         explain(Path(folder), environment)
-    for name in ("ui.png", "report.png", "explanation.png"):  # 128 colours need a quarter of the bytes
+    for name in ("leaderboard.png", "report.png", "explanation.png"):  # 128 colours need a quarter of the bytes
         Image.open(PROJECT / "docs" / name).convert("RGB").quantize(128).save(PROJECT / "docs" / name, optimize=True)
 
 

@@ -8,7 +8,10 @@ from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
-FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update")
+FLAGS = (
+    *("headless", "no-sandbox", "disable-gpu", "hide-scrollbars"),
+    *("disable-background-networking", "disable-component-update"),
+)
 
 
 def find_browser() -> tuple[str, str] | None:

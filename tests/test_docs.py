@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import environment
@@ -162,3 +164,23 @@ def test_the_leaderboard_of_the_readme_is_that_of_the_committed_receipt():
     assert places == list(range(places[0], places[0] + len(models)))
     assert MainCommand().models == AUTO
     assert models == [*default_models(int(outcome["preprocess"]["metrics"]["rows_train"]), DEFAULT_METRIC), BLEND]
+
+
+@pytest.mark.slow
+def test_the_documents_build_as_a_site_whose_links_lead_somewhere(tmp_path):
+    words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs/site", ".", str(tmp_path)]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"index.html", "search.html"} <= {path.name for path in tmp_path.iterdir()}
+    assert "docs/tutorial.html" in (tmp_path / "index.html").read_text()
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, PROJECT / "docs/Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_page_of_errors_is_that_of_the_source():
+    done = subprocess.run([sys.executable, "docs/list_errors.py"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == (PROJECT / "docs/errors.md").read_text(), "python docs/list_errors.py > docs/errors.md"

@@ -16,10 +16,10 @@ root_doc = "README"
 include_patterns = ["*.md", "data/*.md", "docs/*.md"]
 myst_heading_anchors = 4
 NAVIGATION = {
-    "Begin": ("docs/everyday-uses", "docs/own-file", "docs/tune"),
+    "Begin": ("docs/tutorial", "docs/everyday-uses", "docs/own-file", "docs/tune"),
     "Trust": ("docs/honest-scores", "docs/findings", "docs/prove-a-score"),
     "Run": ("docs/into-service", "docs/cluster", "docs/environments-and-ci"),
-    "Look up": ("docs/reference", "data/README", "docs/faq", "docs/limits"),
+    "Look up": ("docs/reference", "docs/errors", "data/README", "docs/faq", "docs/limits", "docs/comparison"),
     "Develop": ("CONTRIBUTING", "docs/architecture", "docs/decisions", "CHANGELOG"),
 }
 
