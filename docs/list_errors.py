@@ -25,7 +25,7 @@ HEAD = """# Errors
 A command that cannot do what was asked ends in one line, with exit code 2, and in a FAILED run that carries the line as
 its tag `workflow.error`. A wrong parameter ends in its name, its value, and what was expected: `seed=zero: must be an
 integer from 0`; a misspelt one in `unknown parameter modle; did you mean model?`. Here are all others, to be searched:
-`…` stands for the names and values of your case. Each names the thing and the reason, and after the semicolon what helps.
+`…` stands for names and values of your case. Each names the thing and the reason, and after the semicolon what helps.
 Results that differ end with exit code 1.
 
 This page is made from the source by `python docs/list_errors.py`.
