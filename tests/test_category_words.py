@@ -99,6 +99,7 @@ def test_a_model_with_words_is_loaded_as_a_server_loads_it(named, monkeypatch):
     assert high - low > 40
 
 
+@pytest.mark.nightly
 def test_a_main_of_models_with_words_is_reproduced_bit_for_bit(named):
     result = named.step("reproduce", run=named.main.info.run_id)
     assert result.code == 0, result.output

@@ -102,6 +102,7 @@ def test_the_action_installs_the_lock_and_reproduces_a_receipt_and_signs(recorde
     assert not list((job / "temp").rglob("key.pem"))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_action_fails_if_something_differs(recorded, job):
     use_this_python(job)

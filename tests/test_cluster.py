@@ -17,9 +17,10 @@ from workflow.provenance import receipt
 from workflow.runs.names import Files
 
 pytestmark = pytest.mark.slow
-SEARCH = {"model": "knn", "trials": "20", "concurrent": "3", "cv": "3", "shap_samples": "3"}
+SEARCH = {"model": "knn", "trials": "6", "concurrent": "3", "cv": "2", "shap_samples": "2"}
+LONG_SEARCH = SEARCH | {"trials": "20", "cv": "3"}
 OUTPUT = "output.txt"
-MAIN = {"models": "linear,rf", "model_params": "{rf: {n_estimators: 5}}", "cv": "2", "shap_samples": "2"}
+MAIN = {"models": "dummy,rf", "model_params": "{rf: {n_estimators: 5}}", "cv": "2", "shap_samples": "2"}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,14 @@ def alone(tmp_path_factory, small_data) -> Workflow:
     workflow = Workflow(tmp_path_factory.mktemp("alone"), data=small_data)
     assert workflow.step("main", **MAIN).code == 0
     assert workflow.step("tune", **SEARCH).code == 0
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory, small_data) -> Workflow:
+    """Return a workflow without a cluster in which a long search ran."""
+    workflow = Workflow(tmp_path_factory.mktemp("patient"), data=small_data)
+    assert workflow.step("tune", **LONG_SEARCH).code == 0
     return workflow
 
 
@@ -66,6 +75,7 @@ def test_results_on_a_cluster_are_those_without_it(alone, server, tmp_path, smal
         assert outcome(workflow, step) == outcome(alone, step)
 
 
+@pytest.mark.nightly
 def test_a_run_is_reproduced_bit_for_bit_on_a_local_cluster(alone):
     run_id = alone.runs("train")[0].info.run_id
     result = alone.step("reproduce", run=run_id, cluster="local")
@@ -74,8 +84,8 @@ def test_a_run_is_reproduced_bit_for_bit_on_a_local_cluster(alone):
 
 
 def start_search(dask: Cluster, workflow: Workflow) -> Process:
-    """Start a search on a cluster that writes to `OUTPUT`, and wait for its first trial."""
-    words = [word for name, value in SEARCH.items() for word in (f"--{name}", value)]
+    """Start a long search on a cluster that writes to `OUTPUT`, and wait for its first trial."""
+    words = [word for name, value in LONG_SEARCH.items() for word in (f"--{name}", value)]
     script, output = workflow.project / "steps/tune.py", workflow.folder / OUTPUT
     words += ["--data", str(workflow.data), "--cluster", dask.address]
     process = forked.start(script, words, workflow.environment, workflow.folder, output)
@@ -87,7 +97,7 @@ def start_search(dask: Cluster, workflow: Workflow) -> Process:
 
 
 @pytest.mark.nightly
-def test_workers_may_leave_and_join_during_a_search(alone, tmp_path, small_data):
+def test_workers_may_leave_and_join_during_a_search(patient, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:
         process = start_search(dask, workflow)
@@ -95,11 +105,11 @@ def test_workers_may_leave_and_join_during_a_search(alone, tmp_path, small_data)
         dask.worker()
         process.join(timeout=120)
     assert process.exitcode == 0, (workflow.folder / OUTPUT).read_text()
-    assert outcome(workflow, "tune") == outcome(alone, "tune")
+    assert outcome(workflow, "tune") == outcome(patient, "tune")
 
 
 @pytest.mark.nightly
-def test_a_dead_scheduler_ends_a_search_in_one_line_and_it_can_be_resumed(alone, tmp_path, small_data):
+def test_a_dead_scheduler_ends_a_search_in_one_line_and_it_can_be_resumed(patient, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:
         process = start_search(dask, workflow)
@@ -110,8 +120,8 @@ def test_a_dead_scheduler_ends_a_search_in_one_line_and_it_can_be_resumed(alone,
     assert "the scheduler is gone" in output
     assert "Traceback" not in output
     assert workflow.last().info.status == "FAILED"
-    assert workflow.step("tune", **SEARCH).code == 0
-    assert outcome(workflow, "tune") == outcome(alone, "tune")
+    assert workflow.step("tune", **LONG_SEARCH).code == 0
+    assert outcome(workflow, "tune") == outcome(patient, "tune")
 
 
 def test_a_worker_with_another_environment_is_refused(alone, tmp_path):
@@ -162,6 +172,7 @@ def test_large_items_are_sent_without_a_warning(tmp_path, recwarn):
     assert not [each for each in recwarn if "large graph" in str(each.message)]
 
 
+@pytest.mark.nightly
 def test_a_cluster_without_workers_is_refused_with_the_command_to_start_one(alone, tmp_path):
     with dask_cluster(tmp_path / "cluster", workers=0) as dask:
         result = alone.step("train", model="dummy", cluster=dask.address)

@@ -217,6 +217,7 @@ def test_what_cannot_be_compared_is_one_line(recorded, name, one, other, words):
     assert recorded.last().data.tags["workflow.error"] == result.error
 
 
+@pytest.mark.nightly
 def test_an_inferred_contract_follows_from_the_data_and_is_no_cause(recorded, tmp_path):
     rows = pd.read_csv(recorded.data, dtype=str, keep_default_na=False)
     runs = []

@@ -11,6 +11,7 @@ from conftest import Workflow
 from workflow.evaluation import metrics
 
 pytestmark = pytest.mark.slow
+MODELS = {"models": "linear,boosting,blend", "model_params": "{boosting: {max_iter: 20}}", "shap_samples": "3"}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def surveys(tmp_path_factory) -> Workflow:
     table.iloc[:280].to_csv(folder / "surveys.csv", index=False)
     table.iloc[280:].to_csv(folder / "audit.csv", index=False)
     workflow = Workflow(folder / "store", data=folder / "surveys.csv")
-    result = workflow.step("main", **roles(folder), models="linear,boosting,blend", shap_samples="3")
+    result = workflow.step("main", **roles(folder), **MODELS)
     assert result.code == 0, result.output
     workflow.first_output = result.output
     return workflow
@@ -85,7 +86,7 @@ def test_another_test_set_is_scored_without_training_again(surveys):
     shorter = surveys.data.parent / "shorter.csv"
     pd.read_csv(surveys.data.parent / "audit.csv").head(60).to_csv(shorter, index=False)
     given = roles(surveys.data.parent) | {"test_data": shorter}
-    result = surveys.step("main", **given, models="linear,boosting,blend", shap_samples="3")
+    result = surveys.step("main", **given, **MODELS)
     assert result.code == 0, result.output
     assert len(surveys.runs("train")) == trained
 
@@ -139,7 +140,7 @@ def test_weights_that_are_all_zero_in_one_set_are_refused(surveys, tmp_path):
 
 def test_segments_are_evaluated_without_training_again(surveys):
     trained = len(surveys.runs("train"))
-    given = roles(surveys.data.parent) | {"models": "linear,boosting,blend", "shap_samples": "3"}
+    given = roles(surveys.data.parent) | MODELS
     result = surveys.step("main", **given, segments="town,age")
     assert result.code == 0, result.output
     assert len(surveys.runs("train")) == trained
@@ -177,6 +178,7 @@ def test_main_compares_only_models_that_keep_a_constraint(surveys):
     assert refused.error.startswith("model=linear: keeps no monotonic constraint of age; choose boosting")
 
 
+@pytest.mark.nightly
 def test_a_learning_curve_is_drawn_where_it_is_asked_for(surveys):
     given = roles(surveys.data.parent) | {"shap_samples": "3", "curve": "true"}
     assert surveys.step("evaluate", **given, model="linear").code == 0

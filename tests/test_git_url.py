@@ -26,7 +26,7 @@ def git_url(tmp_path_factory):
 
 def test_main_and_reproduce_run_from_a_git_url(git_url, tmp_path, small_data):
     workflow = Workflow(tmp_path, git_url, small_data)
-    del workflow.environment[forked.ADDRESS]  # start Python as users do
+    address = workflow.environment.pop(forked.ADDRESS)  # start Python as users do
     result = workflow.run("main", models="dummy", shap_samples="3")
     assert result.code == 0, result.output
     run = workflow.first("main")
@@ -35,6 +35,7 @@ def test_main_and_reproduce_run_from_a_git_url(git_url, tmp_path, small_data):
     report = workflow.artifacts(workflow.first("evaluate"), "report.html").read_text()
     assert f"mlflow run {git_url} -v {commit} -e evaluate" in report
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db", "mlruns"]
+    workflow.environment[forked.ADDRESS] = address
     again = workflow.run("reproduce", run=workflow.first("preprocess").info.run_id)
     assert again.code == 0, again.output
     assert "match bit for bit" in again.output

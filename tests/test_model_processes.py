@@ -145,6 +145,7 @@ def test_a_model_that_is_refused_ends_the_others(beside):
     assert set(statuses.values()) <= {"KILLED"}
 
 
+@pytest.mark.nightly
 def test_a_killed_worker_ends_main_in_one_line(beside):
     process = start(beside, **LONG)
     descendants = training(beside, process)

@@ -46,7 +46,7 @@ def areas(tmp_path_factory) -> Workflow:
     (folder / "mine.py").write_text(AREA)
     workflow.features = f"{folder / 'mine.py'}:add"
     result = workflow.run(
-        "main", target="price", features=workflow.features, models="linear,boosting", register="areas", shap_samples="3"
+        "main", target="price", features=workflow.features, models="linear,dummy", register="areas", shap_samples="3"
     )
     assert result.code == 0, result.output
     workflow.first_output = result.output
@@ -256,6 +256,7 @@ def test_tune_searches_with_own_features(areas):
     )
 
 
+@pytest.mark.nightly
 def test_a_run_with_own_features_is_reproduced_when_the_file_is_gone(tmp_path):
     project = copy_project(tmp_path / "project")
     git(project, "init", "--quiet")

@@ -95,8 +95,6 @@ CHANGES = {
     "the file of preprocess": (append("stages/preprocess.py", COMMENT), {"preprocess"}),
     "the file of train": (append("stages/train.py", COMMENT), {"train"}),
     "the file of evaluate": (append("stages/evaluate.py", COMMENT), {"evaluate"}),
-    "a module of train": (append("evaluation/tree_count.py", COMMENT), {"train"}),
-    "a module of evaluate": (append("evaluation/effects.py", COMMENT), {"evaluate"}),
     "a module of train and evaluate": (append("evaluation/metrics.py", COMMENT), {"train", "evaluate"}),
     "the names of artifacts": (append("runs/names.py", COMMENT), STAGES),
     "the style of the reports": (replace("reports/report.html", "max-width: 60rem", "max-width: 61rem"), REPORTS),
@@ -159,6 +157,7 @@ def test_the_receipt_of_main_takes_the_newest_train_run_and_names_the_packages_o
     assert {"duckdb", "scikit-learn", "skops"} <= made.environment.packages.keys()
 
 
+@pytest.mark.nightly
 def test_another_version_of_a_metric_runs_what_scores_by_it(edited, tmp_path, monkeypatch):
     monkeypatch.setitem(edited.environment, "PYTHONPATH", str(tmp_path))
     for factor in (1, 2):

@@ -60,6 +60,7 @@ def test_the_planned_command_without_a_limit_finds_the_same_runs(hurried):
     assert result.output.count(" reused ") == 3
 
 
+@pytest.mark.nightly
 def test_enough_time_changes_nothing(hurried):
     without = hurried.step("main", **GIVEN, time_limit="0")
     assert without.code == 0, without.output

@@ -128,6 +128,7 @@ def test_a_killed_search_continues_from_its_trials_and_finds_the_same(tuned, tmp
     pd.testing.assert_frame_equal(trials_of(workflow), expected)
 
 
+@pytest.mark.nightly
 def test_a_whole_search_is_reproduced_bit_for_bit(tuned, monkeypatch):
     run_id = tuned.runs("tune")[-1].info.run_id
     monkeypatch.setitem(tuned.environment, "LOKY_MAX_CPU_COUNT", "2")
@@ -146,11 +147,12 @@ def test_promote_takes_the_winner_of_a_search(tuned):
 
 def test_a_timeout_stops_a_search_after_at_least_one_trial(tuned, small_data):
     space = "{linear: {alpha: {low: 3.0, high: 4.0}}}"
-    result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", cv="2")
+    result = tuned.step("tune", model="linear", space=space, timeout="1", trials="1000000", cv="2", shap_samples="2")
     assert result.code == 0, result.output
     assert 1 <= len(trials_of(tuned)) < 1000
 
 
+@pytest.mark.nightly
 def test_the_first_trial_has_the_parameters_of_the_untuned_model_also_those_chosen_on_a_sample(tuned, tmp_path):
     random = np.random.default_rng(0)
     rows = pd.DataFrame(random.uniform(1, 9, (2600, 4)), columns=list("abcd"))

@@ -21,6 +21,7 @@ def with_single_spaces(line: str) -> str:
     return " ".join(line.split())
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_each_command_of_the_tutorial_prints_what_the_page_shows(tmp_path):
     workflow = Workflow(tmp_path / "store", copy_project(tmp_path / "project"))

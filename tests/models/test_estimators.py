@@ -70,7 +70,7 @@ def test_a_file_with_other_types_is_refused(rows, tmp_path):
         model_files.load(tmp_path / "model.skops", ["linear"])
 
 
-@pytest.mark.parametrize("model", catalog.MODELS)
+@pytest.mark.parametrize("model", ["linear", "boosting", "mean_boosting"])
 @pytest.mark.parametrize("hostile", [os.system, eval, functools.partial(os.system, "true"), np.load])
 def test_a_hostile_file_is_refused(rows, tmp_path, model, hostile):
     estimator = fitted(rows, model, log_target=False)
