@@ -38,15 +38,14 @@ def main() -> None:
             wait_for(port)
             leaderboard = address(result.stderr, "leaderboard").replace("127.0.0.1:5000", f"127.0.0.1:{port}")
             shown(browser, leaderboard, "main auto", "blend", size=(1500, 900))
-            for name in ("Show more", "Hide banner", "Close"):  # a hint and the assistant cover the page
-                for button in browser.find_elements(
-                    "xpath", f"//button[@aria-label='{name}' or contains(., '{name}')]"
-                ):
-                    button.click()
+            browser.find_element("xpath", "//button[contains(., 'Show more')]").click()
+            for button in browser.find_elements("xpath", "//button[@aria-label='Hide banner' or @aria-label='Close']"):
+                button.click()  # a hint and the assistant cover the page
             time.sleep(3)  # the page moves while its parts appear
+            browser.execute_script("document.querySelectorAll('*').forEach(element => element.scrollTop = 0)")
             browser.save_screenshot(str(PROJECT / "docs/leaderboard.png"))
             run_id = re.search(r"/runs/(\w+)/", address(result.stderr, "blend"))[1]
-            shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 1900))
+            shown(browser, next(Path(folder).rglob(f"{run_id}/artifacts/report.html")).as_uri(), size=(1000, 2200))
             browser.save_screenshot(str(PROJECT / "docs/report.png"))
         finally:
             server.terminate()
