@@ -130,6 +130,7 @@ def test_an_interrupted_main_leaves_no_process_and_no_open_run(beside, stop):
     assert {run.data.tags[Tags.ERROR] for run in [main, *children]} == {"interrupted"}
 
 
+@pytest.mark.nightly
 def test_a_model_that_is_refused_ends_the_others(beside):
     process = start(
         beside, models="rf,extra_trees", model_params="{rf: {n_estimators: -5}, extra_trees: {n_estimators: 5000}}"

@@ -36,6 +36,6 @@ def test_it_makes_the_runs_that_mlflow_run_reuses(tmp_path, small_data):
     workflow = Workflow(tmp_path, data=small_data)
     done = module("train", "--data", str(small_data), "--model", "dummy", MLFLOW_TRACKING_URI=workflow.uri)
     assert done.returncode == 0, done.stderr
-    result = workflow.run("train", model="linear")
+    result = workflow.run("train", model="dummy", model_params="{strategy: median}")
     assert result.code == 0, result.output
     assert re.search("^preprocess +reused ", result.output, re.M), result.output

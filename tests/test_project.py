@@ -190,22 +190,22 @@ def test_a_blend_is_scored_on_folds_that_its_weights_were_not_fitted_on(workflow
 
 def test_a_blend_reuses_the_runs_of_its_members_and_makes_the_missing_ones(workflow):
     before = {step: len(workflow.runs(step)) for step in ("train", "evaluate")}
-    result = workflow.step("evaluate", model="blend", model_params="{extra_trees: {}, boosting: {max_iter: 20}}")
+    result = workflow.step("evaluate", model="blend", model_params="{linear: {}, knn: {n_neighbors: 7}}")
     assert result.code == 0, result.output
     for step, runs in before.items():
-        assert f"{step} extra_trees".ljust(22) + " reused" in result.output
-        assert re.search(rf"{step} boosting +\d+\.\d s", result.output)
+        assert f"{step} linear".ljust(22) + " reused" in result.output
+        assert re.search(rf"{step} knn +\d+\.\d s", result.output)
         assert len(workflow.runs(step)) == runs + 2
     blend = next(
         run
         for run in workflow.runs("train")
-        if run.info.run_name == "train blend" and "max_iter" in run.data.params["model_params"]
+        if run.info.run_name == "train blend" and "n_neighbors" in run.data.params["model_params"]
     )
-    assert "extra_trees " in blend.data.params["weights"]
-    assert workflow.step("train", model="boosting", model_params="{max_iter: 10}").code == 0  # a newer run of boosting
+    assert "linear " in blend.data.params["weights"]
+    assert workflow.step("train", model="knn", model_params="{n_neighbors: 9}").code == 0  # a newer run of it
     assert workflow.step("evaluate", train_run_id=blend.info.run_id, shap_samples="3").code == 0
-    explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate boosting")
-    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[Tags.BLEND_MEMBERS])["boosting"]
+    explained = next(run for run in workflow.runs("evaluate") if run.info.run_name == "evaluate knn")
+    assert explained.data.tags["workflow.upstream"] == json.loads(blend.data.tags[Tags.BLEND_MEMBERS])["knn"]
 
 
 def test_train_reuses_the_preprocess_run_of_main(workflow):

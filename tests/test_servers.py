@@ -19,6 +19,7 @@ def client_of(address: str, folder, data, **variables: str) -> Workflow:
     return workflow
 
 
+@pytest.mark.nightly
 def test_a_server_with_logins_refuses_others_in_one_line(tmp_path, small_data, monkeypatch):
     for name, value in ADMIN.items():
         monkeypatch.setenv(name, value)

@@ -1,10 +1,11 @@
 """Parallel computation in threads or processes; their number never changes a result."""
 
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from multiprocessing import active_children
@@ -36,9 +37,18 @@ def available_cores() -> int:
     return 1 if current_executor.get() else cpu_count()
 
 
-def single_blas_thread() -> threadpool_limits:
+def single_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which BLAS and OpenMP use one thread: with several, the last bits of sums differ."""
-    return threadpool_limits(1)
+    return thread_pools(len(sys.modules)).limit(limits=1)
+
+
+@lru_cache(maxsize=1)
+def thread_pools(n_modules: int) -> ThreadpoolController:
+    """Return the thread pools of all loaded libraries, searched for again once more modules are imported.
+
+    The search takes ten milliseconds, and a small model is fitted and predicted with dozens of times.
+    """
+    return ThreadpoolController()
 
 
 def run_in_threads(function: Callable[[Any], Any], items: Sequence[Any], progress_bar: ProgressBar) -> list[Any]:
@@ -60,14 +70,12 @@ def iterate_in_threads(function: Callable[[Any], Any], items: Iterable[Any], pre
         yield from executor(function, items, prefetch_items)
         return
 
-    libraries = ThreadpoolController()  # created once: the search for libraries takes ten milliseconds
-
     def call_with_single_blas_thread(item: Any) -> Any:
-        with libraries.limit(limits=1):  # OpenMP's limit belongs to a thread, so each worker thread sets it
+        with single_blas_thread():  # OpenMP's limit belongs to a thread, so each worker thread sets it
             return function(item)
 
     # Limited here too: a worker thread that leaves its limit restores the one that it found, which must be 1 as well.
-    with libraries.limit(limits=1), ThreadPool(cpu_count()) as pool:
+    with single_blas_thread(), ThreadPool(cpu_count()) as pool:
         pending = (pool.apply_async(call_with_single_blas_thread, (item,)).get for item in items)
         yield from prefetch(pending, lambda: prefetch_items or PREFETCH_PER_CORE * cpu_count())
 
