@@ -5,7 +5,7 @@
     python benchmarks/mutants.py workflow/evaluation/cross_validation   # one of them
     python benchmarks/mutants.py --digits 3 --at-least 0.92             # a tenth: those whose number ends in 3
 
-Prints the surviving mutants as differences, and at the end the share that was killed in each module and in all. Exits
+Prints the surviving mutants as differences, but for those that only leave out `strict=True`, and at the end the share that was killed in each module and in all. Exits
 with 1 if that is below `--at-least`.
 """
 
@@ -38,6 +38,8 @@ DESELECTED = (
     f"tests/provenance/test_fingerprint.py::{PACKAGES_TEST}",  # a mutated module imports mutmut, and so rich
     "tests/runs/test_metric_source.py",  # imports a module that an earlier run in the same process has imported
 )
+KILLED = {"killed", "timeout"}
+CHECK = re.compile(r", strict=\w+")
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src"]
@@ -72,16 +74,37 @@ def main(modules: list[str], digits: str, at_least: float) -> None:
         chosen = [f"*__mutmut_*{digit}" for digit in digits]
         if subprocess.run([mutmut, "run", "--max-children", "2", *chosen], cwd=folder).returncode:
             sys.exit("error: mutmut could not run the tests")
-        listed = subprocess.run([mutmut, "results", "--all", "true"], cwd=folder, capture_output=True, text=True).stdout
-        listed = re.findall(r"^\s*(\S+): (.+)$", listed, re.M)
-        mutants = [(mutant, status) for mutant, status in listed if not digits or mutant[-1] in digits]
-        for mutant, status in mutants:
-            if status != "killed":
-                print(f"\n{status}: {mutant}")
-                print(subprocess.run([mutmut, "show", mutant], cwd=folder, capture_output=True, text=True).stdout)
+        listed = re.findall(r"^\s*(\S+): (.+)$", output_of(folder, mutmut, "results", "--all", "true"), re.M)
+        mutants = {mutant: status for mutant, status in listed if not digits or mutant[-1] in digits}
+        for mutant, status in list(mutants.items()):
+            if status in KILLED:
+                continue
+            difference = output_of(folder, mutmut, "show", mutant)
+            if is_equivalent(difference):
+                del mutants[mutant]
+            else:
+                print(f"\n{status}: {mutant}\n{difference}")
+    report(mutants, at_least)
+
+
+def output_of(folder: Path, *words: str | Path) -> str:
+    """Return what a command prints in a folder."""
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True).stdout
+
+
+def is_equivalent(difference: str) -> bool:
+    """Return whether a mutant only leaves out a check of ours: whether two sequences are equally long."""
+    before, after = (
+        [CHECK.sub("", line[1:]) for line in re.findall(rf"^{sign} .*$", difference, re.M)] for sign in (r"\-", r"\+")
+    )
+    return before == after
+
+
+def report(mutants: dict[str, str], at_least: float) -> None:
+    """Print the share of mutants that were killed; exit with an error if it is too small."""
     print(f"\n{'module':<40}{'mutants':>8}{'killed':>8}")
-    total = Counter(module_of(mutant) for mutant, _ in mutants)
-    killed = Counter(module_of(mutant) for mutant, status in mutants if status in ("killed", "timeout"))
+    total = Counter(map(module_of, mutants))
+    killed = Counter(module_of(mutant) for mutant, status in mutants.items() if status in KILLED)
     for module, count in total.items():
         print(f"{module:<40}{count:>8}{killed[module] / count:>8.0%}")
     share = killed.total() / total.total()

@@ -12,6 +12,7 @@ from workflow.data.split import (
     check_options,
     default_n_folds,
     folds,
+    held_out_fold,
     max_training_rows,
     question,
     row_hashes,
@@ -273,3 +274,15 @@ def test_each_repetition_has_other_folds_of_all_rows():
     assert tested[FOLDS:] != tested[:FOLDS]
     with pytest.raises(UserError, match=r"^repeats=2: split=time always has the same folds; leave it out$"):
         check_options("time", 0, 2)
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_as_many_random_folds_are_made_as_are_asked_for(count):
+    assert len(folds(rows(60), count, 0, "random", None)) == count
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, "expected at least 2"), (51, "expected at most 50")])
+def test_a_column_of_folds_has_a_number_of_values_that_can_be_used(count, expected):
+    with pytest.raises(UserError, match=f"has {count} distinct values, {expected}"):
+        held_out_fold(pd.Series(range(count), name="fold"))
+    assert held_out_fold(pd.Series([1, 2])) == 2

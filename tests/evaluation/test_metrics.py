@@ -189,3 +189,9 @@ def test_errors_stand_next_to_the_target_in_front():
     found = metrics.with_errors(pd.DataFrame({"wine": ["b", "c"], "price": [2.0, 3.0]}), "price", np.array([9.0, 0.0]))
     assert list(found.columns) == ["price", "predicted", "error", "wine"]
     assert found.to_numpy().tolist() == [[2, 9, 7, "b"], [3, 0, -3, "c"]]
+
+
+def test_of_equal_errors_the_first_row_is_the_worse():
+    true = np.zeros(40)
+    predicted = np.tile([1.0, -1.0], 20)
+    assert metrics.worst(true, predicted, 3).tolist() == [0, 1, 2]

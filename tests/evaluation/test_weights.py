@@ -123,3 +123,36 @@ def test_an_own_metric_needs_the_argument_sample_weight(tmp_path, monkeypatch):
     assert found == pytest.approx([metrics.mean_absolute_error(TRUE, PREDICTED, weight=WEIGHT), 0])
     with pytest.raises(UserError, match=r"^metric=weighing.plain: takes no sample_weight, but the rows have weights"):
         ranking_metric("weighing.plain", {}).error(TRUE, PREDICTED, weight=WEIGHT)
+
+
+def test_the_weighted_median_of_each_row_has_its_own_weights():
+    values = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    weight = np.array([[1.0, 1.0, 9.0], [90.0, 1.0, 1.0]])
+    assert metrics.median(values, -1, weight).tolist() == [3, 1]
+
+
+def test_errors_of_segments_are_weighted():
+    table = metrics.segments(TRUE, PREDICTED, 3, WEIGHT)
+    for segment in table.itertuples():
+        inside = (segment[1] <= TRUE) & (segment.to >= TRUE)
+        errors = PREDICTED[inside] - TRUE[inside]
+        assert segment.rows == inside.sum()
+        assert segment.bias == pytest.approx(np.average(errors, weights=WEIGHT[inside]))
+        assert segment.mean_absolute_error == pytest.approx(np.average(np.abs(errors), weights=WEIGHT[inside]))
+
+
+def test_the_error_on_a_sample_is_weighted():
+    rows = pd.DataFrame({"x": TRUE, "y": 2 * TRUE + RANDOM.normal(0, 1, 60)})
+    contract = Contract("y", {name: Column("numeric") for name in rows})
+    estimator = estimators.build("linear", contract, "target", Preparation(), 0, {})
+    folds = [(np.arange(30), np.arange(30, 60)), (np.arange(30, 60), np.arange(30))]
+    errors = [
+        cross_validation.error_on_sample(
+            estimator, rows[["x"]], rows["y"], folds, MAE, no_progress_bar(""), pd.Series(weight, dtype=float)
+        )
+        for weight in (np.ones(60), np.tile([1, 1000], 30))
+    ]
+    oof = pd.concat([cross_validation.predict_fold(estimator, rows[["x"]], rows["y"], fold) for fold in folds])
+    size = np.abs(oof["true"] - oof["predicted"])
+    assert errors[0] == pytest.approx(size.mean())
+    assert errors[1] != pytest.approx(size.mean(), rel=1e-3)

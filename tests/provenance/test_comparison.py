@@ -16,6 +16,7 @@ from workflow.provenance.comparison import (
     metric_row,
     outcome_rows,
     shortened,
+    with_common_labels,
 )
 from workflow.provenance.receipt import ArtifactDigest, CodeState, Environment, Outcome, Receipt, make
 
@@ -62,6 +63,8 @@ def test_the_verdict_on_a_metric_depends_on_its_relative_deviation(recorded, rep
             WITHIN_TOLERANCE,
         ),
         (artifact(ONE, count=9, sample=[4.0]), artifact(OTHER, count=8, sample=[4.0]), 0.1, DIFFERS),
+        (artifact(ONE, count=9, sample=[4.0]), artifact(OTHER, count=9), 0.1, DIFFERS),
+        (artifact(ONE, count=9), artifact(OTHER, count=9, sample=[4.0]), 0.1, DIFFERS),
         (
             artifact(ONE, structure=ONE, count=9, sample=[4.0]),
             artifact(OTHER, structure=OTHER, count=9, sample=[4.0]),
@@ -265,3 +268,16 @@ def test_a_conclusion_names_every_change_in_one_line():
     assert "; no number to measure a deviation by; nothing that is recorded" in lone.conclusion
     close = [Row("rf", "mae", "1", "2", DIFFERS, 1e-9), Row("platform", "blas", "a", "b", MAY_DIFFER)]
     assert "they match with -P rtol=1e-9" in Comparison(close, {"rf"}, 0).conclusion
+
+
+def test_the_only_run_of_a_stage_has_the_same_label_whatever_its_model():
+    def outcomes(*labels: str) -> Receipt:
+        return receipt().model_copy(update={"outcome": {label: Outcome(metrics={}, artifacts={}) for label in labels}})
+
+    one = outcomes("preprocess", "train rf", "evaluate rf")
+    other = outcomes("preprocess", "train blend", "train linear", "evaluate blend")
+    renamed = with_common_labels(one, other)
+    assert [list(each.outcome) for each in renamed] == [
+        ["preprocess", "train rf", "evaluate"],
+        ["preprocess", "train blend", "train linear", "evaluate"],
+    ]

@@ -7,7 +7,15 @@ import pytest
 from keys import write_key
 
 from workflow.errors import UserError
-from workflow.provenance.signatures import PASSPHRASE, PAYLOAD_TYPE, sign, signer_of, trusted_keys, verify
+from workflow.provenance.signatures import (
+    PASSPHRASE,
+    PAYLOAD_TYPE,
+    is_readable_by_others,
+    sign,
+    signer_of,
+    trusted_keys,
+    verify,
+)
 
 PAYLOAD = b'{"verdict": "equal"}\n'
 
@@ -159,3 +167,10 @@ def test_what_is_no_file_of_trusted_keys_is_one_line(tmp_path, text, words):
         trusted_keys(tmp_path / "trust.yaml", "trust")
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o600, False), (0o640, True), (0o604, True), (0o660, True)])
+def test_a_key_that_others_can_read_is_noticed(tmp_path, mode, expected):
+    (tmp_path / "key.pem").touch()
+    (tmp_path / "key.pem").chmod(mode)
+    assert is_readable_by_others(tmp_path / "key.pem") == expected

@@ -6,7 +6,7 @@ from conftest import PROJECT
 
 from workflow.errors import UserError
 from workflow.provenance import crate, receipt, verdict
-from workflow.provenance.comparison import compare
+from workflow.provenance.comparison import DIFFERS, EQUAL, Comparison, Row, compare
 from workflow.provenance.receipt import Receipt
 from workflow.provenance.verdict import CONTENT, RECEIPT, statement_of, why_not_about
 from workflow.runs.names import Files
@@ -87,3 +87,11 @@ def test_a_statement_of_another_kind_is_one_line(statement, edit, words):
     assert words in str(raised.value)
     with pytest.raises(UserError, match="here: not a verdict"):
         verdict.read(b"\xff{", "here")
+
+
+@pytest.mark.parametrize(("deviation", "expected"), [(2e-10, 2e-10), (float("inf"), None)])
+def test_a_statement_names_the_largest_deviation_that_is_a_number(recorded, deviation, expected):
+    equal = Row("train rf", "mae", "1", "1", EQUAL)
+    found = Comparison([equal, Row("train rf", "r2", "1", "2", DIFFERS, deviation)], {"train rf"}, 0)
+    predicate = statement_of(recorded, recorded, found).predicate
+    assert (predicate.largest_deviation, predicate.compared) == (expected, 2)
