@@ -5,8 +5,8 @@
     python benchmarks/mutants.py workflow/evaluation/cross_validation   # one of them
     python benchmarks/mutants.py --digits 3 --at-least 0.92             # a tenth: those whose number ends in 3
 
-Prints the surviving mutants as differences, but for those that only leave out `strict=True`, and at the end the share that was killed in each module and in all. Exits
-with 1 if that is below `--at-least`.
+Prints the surviving mutants as differences, but for those that only leave out `strict=True`, and at the end the share
+that was killed in each module and in all. Exits with 1 if that is below `--at-least`.
 """
 
 import argparse
