@@ -77,7 +77,7 @@ class EntryPoint:
         self.__doc__ = docstring_of(scripts()[name])
         defaults = declared_defaults(name).items()
         self.__signature__ = Signature(
-            [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in defaults]
+            [Parameter(parameter, Parameter.KEYWORD_ONLY, default=value) for parameter, value in defaults]
         )
 
     def __call__(self, **parameters: Any) -> Finished:

@@ -76,7 +76,7 @@ def reproduce_receipt(
     recorded, patch = receipt_lookup.find_receipt(name, PROJECT, params.search)
     describe(recorded.label, params)
     mlflow.set_tags({Tags.REPRODUCES: recorded.run_id, Tags.RECEIPT_DIGEST: recorded.sha256})
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:  # MLflow keeps its store open
         folder = Path(temporary)
         (folder / "code").mkdir()
         code = git.checkout(recorded.code, patch, PROJECT, folder / "code", recorded.script, params.trust)

@@ -66,7 +66,7 @@ class Workspace:
 @contextmanager
 def workspace(one: Recorded, other: Recorded, project: Path, trust: str, more: list[str]) -> Iterator[Workspace]:
     """Check out the code of two results, and restore their inputs; UserError if something is not found."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # MLflow keeps its stores open
         folder = Path(name)
         checkouts, inputs = {}, {}
         for place, each in enumerate((one, other)):

@@ -40,8 +40,9 @@ def written(parameter: str, output: str, project: Path, overwrite: bool) -> Iter
         yield Path(folder) / path.name
         try:
             os.replace(Path(folder) / path.name, path)
-        except PermissionError as error:  # of Windows
-            raise UserError(f"{parameter}={output}: another program has it open; close it there") from error
+        except PermissionError as error:  # on Windows, of a file that another program has open
+            remedy = "close it where it is open, or choose another name"
+            raise UserError(f"{parameter}={output}: cannot be replaced ({error.strerror}); {remedy}") from error
 
 
 def check_absent(name: str, exists: bool, overwrite: bool) -> None:
