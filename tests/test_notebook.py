@@ -11,6 +11,8 @@ import pytest
 from conftest import PROJECT, Workflow, commit_all, copy_project
 from nbclient import NotebookClient
 
+from workflow.notebook import as_text
+
 NOTEBOOK = "docs/notebook.ipynb"
 
 
@@ -54,12 +56,12 @@ def test_a_program_gets_the_run_in_its_experiment_with_its_metrics_and_can_compl
         "result = train(model='dummy', data=Path('small.csv'), model_params={'strategy': 'mean'}, cv=3)\n"
         "assert inspect.signature(train).parameters['model'].default == 'rf'\n"
         "try: train(modl='rf')\n"
-        "except EntryPointError as error: print(error)\n"
+        "except EntryPointError as error: print(error, error.result.run.info.status)\n"
         "print(json.dumps([result.run.info.run_id, result.run.data.metrics['cv_r2_score'], result._repr_markdown_()]))",
     )
     assert done.returncode == 0, done.stderr
     *_, mistake, shown = done.stdout.splitlines()
-    assert mistake == "train: error: unknown parameter modl; did you mean model?"
+    assert mistake == "train: error: unknown parameter modl; did you mean model? FAILED"
     run_id, score, table = json.loads(shown)
     run = workflow.client.get_run(run_id)
     assert run.info.status == "FINISHED"
@@ -77,3 +79,20 @@ def test_a_name_that_is_no_entry_point_is_an_import_error_with_the_nearest():
         text=True,
     )
     assert "cannot import name 'trian'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("linear", "linear"),
+        (3, "3"),
+        (True, "true"),
+        (["linear", "knn"], "linear,knn"),
+        ((0.9, 0.5), "0.9,0.5"),
+        ({"alpha": [1, 2]}, '{"alpha": [1, 2]}'),
+        (None, "null"),
+        (Path("/data/wines.csv"), "/data/wines.csv"),
+    ],
+)
+def test_a_value_is_passed_as_one_would_type_it(value, text):
+    assert as_text(value) == text

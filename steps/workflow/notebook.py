@@ -34,13 +34,6 @@ FORCING_COLOUR = {"FORCE_COLOR", "CLICOLOR_FORCE"}  # set by Jupyter: a progress
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
-class EntryPointError(Exception):
-    """An entry point that failed, or whose result differs: its last line, which IPython shows without a traceback."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [str(self)]
-
-
 @dataclass(frozen=True)
 class Finished:
     """A finished run, which a notebook shows as its page; if it has none, as its description or its metrics."""
@@ -66,6 +59,22 @@ class Finished:
     def _repr_markdown_(self) -> str:
         lines = [f"| {name} | {value:.6g} |" for name, value in sorted(self.run.data.metrics.items())]
         return note_of(self.run) or "\n".join([f"| {self} | |", "|---|---|", *lines])
+
+
+class EntryPointError(Exception):
+    """An entry point that failed, or whose result differs: its last line, which IPython shows without a traceback.
+
+    Attributes:
+        result: the run, which a notebook shows as any other.
+    """
+
+    def __init__(self, message: str, result: Finished):
+        """Take what is said, and the run."""
+        super().__init__(message)
+        self.result = result
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class EntryPoint:
@@ -109,15 +118,18 @@ class EntryPoint:
             process.terminate()
             process.wait()
             raise
-        if process.wait():
-            raise EntryPointError(f"{self.name}: {last.strip()}")
-        return Finished(mlflow.get_run(run_id))
+        failed, result = process.wait() != 0, Finished(mlflow.get_run(run_id))
+        if failed:
+            raise EntryPointError(f"{self.name}: {last.strip()}", result)
+        return result
 
 
 def as_text(value: Any) -> str:
-    """Return the value of a parameter as one would type it: mappings and lists as JSON, which YAML understands."""
+    """Return the value of a parameter as one would type it; a mapping as JSON, which YAML understands."""
     if isinstance(value, Path):
         return str(value.absolute())
+    if isinstance(value, list | tuple):
+        return ",".join(map(as_text, value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
