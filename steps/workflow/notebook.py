@@ -35,8 +35,8 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A finished run, which a notebook shows as its page; if it has none, as its description or its metrics."""
+class Result:
+    """The run of an entry point, which a notebook shows as its page; if it has none, as its description or metrics."""
 
     run: Run
 
@@ -68,7 +68,7 @@ class EntryPointError(Exception):
         result: the run, which a notebook shows as any other.
     """
 
-    def __init__(self, message: str, result: Finished):
+    def __init__(self, message: str, result: Result):
         """Take what is said, and the run."""
         super().__init__(message)
         self.result = result
@@ -89,7 +89,7 @@ class EntryPoint:
             [Parameter(parameter, Parameter.KEYWORD_ONLY, default=value) for parameter, value in defaults]
         )
 
-    def __call__(self, **parameters: Any) -> Finished:
+    def __call__(self, **parameters: Any) -> Result:
         """Run the entry point, print what it prints, and return its run.
 
         Args:
@@ -118,7 +118,7 @@ class EntryPoint:
             process.terminate()
             process.wait()
             raise
-        failed, result = process.wait() != 0, Finished(mlflow.get_run(run_id))
+        failed, result = process.wait() != 0, Result(mlflow.get_run(run_id))
         if failed:
             raise EntryPointError(f"{self.name}: {last.strip()}", result)
         return result
