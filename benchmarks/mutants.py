@@ -26,7 +26,6 @@ MODULES = tuple(
         *("data/split", "evaluation/leakage"),  # split
         *("provenance/comparison", "data/row_differences", "evaluation/attribution"),  # compare
         *("provenance/receipt", "provenance/fingerprint", "provenance/verdict", "provenance/signatures"),  # verify
-        *("runs/verdicts", "runs/execution", "stages/promote"),
     )
 )
 TESTS = [

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow.evaluation.attribution import attribute, coalitions_of, errors_of, merge, orders_of
+from workflow.evaluation.attribution import attribute, coalitions_of, errors_of, merge, orders_of, resampled_error
 from workflow.evaluation.ranking import ranking_metric
 from workflow.evaluation.scored_rows import ScoredRows
 
@@ -118,3 +118,10 @@ def test_what_cannot_be_run_apart_becomes_one_player():
         if ("code" in each) != ("alpha" in each)
     ]
     assert merge(players, impossible) == [("data",), ("code", "alpha")]
+
+
+def test_the_error_of_resampled_rows_is_weighted():
+    rows = pd.DataFrame({"true": [0.0, 0.0, 0.0], "predicted": [1.0, 2.0, 9.0], "weight": [1.0, 3.0, 5.0]})
+    error = resampled_error(ScoredRows(pd.DataFrame(index=range(3)), rows), np.array([1, 2, 0]), METRIC)
+    assert error == pytest.approx((1 * 1 + 2 * 2 * 3) / 7)
+    assert math.isnan(resampled_error(ScoredRows(pd.DataFrame(index=range(3)), rows), np.zeros(3, int), METRIC))

@@ -8,7 +8,7 @@ from frames import stored_rows
 from workflow.data.columns import Column
 from workflow.data.contract import Contract
 from workflow.evaluation.formulas import formula_findings
-from workflow.evaluation.leakage import leaky_columns
+from workflow.evaluation.leakage import duplicate_findings, leaky_columns
 from workflow.evaluation.questions import (
     near_duplicate_groups,
     question_findings,
@@ -147,3 +147,47 @@ def test_entities_of_many_rows_are_sampled_too(tmp_path):
 def test_rows_of_few_values_are_one_group_of_near_duplicates_and_no_finding(tmp_path):
     frame = pd.DataFrame(RANDOM.integers(0, 4, (3000, 5)), columns=["a", "b", "c", "d", "y"], dtype=float)
     assert codes_of(frame.drop_duplicates(), tmp_path) == []
+
+
+def test_a_column_that_gives_the_target_away_is_named_with_its_correlation_and_what_to_do(tmp_path):
+    target = pd.Series(RANDOM.permutation(ROWS), dtype=float)
+    frame = pd.DataFrame(
+        {
+            "tax": target / 5,
+            "rounded": target // 50,
+            "word": target.astype(str),
+            "noise": RANDOM.normal(size=ROWS),
+            "y": target,
+        }
+    )
+    found = {
+        each.columns[0]: each for each in leaky_columns(stored_rows(frame, tmp_path), contract_of(frame, word="text"))
+    }
+    assert set(found) == {"tax", "rounded", "word"}
+    assert str(found["tax"]) == (
+        "D106 column tax moves one to one with the target (correlation 1.0000); drop it unless it is known before y is"
+    )
+    assert found["rounded"].message.startswith(
+        "column rounded moves almost one to one with the target (correlation 0.99"
+    )
+    assert found["word"].message == "column word is a copy of the target"
+    assert found["tax"].figures == {"correlation": pytest.approx(1)}
+    assert found["word"].figures == {}
+
+
+def test_copies_in_both_sets_are_a_warning_and_those_that_would_flatter_a_note():
+    counts = {"rows_overlap": 3, "rows_duplicate": 1200}
+    scores = {"mean_absolute_error_with_copies": 1.0, "mean_absolute_error_without_copies": 1.02}
+    assert duplicate_findings(counts, {}, "EUR") == []
+    (overlap,) = duplicate_findings(counts, scores, "EUR")
+    assert str(overlap) == (
+        "D102 3 test rows are exact duplicates of training rows: they will not be scored; leave duplicates=keep out"
+    )
+    assert overlap.figures == {"rows_overlap": 3}
+    scores["mean_absolute_error_without_copies"] = 2.0
+    (note,) = duplicate_findings(counts | {"rows_overlap": 0}, scores, "EUR")
+    assert note.message == (
+        "1,200 rows are exact duplicates; with duplicates in both sets, a nearest-neighbours model would seem to have a"
+        " mean absolute error of 1 EUR, but has 2 on rows that it has not seen"
+    )
+    assert note.figures == {"rows_duplicate": 1200, **scores}

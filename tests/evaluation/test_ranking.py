@@ -82,6 +82,7 @@ def test_a_function_of_which_greater_is_better_is_negated(module):
         ),
         ("r2_score", {"alpha": 1}, "metric_params={alpha: …}: r2_score has no such argument"),
         ("mean_pinball_loss", {"alpha": 90}, "metric_params={alpha: 90}: must be a number between 0 and 1"),
+        ("mean_pinball_loss", {"alpha": 0.0}, "metric_params={alpha: 0.0}: must be a number between 0 and 1"),
         (
             "mean_pinball_loss",
             {"beta": 1},
@@ -174,6 +175,8 @@ def test_the_best_constant_is_what_the_metric_elicits(name, params, expected):
         ("mean_absolute_error", 3.0, 0.1, True),
         ("mean_absolute_error", 3.0, -0.1, False),
         ("mean_absolute_error", 5.0, 0.1, False),
+        ("mean_absolute_error", 4.0, 0.1, False),
+        ("mean_absolute_error", 3.0, 0.0, False),
         ("mean_pinball_loss", 3.0, -0.1, True),
         ("mean_pinball_loss", 5.0, 0.1, False),
     ],

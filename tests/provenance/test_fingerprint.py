@@ -382,3 +382,8 @@ def test_a_command_starts_without_the_packages_that_compute():
     script = f"import sys, workflow.commands.evaluate; print([name for name in {packages} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=STEPS, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_versions_are_those_of_the_installed_distributions():
+    found = fingerprint.versions({"numpy", "pandas", "no-such-distribution"})
+    assert found == {name: metadata.version(name) for name in ("numpy", "pandas")}
