@@ -255,7 +255,7 @@ def on_server(server, tmp_path_factory, small_data):
     return workflow
 
 
-LONGEST = ("test_reproduce.py", "test_cluster.py", "test_tune.py", "test_service.py", "test_ui.py")
+LONGEST = ("test_reproduce.py", "test_ui.py", "test_project.py", "test_service.py", "test_verify.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,6 +86,7 @@ def use_this_python(job: Path) -> None:
     (job / "temp/tabular-regression").symlink_to(sys.prefix)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_action_installs_the_lock_and_reproduces_a_receipt_and_signs(recorded, job):
     key = write_key(job, "ci").read_text()

@@ -16,7 +16,7 @@ from workflow.parallel import cluster
 from workflow.provenance import receipt
 from workflow.runs.names import Files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 SEARCH = {"model": "knn", "trials": "6", "concurrent": "3", "cv": "2", "shap_samples": "2"}
 LONG_SEARCH = SEARCH | {"trials": "20", "cv": "3"}
 OUTPUT = "output.txt"
@@ -75,7 +75,6 @@ def test_results_on_a_cluster_are_those_without_it(alone, server, tmp_path, smal
         assert outcome(workflow, step) == outcome(alone, step)
 
 
-@pytest.mark.nightly
 def test_a_run_is_reproduced_bit_for_bit_on_a_local_cluster(alone):
     run_id = alone.runs("train")[0].info.run_id
     result = alone.step("reproduce", run=run_id, cluster="local")
@@ -96,7 +95,6 @@ def start_search(dask: Cluster, workflow: Workflow) -> Process:
     raise AssertionError(output.read_text())
 
 
-@pytest.mark.nightly
 def test_workers_may_leave_and_join_during_a_search(patient, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:
@@ -108,7 +106,6 @@ def test_workers_may_leave_and_join_during_a_search(patient, tmp_path, small_dat
     assert outcome(workflow, "tune") == outcome(patient, "tune")
 
 
-@pytest.mark.nightly
 def test_a_dead_scheduler_ends_a_search_in_one_line_and_it_can_be_resumed(patient, tmp_path, small_data):
     workflow = Workflow(tmp_path / "client", data=small_data)
     with dask_cluster(tmp_path / "cluster") as dask:
@@ -172,7 +169,6 @@ def test_large_items_are_sent_without_a_warning(tmp_path, recwarn):
     assert not [each for each in recwarn if "large graph" in str(each.message)]
 
 
-@pytest.mark.nightly
 def test_a_cluster_without_workers_is_refused_with_the_command_to_start_one(alone, tmp_path):
     with dask_cluster(tmp_path / "cluster", workers=0) as dask:
         result = alone.step("train", model="dummy", cluster=dask.address)

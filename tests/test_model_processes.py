@@ -16,7 +16,11 @@ from mlflow.entities import Run
 from workflow.provenance import receipt
 from workflow.runs.names import Files, Tags
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_count() < 2, reason="one core trains in sequence")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.nightly,
+    pytest.mark.skipif(cpu_count() < 2, reason="one core trains in sequence"),
+]
 MODELS = {"models": "linear,rf,dummy,blend", "model_params": "{rf: {n_estimators: 10}}", "shap_samples": "2"}
 LONG = {"models": "rf,extra_trees", "model_params": "{rf: {n_estimators: 5000}, extra_trees: {n_estimators: 5000}}"}
 OUTPUT = "output.txt"
@@ -111,7 +115,7 @@ def test_a_second_main_reuses_the_runs_and_starts_no_process(beside):
     assert len(beside.runs("train")) == made
 
 
-@pytest.mark.parametrize("stop", ["ctrl-c", pytest.param("sigterm", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("stop", ["ctrl-c", "sigterm"])
 def test_an_interrupted_main_leaves_no_process_and_no_open_run(beside, stop):
     process = start(beside, **LONG)
     descendants = training(beside, process)
@@ -130,7 +134,6 @@ def test_an_interrupted_main_leaves_no_process_and_no_open_run(beside, stop):
     assert {run.data.tags[Tags.ERROR] for run in [main, *children]} == {"interrupted"}
 
 
-@pytest.mark.nightly
 def test_a_model_that_is_refused_ends_the_others(beside):
     process = start(
         beside, models="rf,extra_trees", model_params="{rf: {n_estimators: -5}, extra_trees: {n_estimators: 5000}}"
@@ -146,7 +149,6 @@ def test_a_model_that_is_refused_ends_the_others(beside):
     assert set(statuses.values()) <= {"KILLED"}
 
 
-@pytest.mark.nightly
 def test_a_killed_worker_ends_main_in_one_line(beside):
     process = start(beside, **LONG)
     descendants = training(beside, process)
@@ -163,7 +165,6 @@ def test_a_killed_worker_ends_main_in_one_line(beside):
     assert not [run for run in beside.runs() if run.info.status == "RUNNING"]
 
 
-@pytest.mark.nightly
 def test_the_runs_of_a_killed_main_are_closed_by_the_next_main(beside):
     process = start(beside, **LONG)
     descendants = training(beside, process)

@@ -194,6 +194,7 @@ def test_other_columns_than_in_training_are_refused(areas, tmp_path):
     assert error.value.error_code == "INVALID_PARAMETER_VALUE"  # a server answers with 400
 
 
+@pytest.mark.nightly
 def test_an_edit_of_the_file_trains_again_even_of_a_comment(areas, tmp_path):
     (tmp_path / "f.py").write_text(AREA)
     words = {"target": "price", "model": "dummy", "features": f"{tmp_path / 'f.py'}:add"}
@@ -234,6 +235,7 @@ def test_a_test_set_of_its_own_gets_the_same_columns(areas, tmp_path):
     np.testing.assert_array_equal(test_set["area"], test_set["length"] * test_set["width"].fillna(5))
 
 
+@pytest.mark.nightly
 def test_a_champion_is_compared_with_its_own_features(areas, tmp_path):
     other = AREA.replace('rows["length"] * rows["width"].fillna(5)', 'rows["length"] * 0')
     (tmp_path / "f.py").write_text(other)
@@ -247,6 +249,7 @@ def test_a_champion_is_compared_with_its_own_features(areas, tmp_path):
     assert float(difference["found"].split()[0]) > 10  # of the challenger's error above the champion's
 
 
+@pytest.mark.nightly
 def test_tune_searches_with_own_features(areas):
     words = {"target": "price", "features": areas.features, "model": "knn", "trials": "2", "shap_samples": "2"}
     result = areas.step("tune", **words, cv="2")

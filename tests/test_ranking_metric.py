@@ -154,6 +154,7 @@ def test_a_winner_is_promoted_by_the_metric(ranked, name, rule):
     assert table["passed"].iloc[-1] == "no"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "case"), CASES.items(), ids=CASES)
 def test_a_search_lowers_the_error_of_the_metric(ranked, name, case):
     space = "{boosting: {max_iter: [5, 40]}}"

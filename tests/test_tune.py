@@ -101,6 +101,7 @@ def test_a_repeated_or_longer_search_reuses_its_trials(tuned):
     pd.testing.assert_frame_equal(more[more["trial"] < 6].reset_index(drop=True), expected)
 
 
+@pytest.mark.nightly
 def test_a_killed_search_continues_from_its_trials_and_finds_the_same(tuned, tmp_path, small_data):
     workflow = Workflow(tmp_path / "killed", data=small_data)
     workflow.environment["LOKY_MAX_CPU_COUNT"] = "2"  # or no processes would run the trials
