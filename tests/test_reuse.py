@@ -95,6 +95,8 @@ CHANGES = {
     "the file of preprocess": (append("stages/preprocess.py", COMMENT), {"preprocess"}),
     "the file of train": (append("stages/train.py", COMMENT), {"train"}),
     "the file of evaluate": (append("stages/evaluate.py", COMMENT), {"evaluate"}),
+    "a module of train": (append("evaluation/tree_count.py", COMMENT), {"train"}),
+    "a module of evaluate": (append("evaluation/effects.py", COMMENT), {"evaluate"}),
     "a module of train and evaluate": (append("evaluation/metrics.py", COMMENT), {"train", "evaluate"}),
     "the names of artifacts": (append("runs/names.py", COMMENT), STAGES),
     "the style of the reports": (replace("reports/report.html", "max-width: 60rem", "max-width: 61rem"), REPORTS),
